@@ -1,0 +1,153 @@
+"""The recurrent video super-resolution network of both papers (AnimeSR Sec. 3.3 and supplement Sec. 1, VQD-SR Sec. 3.4)."""
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+from torch.nn import functional as F
+
+SLOPE = 0.1  # of every leaky ReLU outside the residual blocks
+
+
+@ARCH_REGISTRY.register()
+class MSRBVSR(nn.Module):
+    """Unidirectional recurrent network: multi-scale recurrent block, bilinear skip, no explicit alignment.
+
+    Args:
+        num_feat (int): channels of the features and of the hidden state.
+        num_block (tuple[int]): residual blocks at full, half and quarter resolution; not increasing.
+        scale (int): upscaling factor.
+        sr_feedback (bool): feed the previous SR frame back (AnimeSR: True; VQD-SR: False, "to ensure a more stable training").
+
+    With the default sizes the network has 1,495,376 parameters with feedback and 1,467,728 without.
+    """
+
+    def __init__(self, num_feat=64, num_block=(5, 3, 2), scale=4, sr_feedback=False):
+        super().__init__()
+        if len(num_block) != 3 or min(num_block) < 1 or list(num_block) != sorted(num_block, reverse=True):
+            raise ValueError(f'num_block must be three numbers >= 1 that do not increase, e.g. (5, 3, 2); got {tuple(num_block)}')
+        self.num_feat, self.scale, self.sr_feedback = num_feat, scale, sr_feedback
+        num_in_ch = 9 + num_feat + (3 * scale**2 if sr_feedback else 0)
+        self.recurrent_cell = MultiScaleRecurrentBlock(num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block)
+
+    def forward(self, clip):
+        """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, scale*h, scale*w). t >= 1; any h and w.
+
+        The clip is one shot: its first and its last frame stand in for their missing neighbours.
+        """
+        t, state, out = clip.shape[1], None, []
+        for i in range(t):
+            sr, state = self.step(clip[:, max(i - 1, 0)], clip[:, i], clip[:, min(i + 1, t - 1)], state)
+            out.append(sr)
+        return torch.stack(out, 1)
+
+    def step(self, prev, cur, nxt, state=None):
+        """One frame.
+
+        Args:
+            prev, cur, nxt (Tensor): (b, 3, h, w), RGB in [0, 1].
+            state: what the last call returned, or None at the start of a shot.
+
+        Returns:
+            sr (Tensor): (b, 3, scale*h, scale*w), not clamped.
+            state (tuple[Tensor]): for the next call. Hidden features (b, num_feat, h', w') and, with feedback, the SR frame
+                unshuffled to (b, 3*scale^2, h', w'); h' and w' are h and w rounded up to multiples of 4.
+        """
+        h, w = cur.shape[-2:]
+        # the coarsest branch works at a quarter of the size
+        frames = F.pad(torch.cat([prev, cur, nxt], 1), (0, -w % 4, 0, -h % 4), mode='replicate')
+        if state is None:
+            state = self._first_state(frames)
+        # the order of the channels is that of the published weights: frames, feedback, hidden
+        out = self.recurrent_cell(torch.cat([frames, *reversed(state)], 1))
+        residual, hidden = out.split([3 * self.scale**2, self.num_feat], 1)
+        hidden = F.leaky_relu(hidden, SLOPE)
+        base = F.interpolate(frames[:, 3:6], scale_factor=self.scale, mode='bilinear', align_corners=False)
+        sr = F.pixel_shuffle(residual, self.scale) + base
+        state = (hidden, F.pixel_unshuffle(sr, self.scale)) if self.sr_feedback else (hidden, )
+        return sr[..., :h * self.scale, :w * self.scale], state
+
+    def _first_state(self, frames):
+        b, _, h, w = frames.shape
+        channels = (self.num_feat, 3 * self.scale**2) if self.sr_feedback else (self.num_feat, )
+        return tuple(frames.new_zeros(b, c, h, w) for c in channels)
+
+    @staticmethod
+    def arguments_of(shapes):
+        """Constructor arguments read off the tensor shapes {name: shape} of a checkpoint, or None if it is another network."""
+        first = shapes.get('recurrent_cell.conv_s1_first.0.weight')
+        last = shapes.get('recurrent_cell.fusion.2.weight')
+        if first is None or last is None:
+            return None
+        num_feat = first[0]
+        scale = round(((last[0] - num_feat) / 3)**0.5)
+        blocks = tuple(len({n.split('.')[2] for n in shapes if n.startswith(f'recurrent_cell.body_s{s}_first.')}) for s in (1, 2, 4))
+        return dict(num_feat=num_feat, num_block=blocks, scale=scale, sr_feedback=first[1] > 9 + num_feat)
+
+
+class MultiScaleRecurrentBlock(nn.Module):
+    """Residual branches at full, half and quarter resolution that help each other from coarse to fine, then a fusion.
+
+    The branches end together: a coarser branch has fewer blocks and starts later, and every block sees the sum of its own
+    features and of the coarser branches' so far.
+    """
+
+    def __init__(self, num_in_ch, num_feat, num_out_ch, num_block):
+        super().__init__()
+        self.conv_s1_first = conv_lrelu(num_in_ch, num_feat)
+        self.conv_s2_first = conv_lrelu(num_feat, num_feat, stride=2)
+        self.conv_s4_first = conv_lrelu(num_feat, num_feat, stride=2)
+        self.body_s1_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[0]))
+        self.body_s2_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[1]))
+        self.body_s4_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[2]))
+        self.fusion = nn.Sequential(
+            nn.Conv2d(3 * num_feat, 2 * num_out_ch, 3, 1, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(2 * num_out_ch, num_out_ch, 3, 1, 1))
+
+    def forward(self, x):
+        """(b, num_in_ch, h, w) -> (b, num_out_ch, h, w); h and w are multiples of 4."""
+        s1 = self.conv_s1_first(x)
+        s2 = self.conv_s2_first(s1)
+        s4 = self.conv_s4_first(s2)
+        start2 = len(self.body_s1_first) - len(self.body_s2_first)
+        start4 = len(self.body_s1_first) - len(self.body_s4_first)
+        up2_s2 = up4_s4 = up2_s4 = None
+        for i, block in enumerate(self.body_s1_first):
+            s1 = block(add(s1, up2_s2, up4_s4))
+            if i >= start2:
+                s2 = self.body_s2_first[i - start2](add(s2, up2_s4))
+                up2_s2 = upsample(s2, 2)
+            if i >= start4:
+                s4 = self.body_s4_first[i - start4](s4)
+                up2_s4, up4_s4 = upsample(s4, 2), upsample(s4, 4)
+        return self.fusion(torch.cat([s1, up2_s2, up4_s4], 1))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a ReLU between, no normalisation."""
+
+    def __init__(self, num_feat):
+        super().__init__()
+        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+        self.conv2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+        for conv in (self.conv1, self.conv2):  # small residuals at the start of training (ESRGAN)
+            nn.init.kaiming_normal_(conv.weight)
+            conv.weight.data *= 0.1
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x):
+        """(b, num_feat, h, w) -> the same."""
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+def conv_lrelu(in_ch, out_ch, stride=1):
+    return nn.Sequential(nn.Conv2d(in_ch, out_ch, 3, stride, 1), nn.LeakyReLU(SLOPE))
+
+
+def upsample(x, factor):
+    return F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)
+
+
+def add(x, *others):
+    """Sum of `x` and of those of `others` that exist already."""
+    for other in others:
+        if other is not None:
+            x = x + other
+    return x

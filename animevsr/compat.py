@@ -1,0 +1,150 @@
+"""The one place that knows about broken upstream versions.
+
+`apply()` runs before anything of BasicSR is imported through this package. Every change replaces an attribute at run time and
+leaves the upstream files alone; it does nothing where the upstream version is sound, and nothing the second time. What a CUDA
+machine did before, it does after.
+
+BasicSR 1.4.2 (the last release):
+
+* imports `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed;
+* resumes with `torch.cuda.current_device()`, and unpickles the state without `weights_only`;
+* starts `torch.distributed` with NCCL on a CUDA device, and wraps networks with CUDA device ids;
+* restarts the data of an epoch from its beginning on resume, so a resumed run sees other data than an uninterrupted one, and gives
+  a dataset no way to know the epoch (worker seeds repeat every epoch).
+"""
+import importlib.util
+import os
+import sys
+import types
+from collections import Counter
+
+
+def apply():
+    """Make the installed BasicSR work with the installed torch, torchvision and device. Idempotent."""
+    _restore_functional_tensor()
+    import basicsr.data.data_sampler
+    import basicsr.models.base_model
+    import basicsr.train
+    import basicsr.utils.dist_util
+    if getattr(basicsr, '_animevsr_compat', False):
+        return
+    basicsr._animevsr_compat = True
+    basicsr.utils.dist_util._init_dist_pytorch = _init_dist_pytorch
+    basicsr.models.base_model.BaseModel.model_to_device = _model_to_device
+    basicsr.train.load_resume_state = _load_resume_state
+    basicsr.train.create_train_val_dataloader = _resuming_loaders(basicsr.train.create_train_val_dataloader)
+    basicsr.data.data_sampler.EnlargedSampler.__iter__ = _iterate_draws
+
+
+def _restore_functional_tensor():
+    name = 'torchvision.transforms.functional_tensor'
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    from torchvision.transforms.functional import rgb_to_grayscale
+    module = types.ModuleType(name)
+    module.rgb_to_grayscale = rgb_to_grayscale
+    sys.modules[name] = module
+
+
+# --- devices -----------------------------------------------------------------------------------------------------------------
+
+
+def _init_dist_pytorch(backend='nccl', **kwargs):
+    """`torchrun` with CUDA devices as upstream does it, without them over gloo."""
+    import torch
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', os.environ['RANK'])) % torch.cuda.device_count())
+    elif backend == 'nccl':
+        backend = 'gloo'
+    torch.distributed.init_process_group(backend=backend, **kwargs)
+
+
+def _model_to_device(self, net):
+    """BasicSR's `BaseModel.model_to_device`, with device ids only where there are CUDA devices."""
+    from torch.nn.parallel import DataParallel, DistributedDataParallel
+    net = net.to(self.device)
+    if self.opt['dist']:
+        device_ids = None if self.device.type == 'cpu' else [net_device(net)]
+        return DistributedDataParallel(net, device_ids=device_ids,
+                                       find_unused_parameters=self.opt.get('find_unused_parameters', False))
+    return DataParallel(net) if self.opt['num_gpu'] > 1 else net
+
+
+def net_device(net):
+    """The device on which a network's parameters lie."""
+    return next(net.parameters()).device
+
+
+# --- resume ------------------------------------------------------------------------------------------------------------------
+
+
+def _load_resume_state(opt):
+    """The newest complete training state, on the CPU (optimisers move their state to their parameters), or None.
+
+    A state file that an interrupt left half-written is passed over with a warning.
+    """
+    import torch
+    from basicsr.utils import check_resume
+    candidates = [opt['path']['resume_state']] if opt['path'].get('resume_state') else []
+    if opt['auto_resume']:
+        folder = opt['path']['training_states']
+        names = [n for n in (os.listdir(folder) if os.path.isdir(folder) else []) if n.endswith('.state')]
+        candidates = [os.path.join(folder, n) for n in sorted(names, key=lambda n: float(n[:-len('.state')]), reverse=True)]
+    for path in candidates:
+        try:
+            with torch.serialization.safe_globals([Counter]):
+                state = torch.load(path, map_location='cpu', weights_only=True)
+        except Exception as error:
+            if not opt['auto_resume']:
+                raise SystemExit(f'Cannot resume from {path}: {error}') from error
+            print(f'Passing over {path}, which is damaged (an interrupted save?): {str(error).splitlines()[0]}', flush=True)
+            continue
+        opt['path']['resume_state'] = path
+        check_resume(opt, state['iter'])
+        opt['_resume'] = dict(epoch=state['epoch'], iter=state['iter'])
+        return state
+    return None
+
+
+def _resuming_loaders(create):
+    """`create_train_val_dataloader` that lets the sampler continue in the middle of an epoch."""
+
+    def create_train_val_dataloader(opt, logger):
+        resume = opt.pop('_resume', None)
+        result = create(opt, logger)
+        loader, sampler = result[:2]
+        if resume:
+            used = resume['iter'] - resume['epoch'] * len(loader)
+            sampler.skip = (resume['epoch'], used * loader.batch_size)
+        return result
+
+    return create_train_val_dataloader
+
+
+class Draw(int):
+    """A dataset index that also says which draw of the whole training it is: the same clip drawn again is another draw."""
+
+    def __new__(cls, index, number):
+        self = super().__new__(cls, index)
+        self.number = number
+        return self
+
+    def __reduce__(self):
+        return Draw, (int(self), self.number)
+
+
+def _iterate_draws(self):
+    """Upstream's order of an epoch as `Draw`s, without the samples that a resumed run has already used.
+
+    On resume, batches of the epoch that were used before are skipped without being loaded.
+    """
+    import torch
+    generator = torch.Generator()
+    generator.manual_seed(self.epoch)
+    order = torch.randperm(self.total_size, generator=generator).tolist()
+    positions = range(self.rank, self.total_size, self.num_replicas)
+    epoch, used = getattr(self, 'skip', (-1, 0))
+    if epoch == self.epoch:
+        positions = positions[used:]
+    size = len(self.dataset)
+    return iter([Draw(order[p] % size, self.epoch * self.total_size + p) for p in positions])

@@ -1,0 +1,86 @@
+"""Whole clips with their ground truth, for validation and testing."""
+import zlib
+
+import numpy as np
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils import data
+
+from animevsr.data.clips import clip_lengths, list_clips, load_clip, to_tensor
+from animevsr.degradations import DegradationPipeline
+from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.video.reader import MediaError
+
+KEYS = ('dataroot_gt', 'dataroot_lq', 'degradation', 'seed', 'num_frame')
+
+
+@DATASET_REGISTRY.register()
+class ClipPairDataset(data.Dataset):
+    """Pairs of a low-quality clip and its ground truth.
+
+    A sample is a dict: `lq` (t, 3, h, w) and, where there is ground truth, `gt` (t, 3, scale*h, scale*w), RGB in [0, 1]; `key` the
+    clip's name.
+
+    Args:
+        opt (dict):
+            dataroot_gt (str): a root of clips (see DegradedClipDataset).
+            dataroot_lq (str): a root with a clip of the same name for each clip of `dataroot_gt`. Alone: testing without metrics.
+            degradation (list), seed (int): without `dataroot_lq`, the low-quality clip is made from the ground truth, which is
+                cropped to a multiple of `scale`. It depends on the seed and the clip's name alone: every validation sees the same.
+            num_frame (int): only so many frames from the start of each clip. Default: all.
+            scale (int): Default: 4.
+
+    Raises:
+        MediaError: an empty root, a clip without its partner or of another length or size; names it.
+        ValueError: an option is unknown or missing.
+    """
+
+    def __init__(self, opt):
+        super().__init__()
+        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        self.opt, self.scale = opt, opt.get('scale', 4)
+        gt_root, lq_root = opt.get('dataroot_gt'), opt.get('dataroot_lq')
+        if not (lq_root or (gt_root and opt.get('degradation'))):
+            raise ValueError(f'dataset {opt.get("name", "")} needs dataroot_lq, or dataroot_gt and degradation')
+        self.gt_clips = list_clips(gt_root) if gt_root else None
+        self.lq_clips = list_clips(lq_root, 'dataroot_lq') if lq_root else None
+        self.pipeline = None if lq_root else DegradationPipeline(opt['degradation'])
+        if self.gt_clips and self.lq_clips:
+            self._pair()
+        self.clips = self.gt_clips or self.lq_clips
+        least = opt.get('num_frame', 1)
+        self.lengths = clip_lengths(self.clips, least, f'num_frame is {least}')
+
+    def _pair(self):
+        """Order the low-quality clips as the ground truth; MediaError for one without a partner."""
+        lq = {clip.stem: clip for clip in self.lq_clips}
+        gt = {clip.stem: clip for clip in self.gt_clips}
+        for mine, other, where in ((gt, lq, 'dataroot_lq'), (lq, gt, 'dataroot_gt')):
+            for name, clip in mine.items():
+                if name not in other:
+                    raise MediaError(f'{clip}: has no partner of the same name in {where}')
+        self.lq_clips = [lq[clip.stem] for clip in self.gt_clips]
+
+    def __len__(self):
+        return len(self.clips)
+
+    def __getitem__(self, index):
+        indices = list(range(self.opt.get('num_frame', self.lengths[index])))
+        sample = dict(key=self.clips[index].stem)
+        if self.gt_clips:
+            gt = load_clip(self.gt_clips[index], indices)
+        if self.lq_clips:
+            sample['lq'] = to_tensor(load_clip(self.lq_clips[index], indices))
+            if self.gt_clips:
+                sample['gt'] = to_tensor(gt)
+                self._check_sizes(sample, index)
+        else:
+            h, w = (size // self.scale * self.scale for size in gt.shape[1:3])
+            sample['gt'] = to_tensor(gt[:, :h, :w])
+            rng = np.random.default_rng([self.opt.get('seed', 0), zlib.crc32(sample['key'].encode())])
+            sample['lq'] = self.pipeline.apply(sample['gt'], self.pipeline.sample(rng, len(gt)))
+        return sample
+
+    def _check_sizes(self, sample, index):
+        (h, w), (gt_h, gt_w) = sample['lq'].shape[-2:], sample['gt'].shape[-2:]
+        if (h * self.scale, w * self.scale) != (gt_h, gt_w):
+            raise MediaError(f'{self.lq_clips[index]}: is {w}x{h}, but {self.gt_clips[index]} is {gt_w}x{gt_h}, not {self.scale} times as large')

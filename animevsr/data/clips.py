@@ -1,0 +1,47 @@
+"""Clips on disk: a root folder that holds one folder of frames, or one video file, per clip."""
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from animevsr.video.reader import VIDEO_SUFFIXES, MediaError, count_frames, read_frames
+
+
+def list_clips(root, key='dataroot_gt'):
+    """Clips of a root, sorted by name: folders of frames and video files.
+
+    Raises:
+        MediaError: the root is missing or holds no clip.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MediaError(f'{key}: {root}: no such folder')
+    clips = [p for p in sorted(root.iterdir())
+             if not p.name.startswith('.') and not p.name.endswith('.partial') and (p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES)]
+    if not clips:
+        raise MediaError(f'{key}: {root}: holds no clips (folders of frames, or video files)')
+    return clips
+
+
+def clip_lengths(clips, at_least, reason):
+    """Number of frames of each clip; MediaError that names the first clip with fewer than `at_least`."""
+    lengths = [count_frames(clip) for clip in clips]
+    for clip, length in zip(clips, lengths):
+        if length < at_least:
+            raise MediaError(f'{clip}: has {length} frames, but {reason}')
+    return lengths
+
+
+def load_clip(path, indices):
+    """Frames of a clip as uint8 array (t, h, w, 3), RGB."""
+    frames = read_frames(path, indices)
+    for i, frame in zip(indices, frames):
+        if frame.shape != frames[0].shape:
+            raise MediaError(f'{path}: frame {i} is {frame.shape[1]}x{frame.shape[0]}, frame {indices[0]} is '
+                             f'{frames[0].shape[1]}x{frames[0].shape[0]}')
+    return np.stack(frames)
+
+
+def to_tensor(frames):
+    """uint8 (t, h, w, 3) -> float tensor (t, 3, h, w) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255

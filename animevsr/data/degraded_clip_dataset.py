@@ -1,0 +1,115 @@
+"""Training clips, degraded as they are loaded (VQD-SR Sec. 3.4 and 4.1; AnimeSR supplement Sec. 3)."""
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils import data
+
+from animevsr.data.clips import clip_lengths, list_clips, load_clip, to_tensor
+from animevsr.degradations import DegradationPipeline
+from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.video.reader import MediaError
+
+KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed', 'edge_bias')
+
+
+@DATASET_REGISTRY.register()
+class DegradedClipDataset(data.Dataset):
+    """Windows of high-quality clips and their degraded versions.
+
+    A sample is a dict: `gt` (t, 3, gt_size, gt_size) and `lq` (t, 3, gt_size/scale, gt_size/scale), RGB in [0, 1]; `key` the clip's
+    name; `params` the degradation that was applied, as text. All frames of a window share crop, flips and degradation.
+
+    Every draw is another window under another degradation. Under BasicSR's sampler it depends on `seed`, the epoch and the position
+    in the epoch alone: not on the number of workers, and not on whether the run was resumed.
+
+    Args:
+        opt (dict):
+            dataroot_gt (str): a root of clips: folders of frames (any image format, numbered from anywhere) or video files.
+            num_frame (int): frames of a window. Default: 15.
+            gt_size (int): side of the square GT crop in pixels, a multiple of `scale`. Default: 256.
+            scale (int): Default: 4.
+            interval (list[int]): the step between the frames of a window is drawn from it. Steps for which a clip is too short are
+                left out for that clip. Default: [1, 2, 3].
+            random_reverse (bool): play half of the windows backwards. Default: True.
+            use_hflip, use_vflip, use_rot (bool): flips, and turns by 90 degrees, of half of the windows. Default: True, False, True.
+            degradation (list): see `DegradationPipeline`; its operators together divide the size by `scale`.
+            seed (int): Default: 0.
+            edge_bias (int): how many random crops are looked at; the one with the most edges is taken, because crops of flat
+                areas teach nothing. 1 is the papers' plain random crop. Default: 1.
+
+    Raises:
+        MediaError: an empty root, a clip shorter than the window, a frame smaller than the crop or unreadable; names it.
+        ValueError: an option is unknown or does not fit.
+    """
+
+    def __init__(self, opt):
+        super().__init__()
+        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        self.opt = opt
+        self.scale, self.gt_size = opt.get('scale', 4), opt.get('gt_size', 256)
+        self.num_frame, self.seed = opt.get('num_frame', 15), opt.get('seed', 0)
+        self.intervals = tuple(opt.get('interval', (1, 2, 3)))
+        if self.gt_size % self.scale:
+            raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
+        self.pipeline = DegradationPipeline(opt['degradation'])
+        self.clips = list_clips(opt['dataroot_gt'])
+        need = (self.num_frame - 1) * min(self.intervals) + 1
+        self.lengths = clip_lengths(self.clips, need, f'a window of {self.num_frame} frames (num_frame) needs {need}')
+        self._plain_draws = 0
+
+    def __len__(self):
+        return len(self.clips)
+
+    def __getitem__(self, index):
+        rng = self._rng(index)
+        path, length = self.clips[index], self.lengths[index]
+        gt = load_clip(path, self._window(length, rng))
+        if rng.random() < 0.5 and self.opt.get('random_reverse', True):
+            gt = gt[::-1]
+        gt = to_tensor(self._augment(self._crop(gt, path, rng), rng))
+        params = self.pipeline.sample(rng, len(gt))
+        lq = self.pipeline.apply(gt, params)
+        if lq.shape[-1] * self.scale != self.gt_size:
+            raise ValueError(f'the degradation gives {lq.shape[-1]} pixels for a GT of {self.gt_size}, but scale is {self.scale}')
+        return dict(lq=lq, gt=gt, key=path.name, params=str(params))
+
+    def _rng(self, index):
+        """Generator of one draw. `compat.Draw` carries the number of the draw; with another sampler, torch's seed of this
+        process (new for every worker and epoch) and a count stand in for it."""
+        number = getattr(index, 'number', None)
+        if number is not None:
+            return np.random.default_rng([self.seed, 0, number])
+        self._plain_draws += 1
+        return np.random.default_rng([self.seed, 1, torch.initial_seed() % 2**63, self._plain_draws, int(index)])
+
+    def _window(self, length, rng):
+        """Frame numbers of a random window."""
+        fitting = [i for i in self.intervals if (self.num_frame - 1) * i < length]
+        interval = fitting[rng.integers(len(fitting))]
+        span = (self.num_frame - 1) * interval
+        start = int(rng.integers(length - span))
+        return list(range(start, start + span + 1, interval))
+
+    def _crop(self, frames, path, rng):
+        h, w = frames.shape[1:3]
+        size = self.gt_size
+        if h < size or w < size:
+            raise MediaError(f'{path}: frames are {w}x{h}, smaller than the crop of {size} (gt_size)')
+        places = [(int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1))) for _ in range(self.opt.get('edge_bias', 1))]
+        if len(places) > 1:
+            middle = frames[len(frames) // 2].astype(np.float32).mean(-1)
+            edges = np.abs(np.diff(middle, axis=0))[:, :-1] + np.abs(np.diff(middle, axis=1))[:-1]
+            places.sort(key=lambda p: float(edges[p[0]:p[0] + size, p[1]:p[1] + size].mean()))
+        top, left = places[-1]
+        return frames[:, top:top + size, left:left + size]
+
+    def _augment(self, frames, rng):
+        """Flips and a turn, the same for all frames."""
+        flips = rng.random(3) < 0.5
+        if flips[0] and self.opt.get('use_hflip', True):
+            frames = frames[:, :, ::-1]
+        if flips[1] and self.opt.get('use_vflip', False):
+            frames = frames[:, ::-1]
+        if flips[2] and self.opt.get('use_rot', True):
+            frames = frames.transpose(0, 2, 1, 3)[:, ::-1]
+        return frames

@@ -1,0 +1,50 @@
+"""What degradations do to pixels: pure functions of a clip and plain numbers.
+
+Clips are float tensors (t, 3, h, w), RGB, in [0, 1], on any device; the result is on the same device.
+"""
+import numpy as np
+import torch
+from basicsr.data.degradations import bivariate_Gaussian
+from basicsr.utils.img_process_util import filter2D
+from torch.nn import functional as F
+
+from animevsr.video.codec import roundtrip
+
+RESIZE_MODES = ('area', 'bilinear', 'bicubic')
+
+
+def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
+    """Blur with a Gaussian kernel of odd `kernel_size`, sigmas in pixels along its axes, turned by `theta` radians.
+
+    Borders are reflected; where the picture is smaller than half the kernel, repeated.
+    """
+    kernel = torch.from_numpy(bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y))
+    kernel = kernel.to(clip).unsqueeze(0)
+    if min(clip.shape[-2:]) > kernel_size // 2:
+        return filter2D(clip, kernel)
+    half = kernel_size // 2
+    return filter2D(F.pad(clip, (half, ) * 4, mode='replicate'), kernel)[..., half:-half, half:-half]
+
+
+def add_gaussian_noise(clip, sigma, gray, seed):
+    """Add Gaussian noise of standard deviation `sigma` (in levels of 255), the same in all channels if `gray`; clamped.
+
+    The noise differs from frame to frame. It is drawn on the CPU, so that a seed means the same noise on every device.
+    """
+    t, c, h, w = clip.shape
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(t, 1 if gray else c, h, w, generator=generator) * (sigma / 255)
+    return (clip + noise.to(clip)).clamp(0, 1)
+
+
+def resize(clip, height, width, mode):
+    """Resize to (t, 3, height, width), clamped. The modes are those of the papers' code: without antialiasing filter."""
+    align = {} if mode == 'area' else dict(align_corners=False)
+    return F.interpolate(clip, (height, width), mode=mode, **align).clamp(0, 1)
+
+
+def compress(clip, codec, **options):
+    """Encode and decode in memory; the values come back as multiples of 1/255. See `animevsr.video.codec.roundtrip`."""
+    frames = (clip.detach().clamp(0, 1) * 255).round().to('cpu', torch.uint8).permute(0, 2, 3, 1).numpy()
+    out = roundtrip(np.ascontiguousarray(frames), codec, **options)
+    return torch.from_numpy(out).permute(0, 3, 1, 2).to(clip) / 255

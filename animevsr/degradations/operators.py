@@ -1,0 +1,121 @@
+"""Degradation operators: each samples its parameters, then applies them (values: AnimeSR supplement, Sec. 3).
+
+An operator has two methods. `sample(rng)` draws a dict of plain numbers and strings from a `numpy.random.Generator`;
+`apply(clip, params)` turns a clip (t, 3, h, w) into a degraded one. The same params give the same pixels. All frames of a clip share
+the params. A new degradation is a new class in `OPERATORS` and a line of YAML.
+"""
+import math
+
+from animevsr.degradations import functional as D
+from animevsr.video.codec import CODECS
+
+SEEDS = 2**31
+
+
+class Blur:
+    """Isotropic or anisotropic Gaussian blur.
+
+    Args:
+        kernel_size (int): odd.
+        isotropic_prob (float): the probability of an isotropic kernel.
+        sigma, sigma_aniso (pair of float): ranges of the standard deviation in GT pixels, isotropic and per axis.
+    """
+
+    def __init__(self, kernel_size=21, isotropic_prob=0.7, sigma=(0.2, 4.0), sigma_aniso=(0.8, 3.0)):
+        if kernel_size % 2 == 0:
+            raise ValueError(f'blur: kernel_size must be odd, got {kernel_size}')
+        self.kernel_size, self.isotropic_prob = kernel_size, probability('blur: isotropic_prob', isotropic_prob)
+        self.sigma, self.sigma_aniso = interval('blur: sigma', sigma), interval('blur: sigma_aniso', sigma_aniso)
+
+    def sample(self, rng):
+        if rng.random() < self.isotropic_prob:
+            sigma = float(rng.uniform(*self.sigma))
+            return dict(kernel_size=self.kernel_size, sigma_x=sigma, sigma_y=sigma, theta=0.0)
+        sigma_x, sigma_y = (float(s) for s in rng.uniform(*self.sigma_aniso, 2))
+        return dict(kernel_size=self.kernel_size, sigma_x=sigma_x, sigma_y=sigma_y, theta=float(rng.uniform(-math.pi, math.pi)))
+
+    def apply(self, clip, params):
+        return D.gaussian_blur(clip, **params)
+
+
+class Noise:
+    """Gaussian noise, coloured or gray.
+
+    Args:
+        gray_prob (float): the probability of gray noise.
+        sigma (pair of float): range of the standard deviation, in levels of 255.
+    """
+
+    def __init__(self, gray_prob=0.5, sigma=(0, 10)):
+        self.gray_prob, self.sigma = probability('noise: gray_prob', gray_prob), interval('noise: sigma', sigma)
+
+    def sample(self, rng):
+        return dict(gray=bool(rng.random() < self.gray_prob), sigma=float(rng.uniform(*self.sigma)), seed=int(rng.integers(SEEDS)))
+
+    def apply(self, clip, params):
+        return D.add_gaussian_noise(clip, **params)
+
+
+class Down:
+    """Downscaling by an integer factor in a mode chosen at random.
+
+    Args:
+        factor (int): the height and the width are divided by it, rounded up.
+        modes (list[str]): of 'area', 'bilinear', 'bicubic'.
+    """
+
+    def __init__(self, factor=2, modes=D.RESIZE_MODES):
+        for mode in modes:
+            if mode not in D.RESIZE_MODES:
+                raise ValueError(f"down: unknown mode '{mode}'; known: {', '.join(D.RESIZE_MODES)}")
+        if not isinstance(factor, int) or factor < 1:
+            raise ValueError(f'down: factor must be a whole number >= 1, got {factor}')
+        self.factor, self.modes = factor, tuple(modes)
+
+    def sample(self, rng):
+        return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
+
+    def apply(self, clip, params):
+        h, w = (-(-size // params['factor']) for size in clip.shape[-2:])
+        return D.resize(clip, h, w, params['mode'])
+
+
+class Codec:
+    """Video compression in memory (the papers' FFmpeg operator).
+
+    Args:
+        codec (str): 'h264'.
+        crf (pair of int): range of the constant rate factor, both ends included.
+        profiles (dict[str, float]): profile -> probability.
+    """
+
+    def __init__(self, codec='h264', crf=(18, 35), profiles=None):
+        if codec not in CODECS:
+            raise ValueError(f"codec: unknown codec '{codec}'; known: {', '.join(CODECS)}")
+        profiles = dict(profiles or dict(baseline=0.1, main=0.2, high=0.7))
+        if not math.isclose(sum(profiles.values()), 1, abs_tol=1e-6):
+            raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')
+        self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf), profiles
+
+    def sample(self, rng):
+        profile = rng.choice(list(self.profiles), p=list(self.profiles.values()))
+        return dict(codec=self.codec, crf=int(rng.integers(self.crf[0], self.crf[1] + 1)), profile=str(profile))
+
+    def apply(self, clip, params):
+        return D.compress(clip, **params)
+
+
+def interval(name, value):
+    low, high = value
+    if low > high:
+        raise ValueError(f'{name}: the lower end {low} is above the upper end {high}')
+    return low, high
+
+
+def probability(name, value):
+    if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be in [0, 1], got {value}')
+    return value
+
+
+OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'codec': Codec}

@@ -1,0 +1,53 @@
+"""The degradation pipeline: a list of operators, sampled once per clip, then applied in order."""
+import inspect
+
+from animevsr.degradations.operators import OPERATORS
+from animevsr.utils.options import check_keys
+
+
+class DegradationPipeline:
+    """A sequence of degradation operators, configured by a list as it stands in a YAML file.
+
+    Args:
+        config (list): each entry is an operator's name (`blur`), a name with its first argument (`{down: 2}`) or a name with named
+            arguments (`{noise: {sigma: [0, 5]}}`). The order is the order of application.
+
+    Example: the papers' basic operators are `[blur, noise, {down: 2}, {down: 2}, {codec: h264}]`.
+    """
+
+    def __init__(self, config):
+        if not isinstance(config, (list, tuple)) or not config:
+            raise ValueError('degradation must be a list of operators, e.g. [blur, noise, {down: 2}, {down: 2}, {codec: h264}]')
+        self.names, self.operators = zip(*(_build(entry) for entry in config))
+
+    def sample(self, rng, t):
+        """Parameters for one clip of `t` frames: a list with one dict per operator, of plain values (it can be stored as JSON).
+
+        Args:
+            rng (numpy.random.Generator): the only source of chance.
+        """
+        return [dict(op=name, **operator.sample(rng)) for name, operator in zip(self.names, self.operators)]
+
+    def apply(self, clip, params):
+        """Degrade a clip (t, 3, h, w), RGB in [0, 1], as `params` say. The same params give the same pixels."""
+        if [p['op'] for p in params] != list(self.names):
+            raise ValueError(f'params of {[p["op"] for p in params]} do not fit a pipeline of {list(self.names)}')
+        for operator, p in zip(self.operators, params):
+            clip = operator.apply(clip, {key: value for key, value in p.items() if key != 'op'})
+        return clip
+
+
+def _build(entry):
+    """(name, operator) of one entry of the list."""
+    if isinstance(entry, dict) and len(entry) == 1:
+        (name, arguments), = entry.items()
+    else:
+        name, arguments = entry, {}
+    if not isinstance(name, str):
+        raise ValueError(f'degradation: cannot read the entry {entry!r}; write a name or one name: arguments')
+    check_keys([name], OPERATORS, 'degradation')
+    known = [key for key in inspect.signature(OPERATORS[name]).parameters]
+    if not isinstance(arguments, dict):
+        arguments = {known[0]: arguments}
+    check_keys(arguments, known, f'degradation operator {name}')
+    return name, OPERATORS[name](**arguments)

@@ -1,0 +1,88 @@
+"""Training and validation of recurrent networks on clips, under BasicSR's runner (VQD-SR Sec. 3.4, stage 1)."""
+import torch
+from basicsr.metrics import calculate_metric
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger, imwrite, tensor2img
+from basicsr.utils.img_process_util import USMSharp
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import distributed
+from tqdm import tqdm
+
+
+@MODEL_REGISTRY.register()
+class RecurrentVSRModel(SRModel):
+    """BasicSR's SRModel for clips.
+
+    What it adds to the options of SRModel:
+
+        train:
+          gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation)
+        val:
+          metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; both see the
+                   8-bit frames that would be saved. A clip's value is the mean over its frames.
+
+    In validation the network runs frame by frame, so memory does not grow with the length of a clip; in distributed runs the
+    clips are divided among the processes.
+    """
+
+    def init_training_settings(self):
+        usm = self.opt['train'].get('gt_usm')
+        self.usm_weight = usm['weight'] if usm else 0
+        self.usm = USMSharp(radius=usm['radius']).to(self.device) if usm else None
+        super().init_training_settings()
+
+    def feed_data(self, data):
+        """A batch of the training set: `lq` (b, t, 3, h, w) and `gt` (b, t, 3, H, W)."""
+        super().feed_data(data)
+        if self.usm is not None:
+            self.gt = self.usm(self.gt.flatten(0, 1), weight=self.usm_weight).view_as(self.gt)
+
+    def dist_validation(self, dataloader, current_iter, tb_logger, save_img):
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    @torch.no_grad()
+    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
+        dataset, metrics = dataloader.dataset, self.opt['val'].get('metrics') or {}
+        name, rank, world = dataset.opt['name'], self.opt['rank'], self.opt['world_size']
+        net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
+        net.eval()
+        scores = torch.zeros(len(dataset), len(metrics), dtype=torch.float64, device=self.device)
+        mine = range(rank, len(dataset), world)
+        keys = [clip.stem for clip in dataset.clips]
+        for index in tqdm(mine, unit='clip', disable=rank > 0 or not self.opt['val'].get('pbar', False)):
+            folder = f'{self.opt["path"]["visualization"]}/{name}/{keys[index]}' if save_img else None
+            scores[index] = self._validate_clip(net, dataset[index], metrics, folder, current_iter)
+        self.net_g.train(self.is_train)
+        if self.opt['dist']:
+            distributed.all_reduce(scores)
+        if metrics and rank == 0:
+            self._report(name, keys, scores.cpu(), metrics, current_iter, tb_logger)
+
+    def _validate_clip(self, net, sample, metrics, folder, current_iter):
+        """Mean of each metric over the frames of a clip; writes the frames into `folder` unless it is None."""
+        clip, state, total, t = sample['lq'], None, 0, len(sample['lq'])
+        suffix = current_iter if self.is_train else self.opt['val'].get('suffix') or self.opt['name']
+        for i in range(t):
+            prev, cur, nxt = (clip[j:j + 1].to(self.device) for j in (max(i - 1, 0), i, min(i + 1, t - 1)))
+            sr, state = net.step(prev, cur, nxt, state)
+            sr = (sr.clamp(0, 1) * 255).round() / 255
+            image = tensor2img([sr.float().cpu()])
+            if folder:
+                imwrite(image, f'{folder}/{i:08d}_{suffix}.png')
+            if metrics and 'gt' in sample:
+                gt = sample['gt'][i:i + 1]
+                as_images = dict(img=image, img2=tensor2img([gt]))
+                as_tensors = dict(img=sr, img2=gt.to(self.device))
+                values = [calculate_metric(as_tensors if m['type'].endswith('_pt') else as_images, m) for m in metrics.values()]
+                total = total + torch.tensor([float(v) for v in values], dtype=torch.float64, device=self.device)
+        return total / t
+
+    def _report(self, name, keys, scores, metrics, current_iter, tb_logger):
+        logger = get_root_logger()
+        for key, row in zip(keys, scores):
+            logger.info(f'{name} {key}: ' + ', '.join(f'{metric} {value:.4f}' for metric, value in zip(metrics, row.tolist())))
+        self._initialize_best_metric_results(name)
+        self.metric_results = dict(zip(metrics, scores.mean(0).tolist()))
+        for metric, value in self.metric_results.items():
+            self._update_best_metric_result(name, metric, value, current_iter)
+        self._log_validation_metric_values(current_iter, name, tb_logger)

@@ -1,0 +1,37 @@
+"""`python -m animevsr.train -opt options/vqd_sr/net.yml`: BasicSR's training runner with everything of animevsr registered.
+
+All of BasicSR's arguments work: `--auto_resume`, `--launcher pytorch|slurm`, `--debug`, `--force_yml key:key=value`. Experiments are
+written under the current directory.
+"""
+import os
+import sys
+
+from basicsr.train import train_pipeline
+
+from animevsr.archs.loading import CheckpointError
+from animevsr.utils.resources import find
+from animevsr.video.codec import CodecError
+from animevsr.video.reader import MediaError
+
+
+def run(pipeline):
+    """Run one of BasicSR's pipelines on this process' arguments; what is wrong with the input is one line, without traceback."""
+    # torch.distributed.launch says --local-rank, BasicSR --local_rank
+    sys.argv = [a.replace('--local-rank', '--local_rank') for a in sys.argv]
+    if '-opt' in sys.argv[:-1]:
+        at = sys.argv.index('-opt') + 1
+        sys.argv[at] = str(find(sys.argv[at]))
+    try:
+        pipeline(os.getcwd())
+    except KeyboardInterrupt:
+        sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')
+    except (MediaError, CheckpointError, CodecError, FileNotFoundError, ValueError, KeyError) as error:
+        if os.environ.get('ANIMEVSR_TRACEBACK'):
+            raise
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        # an error in a loader's worker arrives with its traceback as text: its last line says what was wrong
+        sys.exit(f'{type(error).__name__}: {lines[-1] if lines else ""} (ANIMEVSR_TRACEBACK=1 shows where)')
+
+
+if __name__ == '__main__':
+    run(train_pipeline)

@@ -1,0 +1,50 @@
+"""Reads network weights from files, safely: nothing in a file is ever executed."""
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+
+WRAPPERS = ('params_ema', 'params', 'state_dict')  # in the order of preference
+PREFIXES = ('module.', 'endecoder.')  # DistributedDataParallel; VQD-SR's Lightning checkpoints
+
+
+class CheckpointError(ValueError):
+    """A weights file that cannot be used; the message is one line that says why."""
+
+
+def read_state_dict(path):
+    """The tensors {name: Tensor} of a weights file, on the CPU.
+
+    Reads bare state dicts and BasicSR's files, preferring the averaged weights (`params_ema`) to the last ones (`params`).
+
+    Raises:
+        CheckpointError: the file is missing, truncated, not a checkpoint, or holds code to execute.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f'{path}: no such weights file')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        if 'weights_only' in str(error) or 'Unsupported' in str(error):
+            raise CheckpointError(f'{path}: refused, because it holds Python objects other than tensors '
+                                  '(loading them could run code); save its state dict alone') from None
+        raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged') from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError,
+            zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged ({reason[:120]})') from None
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise CheckpointError(f'{path}: holds no state dict (expected named tensors, bare or under {" | ".join(WRAPPERS)})')
+    return {_strip(name): tensor for name, tensor in content.items()}
+
+
+def _strip(name):
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name

@@ -1,0 +1,1 @@
+"""Reading, writing and re-encoding video, in process (PyAV)."""

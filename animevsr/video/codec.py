@@ -1,0 +1,72 @@
+"""Compression of a clip and back, in memory: what the FFmpeg operator of the papers does (AnimeSR supplement, Sec. 3)."""
+from fractions import Fraction
+
+import av
+import numpy as np
+
+# name in options -> (encoder, decoder)
+CODECS = {'h264': ('libx264', 'h264')}
+FPS = 25
+
+
+class CodecError(RuntimeError):
+    """A round trip that did not give back exactly the frames it was given."""
+
+
+def roundtrip(frames, codec='h264', **options):
+    """Encode and decode a clip.
+
+    Args:
+        frames (ndarray): (t, h, w, 3), uint8 RGB; any size of at least 1x1 and any t >= 1.
+        codec (str): a key of `CODECS`.
+        **options: passed to the encoder, e.g. `crf=23, profile='high'`.
+
+    Returns:
+        ndarray: (t, h, w, 3), uint8 RGB, the same frames in the same order, compressed as yuv420p.
+
+    Raises:
+        CodecError: the encoder refused, or not exactly t frames of this size came back in order.
+    """
+    if codec not in CODECS:
+        raise ValueError(f"unknown codec '{codec}'; known: {', '.join(CODECS)}")
+    t, h, w, _ = frames.shape
+    padded = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode='edge')  # yuv420p needs even sizes
+    try:
+        decoded = _decode(_encode(padded, codec, options), codec)
+    except av.FFmpegError as error:
+        raise CodecError(f'{codec} round trip of {t} frames of {w}x{h} failed: {error}') from error
+    times = [frame.pts for frame in decoded]
+    if times != list(range(t)):
+        raise CodecError(f'{codec} round trip of {t} frames of {w}x{h} gave back {len(times)} frames (at {times[:8]}...)')
+    out = np.stack([frame.to_ndarray(format='rgb24') for frame in decoded])[:, :h, :w]
+    if out.shape != frames.shape:
+        raise CodecError(f'{codec} round trip gave back frames of shape {out.shape}, expected {frames.shape}')
+    return out
+
+
+def _encode(frames, codec, options):
+    """Packets of the encoded clip."""
+    encoder = av.CodecContext.create(CODECS[codec][0], 'w')
+    encoder.height, encoder.width = frames.shape[1:3]
+    encoder.pix_fmt = 'yuv420p'
+    encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
+    encoder.thread_count = 1  # the caller's own processes or threads are the parallelism; one thread gives one result
+    encoder.options = {key: str(value) for key, value in options.items()}
+    packets = []
+    for pts, image in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24').reformat(format='yuv420p')
+        frame.pts, frame.time_base = pts, encoder.time_base
+        packets += encoder.encode(frame)
+    return packets + encoder.encode(None)
+
+
+def _decode(packets, codec):
+    """Frames of the packets, in order of presentation."""
+    decoder = av.CodecContext.create(CODECS[codec][1], 'r')
+    decoder.thread_count = 1
+    frames = []
+    for packet in packets:
+        copy = av.Packet(bytes(packet))
+        copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+        frames += decoder.decode(copy)
+    return frames + decoder.decode(None)

@@ -1,0 +1,61 @@
+"""Conversion between a video's own YUV and RGB, by its matrix and range (ITU-R BT.601, BT.709, BT.2020)."""
+from dataclasses import dataclass
+
+import av
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+# exact rounding, and chroma interpolated at full resolution instead of repeated
+FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+
+UNSPECIFIED = 2  # of H.273, for matrix, primaries and transfer
+# H.273 matrix -> swscale's name; 5 and 6 are the same matrix (BT.601)
+MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 7: Colorspace.SMPTE240M,
+            9: Colorspace.BT2020, 10: Colorspace.BT2020}
+SD_HEIGHT = 576  # up to this height untagged video is taken for BT.601, above for BT.709, as players do
+
+
+@dataclass(frozen=True)
+class Color:
+    """Colour description of a video, in the code points of ITU-T H.273 (as in FFmpeg).
+
+    Attributes:
+        matrix (int): RGB-to-YUV matrix, never unspecified.
+        full_range (bool): luma 0..255 instead of 16..235.
+        primaries, transfer (int): passed on to the output; 2 where the source does not say.
+    """
+    matrix: int = 1
+    full_range: bool = False
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+
+    @classmethod
+    def of_frame(cls, frame):
+        """Colour of a decoded frame; what the file does not say is guessed by the picture's height."""
+        matrix = int(frame.colorspace)
+        if matrix not in MATRICES:
+            matrix = 6 if frame.height <= SD_HEIGHT else 1
+        full = int(frame.color_range) == 2 or frame.format.name.startswith('yuvj')
+        return cls(matrix, full, int(frame.color_primaries), int(frame.color_trc))
+
+    @property
+    def range_flag(self):
+        return ColorRange.JPEG if self.full_range else ColorRange.MPEG
+
+
+def to_rgb(frame, color):
+    """(h, w, 3) uint8 RGB of a decoded frame."""
+    if frame.format.name in ('rgb24', 'gbrp', 'bgr24', 'rgba', 'bgra', 'bgr0', 'rgb0', 'pal8', '0rgb', 'argb'):
+        return frame.to_ndarray(format='rgb24')
+    return frame.reformat(format='rgb24', src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
+                          src_color_range=color.range_flag, dst_color_range=ColorRange.JPEG, interpolation=FLAGS).to_ndarray()
+
+
+def from_rgb(image, pix_fmt, color):
+    """Frame in `pix_fmt` of (h, w, 3) uint8 RGB, with its colour tags set."""
+    frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+    if not pix_fmt.startswith(('rgb', 'gbr', 'bgr')):
+        frame = frame.reformat(format=pix_fmt, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
+                               src_color_range=ColorRange.JPEG, dst_color_range=color.range_flag, interpolation=FLAGS)
+        frame.colorspace, frame.color_range = color.matrix, int(color.range_flag)
+        frame.color_primaries, frame.color_trc = color.primaries, color.transfer
+    return frame

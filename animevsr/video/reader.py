@@ -1,0 +1,178 @@
+"""Readers of frames: a video file, a folder of images, or one image, behind one small interface.
+
+A reader is a context manager and an iterable of (h, w, 3) uint8 RGB frames in order of presentation, read one at a time. It has
+`width`, `height`, `fps` (Fraction), `frame_count` (int, or None where the container does not say) and `color`.
+"""
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from animevsr.video.color import Color, to_rgb
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v', '.ogv', '.ogm', '.rm',
+                  '.rmvb', '.vob', '.3gp', '.y4m')
+STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
+
+
+class MediaError(ValueError):
+    """An input that cannot be read or an output that cannot be written; the message is one line that names the file."""
+
+
+def open_reader(path, fps=None):
+    """Reader for a video file, a folder of images or one image.
+
+    Args:
+        path (str | Path): the input.
+        fps (Fraction | None): frame rate of images; the rate of a video is its own.
+
+    Raises:
+        MediaError: missing, empty, without a picture, or not readable.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MediaError(f'{path}: no such file or folder')
+    if path.is_dir():
+        return ImageReader(list_images(path), fps)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageReader([path], fps)
+    return VideoReader(path)
+
+
+def list_images(folder):
+    """Image files of a folder in the order of their names, numbers compared as numbers ('9.png' before '10.png')."""
+    files = [p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')]
+    if not files:
+        raise MediaError(f'{folder}: holds no images ({", ".join(IMAGE_SUFFIXES)})')
+    return sorted(files, key=lambda p: [int(s) if s.isdigit() else s for s in re.split(r'(\d+)', p.name)])
+
+
+def read_image(path):
+    """(h, w, 3) uint8 RGB of an image file; transparency is laid over black, more than 8 bits are rounded to 8."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path.stat().st_size else None
+    if image is None:
+        raise MediaError(f'{path}: cannot be read as an image')
+    if image.dtype != np.uint8:
+        image = np.round(image / (65535 if image.dtype == np.uint16 else 1) * 255.0).clip(0, 255).astype(np.uint8)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 4:
+        image = np.round(image[..., :3] * (image[..., 3:] / 255.0)).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+class ImageReader:
+    """Image files as frames."""
+
+    def __init__(self, files, fps=None):
+        self.files, self.fps, self.frame_count = files, fps or STILLS_FPS, len(files)
+        self.height, self.width = read_image(files[0]).shape[:2]
+        self.color = Color(matrix=6 if self.height <= 576 else 1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __iter__(self):
+        for file in self.files:
+            image = read_image(file)
+            if image.shape[:2] != (self.height, self.width):
+                raise MediaError(f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is {self.width}x{self.height}')
+            yield image
+
+
+class VideoReader:
+    """The first video stream of a file."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        try:
+            self._container = av.open(str(path))
+        except (av.FFmpegError, OSError) as error:
+            reason = 'the file is empty' if self.path.stat().st_size == 0 else f'not readable as a video ({error.strerror})'
+            raise MediaError(f'{path}: {reason}') from None
+        streams = [s for s in self._container.streams.video if not is_cover(s)]
+        if not streams:
+            kinds = ', '.join(sorted({s.type for s in self._container.streams})) or 'nothing'
+            self._container.close()
+            raise MediaError(f'{path}: has no video stream (it holds {kinds})')
+        self.stream = streams[0]
+        self.stream.thread_type = 'AUTO'
+        self.width, self.height = self.stream.width, self.stream.height
+        self.fps = self.stream.average_rate or self.stream.guessed_rate or STILLS_FPS
+        self.frame_count = self.stream.frames or None
+        self._first = self._decode_first()
+        self.color = Color.of_frame(self._first)
+
+    def _decode_first(self):
+        self._frames = self._container.decode(self.stream)
+        try:
+            return next(self._frames)
+        except (StopIteration, av.FFmpegError):
+            self.close()
+            raise MediaError(f'{self.path}: no frame of its video can be decoded') from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._container.close()
+
+    def __iter__(self):
+        """Frames from the first on; once."""
+        frame = self._first
+        while frame is not None:
+            if (frame.width, frame.height) != (self.width, self.height):
+                raise MediaError(f'{self.path}: the picture changes its size to {frame.width}x{frame.height} at {frame.time} s')
+            yield to_rgb(frame, self.color)
+            try:
+                frame = next(self._frames, None)
+            except av.FFmpegError as error:
+                raise MediaError(f'{self.path}: damaged after {frame.time} s ({error.strerror})') from None
+
+
+def is_cover(stream):
+    """Whether a video stream is an attached picture (cover art) and no video."""
+    return 'attached_pic' in str(getattr(stream.disposition, 'name', stream.disposition))
+
+
+def read_frames(path, indices):
+    """The frames of a clip at `indices` (not decreasing): list of (h, w, 3) uint8 RGB.
+
+    Raises:
+        MediaError: a frame is missing or unreadable; the message names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = list_images(path)
+        if max(indices) >= len(files):
+            raise MediaError(f'{path}: has {len(files)} frames, frame {max(indices)} was asked for')
+        return [read_image(files[i]) for i in indices]
+    wanted, frames = set(indices), {}
+    with VideoReader(path) as reader:
+        for i, frame in enumerate(reader):
+            if i in wanted:
+                frames[i] = frame
+            if i >= max(indices):
+                break
+    if len(frames) < len(wanted):
+        raise MediaError(f'{path}: ends after {i + 1} frames, frame {max(indices)} was asked for')
+    return [frames[i] for i in indices]
+
+
+def count_frames(path):
+    """Number of frames of a clip: the images of a folder, or the frames of a video, counted where the container does not say."""
+    path = Path(path)
+    if path.is_dir():
+        return len(list_images(path))
+    with VideoReader(path) as reader:
+        return reader.frame_count or sum(1 for _ in reader)

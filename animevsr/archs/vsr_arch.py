@@ -100,6 +100,7 @@ class MultiScaleRecurrentBlock(nn.Module):
         self.body_s4_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[2]))
         self.fusion = nn.Sequential(
             nn.Conv2d(3 * num_feat, 2 * num_out_ch, 3, 1, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(2 * num_out_ch, num_out_ch, 3, 1, 1))
+        self.fusion[-1].weight.data *= 0.1  # training starts near the bilinear skip
 
     def forward(self, x):
         """(b, num_in_ch, h, w) -> (b, num_out_ch, h, w); h and w are multiples of 4."""

@@ -1,0 +1,41 @@
+# Every target sets up what it needs. Override e.g.: make demo PYTHON=python3.12 TORCH="torch torchvision"
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+BIN = $(VENV)/bin
+PIP = $(BIN)/pip --disable-pip-version-check
+
+.PHONY: setup demo test test-fast lint data table benchmark clean
+
+setup: $(VENV)/.done
+
+# torch first, because BasicSR is built against it (see animevsr_install.py)
+$(VENV)/.done: setup.py animevsr_install.py Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet setuptools wheel
+	$(PIP) install --quiet $(TORCH)
+	$(BIN)/python animevsr_install.py
+	$(PIP) install --quiet --no-build-isolation --editable '.[test,recipes]'
+	touch $@
+
+demo: setup  ## upscale the bundled clip 4x into demo.mp4 and draw before-and-after pictures
+	$(BIN)/animevsr upscale assets/demo/butterfly.avi -o demo.mp4
+	$(BIN)/python assets/demo/compare.py assets/demo/butterfly.avi demo.mp4 demo.png
+
+test: setup lint  ## the whole test suite, on all cores
+	$(BIN)/python -m pytest -q -n 2 tests
+
+lint: setup
+	$(BIN)/ruff check .
+
+data: setup  ## fetch the open sources and compose the training and the held-out clips (needs Debian and npm)
+	$(BIN)/python recipes/open_animation/build.py
+
+table: setup  ## PSNR and SSIM of the bundled weights and of bicubic on the held-out clips
+	$(BIN)/python benchmarks/quality.py
+
+benchmark: setup  ## speed of training steps and of upscaling
+	$(BIN)/python benchmarks/speed.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo.mp4 demo.png .pytest_cache .ruff_cache

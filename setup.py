@@ -1,0 +1,31 @@
+"""Static metadata: nothing is imported here, so that `pip install .` works on a bare machine.
+
+BasicSR is not in `install_requires`: its last release cannot be built by pip alone (see animevsr_install.py).
+"""
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r"'(.+)'", (HERE / 'animevsr/version.py').read_text())[1]
+
+setup(
+    name='animevsr',
+    version=VERSION,
+    description='Animation video super-resolution (VQD-SR, AnimeSR) as a plugin of BasicSR',
+    long_description=(HERE / 'README.md').read_text(encoding='utf8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=[*find_packages(include=['animevsr', 'animevsr.*']), 'animevsr.options', 'animevsr.weights'],
+    # the YAML files and the weights lie at the top of the repository and are installed inside the package
+    package_dir={'animevsr': 'animevsr', 'animevsr.options': 'options', 'animevsr.weights': 'weights'},
+    package_data={'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md']},
+    py_modules=['animevsr_cli', 'animevsr_install'],
+    install_requires=['torch', 'torchvision', 'numpy', 'opencv-python', 'av>=14', 'ffmpeg-python', 'imageio-ffmpeg', 'pyyaml', 'tqdm'],
+    extras_require={'test': ['pytest', 'pytest-xdist', 'ruff'], 'recipes': ['resvg-py', 'pillow']},
+    entry_points={'console_scripts': ['animevsr = animevsr_cli:main']},
+    classifiers=['Programming Language :: Python :: 3', 'Operating System :: OS Independent',
+                 'License :: OSI Approved :: Apache Software License'],
+)

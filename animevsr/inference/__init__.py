@@ -1,1 +1,4 @@
-def upscale(*a, **k): ...
+"""Recurrent inference on whole videos."""
+from animevsr.inference.upscale import Summary, upscale
+
+__all__ = ['Summary', 'upscale']

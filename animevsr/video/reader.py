@@ -1,7 +1,8 @@
 """Readers of frames: a video file, a folder of images, or one image, behind one small interface.
 
-A reader is a context manager and an iterable of (h, w, 3) uint8 RGB frames in order of presentation, read one at a time. It has
-`width`, `height`, `fps` (Fraction), `frame_count` (int, or None where the container does not say) and `color`.
+A reader is a context manager; `frames()` yields (image, time) in order of presentation, one at a time: (h, w, 3) uint8 RGB, and the
+time at which it is shown as a Fraction of seconds, or None where there is none. It has `width`, `height`, `fps` (Fraction),
+`frame_count` (int, or None where the container does not say) and `color`.
 """
 import re
 from fractions import Fraction
@@ -79,12 +80,12 @@ class ImageReader:
     def __exit__(self, *_):
         pass
 
-    def __iter__(self):
+    def frames(self):
         for file in self.files:
             image = read_image(file)
             if image.shape[:2] != (self.height, self.width):
                 raise MediaError(f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is {self.width}x{self.height}')
-            yield image
+            yield image, None
 
 
 class VideoReader:
@@ -106,6 +107,7 @@ class VideoReader:
         self.stream.thread_type = 'AUTO'
         self.width, self.height = self.stream.width, self.stream.height
         self.fps = self.stream.average_rate or self.stream.guessed_rate or STILLS_FPS
+        self.sample_aspect_ratio = self.stream.sample_aspect_ratio
         self.frame_count = self.stream.frames or None
         self._first = self._decode_first()
         self.color = Color.of_frame(self._first)
@@ -127,13 +129,13 @@ class VideoReader:
     def close(self):
         self._container.close()
 
-    def __iter__(self):
+    def frames(self):
         """Frames from the first on; once."""
         frame = self._first
         while frame is not None:
             if (frame.width, frame.height) != (self.width, self.height):
                 raise MediaError(f'{self.path}: the picture changes its size to {frame.width}x{frame.height} at {frame.time} s')
-            yield to_rgb(frame, self.color)
+            yield to_rgb(frame, self.color), None if frame.pts is None else frame.pts * frame.time_base
             try:
                 frame = next(self._frames, None)
             except av.FFmpegError as error:
@@ -159,7 +161,7 @@ def read_frames(path, indices):
         return [read_image(files[i]) for i in indices]
     wanted, frames = set(indices), {}
     with VideoReader(path) as reader:
-        for i, frame in enumerate(reader):
+        for i, (frame, _) in enumerate(reader.frames()):
             if i in wanted:
                 frames[i] = frame
             if i >= max(indices):
@@ -175,4 +177,4 @@ def count_frames(path):
     if path.is_dir():
         return len(list_images(path))
     with VideoReader(path) as reader:
-        return reader.frame_count or sum(1 for _ in reader)
+        return reader.frame_count or sum(1 for _ in reader.frames())

@@ -1,0 +1,11 @@
+"""`python inference_animevsr.py -i IN -o OUT`: `animevsr upscale` in the habits of this field."""
+import argparse
+
+from animevsr_cli import UPSCALE, add_upscale_options, run_upscale
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=UPSCALE, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-i', '--input', required=True, help='video file, folder of frames or image')
+    parser.add_argument('-o', '--output', required=True, help='video file, image, or new folder for PNG images')
+    add_upscale_options(parser)
+    run_upscale(parser.parse_args())

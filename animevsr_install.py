@@ -21,10 +21,10 @@ from pathlib import Path
 VERSION = '1.4.2'
 # file in the source -> (what stands there, what it becomes)
 CORRECTIONS = {
-    'setup.py': ("    with open(version_file, 'r') as f:\n        exec(compile(f.read(), version_file, 'exec'))\n    return locals()['__version__']",
-                 "    scope = {}\n    with open(version_file, 'r') as f:\n        exec(compile(f.read(), version_file, 'exec'), scope)\n"
-                 "    return scope['__version__']"),
-    'basicsr/data/degradations.py': ('from torchvision.transforms.functional_tensor import', 'from torchvision.transforms.functional import'),
+    'setup.py': ("        exec(compile(f.read(), version_file, 'exec'))\n    return locals()['__version__']",
+                 "        scope = {}\n        exec(compile(f.read(), version_file, 'exec'), scope)\n    return scope['__version__']"),
+    'basicsr/data/degradations.py': ('from torchvision.transforms.functional_tensor import',
+                                     'from torchvision.transforms.functional import'),
 }
 
 

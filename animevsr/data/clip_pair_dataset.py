@@ -83,4 +83,5 @@ class ClipPairDataset(data.Dataset):
     def _check_sizes(self, sample, index):
         (h, w), (gt_h, gt_w) = sample['lq'].shape[-2:], sample['gt'].shape[-2:]
         if (h * self.scale, w * self.scale) != (gt_h, gt_w):
-            raise MediaError(f'{self.lq_clips[index]}: is {w}x{h}, but {self.gt_clips[index]} is {gt_w}x{gt_h}, not {self.scale} times as large')
+            raise MediaError(f'{self.lq_clips[index]}: is {w}x{h}, but {self.gt_clips[index]} is {gt_w}x{gt_h}, '
+                             f'not {self.scale} times as large')

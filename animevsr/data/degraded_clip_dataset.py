@@ -9,7 +9,8 @@ from animevsr.degradations import DegradationPipeline
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.video.reader import MediaError
 
-KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed', 'edge_bias')
+KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed',
+        'edge_bias')
 
 
 @DATASET_REGISTRY.register()

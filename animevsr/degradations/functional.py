@@ -21,7 +21,7 @@ def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
     kernel = torch.from_numpy(bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y))
     kernel = kernel.to(clip).unsqueeze(0)
     if min(clip.shape[-2:]) > kernel_size // 2:
-        return filter2D(clip, kernel)
+        return filter2D(clip.contiguous(), kernel)
     half = kernel_size // 2
     return filter2D(F.pad(clip, (half, ) * 4, mode='replicate'), kernel)[..., half:-half, half:-half]
 

@@ -46,7 +46,7 @@ def _build(entry):
     if not isinstance(name, str):
         raise ValueError(f'degradation: cannot read the entry {entry!r}; write a name or one name: arguments')
     check_keys([name], OPERATORS, 'degradation')
-    known = [key for key in inspect.signature(OPERATORS[name]).parameters]
+    known = list(inspect.signature(OPERATORS[name]).parameters)
     if not isinstance(arguments, dict):
         arguments = {known[0]: arguments}
     check_keys(arguments, known, f'degradation operator {name}')

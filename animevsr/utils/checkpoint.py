@@ -1,5 +1,6 @@
 """Reads network weights from files, safely: nothing in a file is ever executed."""
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def read_state_dict(path):
     if not path.is_file():
         raise CheckpointError(f'{path}: no such weights file')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # about pickle protocols of files that are no checkpoints
+            content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         if 'weights_only' in str(error) or 'Unsupported' in str(error):
             raise CheckpointError(f'{path}: refused, because it holds Python objects other than tensors '

@@ -147,9 +147,9 @@ class VideoWriter(Writer):
             try:
                 tracks[track.index] = self._container.add_stream_from_template(track)
             except (av.FFmpegError, ValueError) as error:
-                raise MediaError(f'{self.path}: {self.path.suffix} cannot carry the sound of {source} ({track.codec_context.name}: {error}); '
-                                 'use .mkv') from None
-        self._packets = self._source.demux([s for s in self._source.streams.audio]) if tracks else iter(())
+                raise MediaError(f'{self.path}: {self.path.suffix} cannot carry the sound of {source} '
+                                 f'({track.codec_context.name}: {error}); use .mkv') from None
+        self._packets = self._source.demux(list(self._source.streams.audio)) if tracks else iter(())
         self._waiting = None
         return tracks
 

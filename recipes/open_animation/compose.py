@@ -177,7 +177,7 @@ def make_backdrop(library, width, height, rng):
     if rng.random() < 0.12:
         image = painted_backdrop(need_w, need_h, rng)
     else:
-        image = tint(drawing(rng.choice(library['backdrop'])['files'][0]), rng)[..., :3]
+        image = tint(drawing(library.pick('backdrop', rng)['files'][0]), rng)[..., :3]
         scale = max(need_w / image.shape[1], need_h / image.shape[0])
         image = cv2.resize(image, None, fx=scale, fy=scale,
                            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -195,7 +195,7 @@ def make_backdrop(library, width, height, rng):
 
 
 def make_actor(library, kind, width, height, length, rng):
-    entry = rng.choice(library[kind])
+    entry = library.pick(kind, rng)
     close = rng.random() < 0.45
     tall = dict(anime=(0.9, 2.6), face=(0.4, 1.2), rig=(0.8, 1.8), sprite=(0.12, 0.5))[kind]
     size = rng.uniform(*(tall if close or kind == 'sprite' else (tall[0] * 0.7, tall[0] * 1.2))) * height
@@ -242,15 +242,17 @@ def make_overlays(width, height, rng):
 
         effects.append(rain)
     if rng.random() < 0.08:  # speed lines towards a point, redrawn on twos
-        seed, centre, ink = rng.randrange(1 << 30), (rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height), rng.choice([0, 1])
+        seed = rng.randrange(1 << 30)
+        centre, ink = (rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height), rng.choice([0, 1])
 
         def speed_lines(canvas, t):
             lines = random.Random(seed + t // 2)
             layer = np.zeros(canvas.shape[:2], np.uint8)
             for _ in range(60):
                 a, r = lines.uniform(0, 6.28), lines.uniform(0.3, 0.6) * width
-                point = [(centre[0] + np.cos(a + d) * q, centre[1] + np.sin(a + d) * q) for d, q in ((0, r), (-0.01, 2 * width), (0.01, 2 * width))]
-                cv2.fillPoly(layer, [(np.array(point) * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
+                wedge = [(centre[0] + np.cos(a + d) * q, centre[1] + np.sin(a + d) * q)
+                         for d, q in ((0, r), (-0.01, 2 * width), (0.01, 2 * width))]
+                cv2.fillPoly(layer, [(np.array(wedge) * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
             canvas += (ink - canvas) * (layer.astype(np.float32) / 255)[..., None]
 
         effects.append(speed_lines)
@@ -284,7 +286,8 @@ def make_scene(library, width, height, length, rng):
     end = start + (end - start) * min(1, rng.uniform(1, 9) * SS * length / max(travel, 1))  # up to 9 output pixels a frame
     zooms = rng.choice([(1, 1.12), (1.12, 1)]) if move == 'zoom' else (1, 1)
     scene = Scene(backdrop, ((*(start * room), zooms[0]), (*(end * room), zooms[1])), rng.randrange(3))
-    kinds = [kind for kind, weight in (('anime', 6), ('face', 4), ('rig', 3), ('sprite', 3)) for _ in range(weight) if kind in library]
+    kinds = [kind for kind, weight in (('anime', 6), ('face', 4), ('rig', 3), ('sprite', 3))
+             for _ in range(weight) if library.has(kind)]
     for _ in range(rng.choice([1, 2, 2, 3, 4])):
         scene.actors.append(make_actor(library, rng.choice(kinds), width, height, length, rng))
     scene.overlay = make_overlays(width, height, rng)
@@ -310,23 +313,39 @@ def clip_frames(library, width, height, length, rng):
         yield (np.clip(frame, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
+class Library:
+    """The drawings of one split by kind; remembers which were used."""
+
+    def __init__(self, materials, split):
+        entries = json.loads((materials / 'index.json').read_text())
+        self._kinds, self.used = {}, []
+        for entry in entries:
+            if entry['split'] == split:
+                self._kinds.setdefault(entry['kind'], []).append(dict(entry, files=[materials / f for f in entry['files']]))
+
+    def has(self, kind):
+        return kind in self._kinds
+
+    def pick(self, kind, rng):
+        entry = rng.choice(self._kinds[kind])
+        self.used.append({key: entry[key] for key in ('source', 'licence')})
+        return entry
+
+
 def make_clip(root, split, number, seed, size, length):
-    """Compose clip `number` into ROOT/<split>/<number>/; it appears only when it is complete."""
+    """Compose clip `number` into ROOT/<split>/<number>/, with the credits of its drawings; it appears only when it is complete."""
     cv2.setNumThreads(1)
-    materials = Path(root) / 'materials'
     target = Path(root) / split / f'{number:04d}'
     if target.exists():
         return number
-    library = {}
-    for entry in json.loads((materials / 'index.json').read_text()):
-        if entry['split'] == split:
-            library.setdefault(entry['kind'], []).append(dict(entry, files=[materials / f for f in entry['files']]))
+    library = Library(Path(root) / 'materials', split)
     partial = target.with_name(target.name + '.partial')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     rng = random.Random(f'{split} {seed} {number}')
     for t, frame in enumerate(clip_frames(library, *size, length, rng)):
         cv2.imwrite(str(partial / f'{t:08d}.png'), frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    (partial / 'credits.json').write_text(json.dumps(library.used, indent=1))
     partial.rename(target)
     return number
 

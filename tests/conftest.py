@@ -1,0 +1,111 @@
+"""Shared fixtures: the devices present, tiny networks, clips and videos made on the spot."""
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # the tests run side by side
+
+import av  # noqa: E402
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from golden import weights as golden_weights  # noqa: E402
+
+import animevsr  # noqa: E402,F401  (fills the registries)
+
+REPO = Path(__file__).resolve().parents[1]
+TINY_CLIPS = REPO / 'assets/tiny'
+DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else []), *(['mps'] if torch.backends.mps.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    return request.param
+
+
+def golden(name):
+    """(constructor arguments, state dict, input, expected output) of a published network under seeded weights."""
+    meta = json.loads((REPO / f'tests/golden/{name}.json').read_text())
+    state = {k: torch.from_numpy(v) for k, v in golden_weights.state_dict(meta['keys']).items()}
+    i = meta['input']
+    x = torch.from_numpy(golden_weights.uniform(i['seed'], i['shape'], i['low'], i['high']))
+    return meta['kwargs'], state, x, torch.from_numpy(np.load(REPO / f'tests/golden/{name}.npz')['output'])
+
+
+@pytest.fixture
+def tiny_weights(tmp_path):
+    """A small untrained network's file."""
+    from animevsr.archs.vsr_arch import MSRBVSR
+    torch.manual_seed(0)
+    path = tmp_path / 'tiny.pth'
+    torch.save({'params': MSRBVSR(num_feat=8, num_block=(1, 1, 1)).state_dict()}, path)
+    return path
+
+
+def moving_frames(t, h, w, seed=0):
+    """(t, h, w, 3) uint8: coloured shapes that move over a gradient."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:h, 0:w]
+    base = np.stack([x * 255 / w, y * 255 / h, (x + y) * 255 / (h + w)], -1)
+    colours, out = rng.integers(0, 255, (4, 3)), []
+    for i in range(t):
+        frame = base.astype(np.uint8).copy()
+        for j, colour in enumerate(colours):
+            centre = (int(w * (j + 1) / 5 + 2 * i) % w, int(h / 2 + h / 4 * np.sin(i / 3 + j)))
+            cv2.circle(frame, centre, max(2, h // 8), tuple(int(c) for c in colour), -1, cv2.LINE_AA)
+        out.append(frame)
+    return np.stack(out)
+
+
+def write_clip(folder, frames, start=0, suffix='.png'):
+    """Frames as numbered images."""
+    folder.mkdir(parents=True)
+    for i, frame in enumerate(frames):
+        assert cv2.imwrite(str(folder / f'{start + i:08d}{suffix}'), frame[..., ::-1])
+    return folder
+
+
+def write_video(path, frames, rate=Fraction(25), sound=False, codec='libx264', pix_fmt='yuv420p', times=None, **options):
+    """A video file of RGB frames, with a sine tone where `sound`; `times`: presentation times in milliseconds."""
+    with av.open(str(path), 'w') as out:
+        stream = out.add_stream(codec, rate=rate, options={k: str(v) for k, v in options.items()})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        track = out.add_stream('aac', rate=44100, layout='mono') if sound else None
+        for i, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')
+            picture.time_base = Fraction(1, 1000) if times is not None else 1 / Fraction(rate)
+            picture.pts = i if times is None else times[i]
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+        if track:
+            count = int(44100 * len(frames) / rate)
+            wave = (np.sin(np.arange(count) * 2 * np.pi * 440 / 44100) * 8000).astype(np.float32) / 32768
+            for at in range(0, count, 1024):
+                piece = av.AudioFrame.from_ndarray(wave[None, at:at + 1024], format='fltp', layout='mono')
+                piece.sample_rate, piece.pts, piece.time_base = 44100, at, Fraction(1, 44100)
+                out.mux(track.encode(piece))
+            out.mux(track.encode(None))
+    return path
+
+
+def decode(path):
+    """All frames of a video as (t, h, w, 3) uint8 RGB, and their times."""
+    from animevsr.video.reader import VideoReader
+    with VideoReader(path) as reader:
+        images, times = zip(*reader.frames())
+    return np.stack(images), times
+
+
+def run_python(*arguments, cwd, check=True, timeout=300, **environment):
+    """Run this Python in a folder; returns the finished process."""
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=timeout,
+                          env={**os.environ, 'PYTHONPATH': str(REPO), **environment})
+    if check:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done

@@ -1,0 +1,76 @@
+"""The checkpoint loader: what it recognises, and what it refuses."""
+import pickle
+
+import pytest
+import torch
+from conftest import golden
+
+import animevsr
+from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.utils.checkpoint import CheckpointError
+
+
+@pytest.mark.parametrize('arguments', [
+    dict(num_feat=64, num_block=(5, 3, 2), scale=4, sr_feedback=True), dict(num_feat=8, num_block=(3, 2, 1), scale=2, sr_feedback=False),
+    dict(num_feat=16, num_block=(2, 2, 2), scale=3, sr_feedback=True)
+])
+@pytest.mark.parametrize('wrap', [lambda s: s, lambda s: {'params': s}, lambda s: {'params': {}, 'params_ema': s},
+                                  lambda s: {'state_dict': {f'module.{k}': v for k, v in s.items()}, 'epoch': 3}])
+def test_recognises_the_network(arguments, wrap, tmp_path, device):
+    net = MSRBVSR(**arguments)
+    torch.save(wrap(net.state_dict()), tmp_path / 'w.pth')
+    loaded = animevsr.load_network(tmp_path / 'w.pth', device)
+    assert not loaded.training
+    assert next(loaded.parameters()).device.type == device
+    assert (loaded.num_feat, loaded.scale, loaded.sr_feedback) == tuple(arguments[k] for k in ('num_feat', 'scale', 'sr_feedback'))
+    for name, value in net.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name].cpu(), value)
+
+
+def test_published_layer_names(tmp_path):
+    _, state, clip, expected = golden('animesr_vsr')
+    torch.save(state, tmp_path / 'AnimeSR_v2.pth')
+    with torch.no_grad():
+        assert (animevsr.load_network(tmp_path / 'AnimeSR_v2.pth')(clip) - expected).abs().max() < 1e-5
+
+
+def test_prefers_averaged_weights(tmp_path):
+    last, averaged = MSRBVSR(num_feat=8).state_dict(), MSRBVSR(num_feat=8).state_dict()
+    torch.save({'params': last, 'params_ema': averaged}, tmp_path / 'w.pth')
+    name = 'recurrent_cell.fusion.0.weight'
+    assert torch.equal(animevsr.load_network(tmp_path / 'w.pth').state_dict()[name], averaged[name])
+
+
+class Malicious:
+
+    def __reduce__(self):
+        return exec, ("open('executed', 'w')", )
+
+
+def bad_files(tmp_path):
+    good = tmp_path / 'good.pth'
+    state = MSRBVSR(num_feat=8).state_dict()
+    torch.save(state, good)
+    whole = good.read_bytes()
+    files = {'truncated': whole[:len(whole) // 2], 'header only': whole[:200], 'empty': b'', 'text': b'not a checkpoint at all\n' * 50,
+             'picture': b'\x89PNG\r\n\x1a\n' + bytes(200), 'plain pickle of code': pickle.dumps(Malicious())}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    objects = {'zip with code': {'params': state, 'extra': Malicious()}, 'foreign network': {'conv.weight': torch.zeros(3)},
+               'a list': [1, 2],
+               'no tensors': {'params': {'a': 1}}, 'a layer missing': {k: v for k, v in state.items() if 'fusion.0.bias' not in k},
+               'a block missing': {k: v for k, v in state.items() if 'body_s4_first' not in k},
+               'another shape': {**state, 'recurrent_cell.fusion.0.bias': torch.zeros(3)}}
+    for name, content in objects.items():
+        torch.save(content, tmp_path / name)
+    return [*files, *objects]
+
+
+def test_refuses_bad_files_with_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [*bad_files(tmp_path), 'missing']:
+        with pytest.raises(CheckpointError) as caught:
+            animevsr.load_network(tmp_path / name)
+        assert name in str(caught.value), name
+        assert len(str(caught.value).splitlines()) == 1, name
+    assert not (tmp_path / 'executed').exists()

@@ -1,0 +1,52 @@
+"""The in-memory codec round trip."""
+import numpy as np
+import pytest
+from conftest import moving_frames
+
+from animevsr.video import codec
+
+
+@pytest.mark.parametrize('t', [1, 2, 15, 100])
+@pytest.mark.parametrize('profile', ['baseline', 'main', 'high'])
+def test_gives_back_its_frames(t, profile):
+    frames = moving_frames(t, 32, 48)
+    out = codec.roundtrip(frames, crf=18, profile=profile)
+    assert out.shape == frames.shape and out.dtype == np.uint8
+    # each frame is closest to itself: none lost, doubled or exchanged
+    error = [[np.abs(o.astype(int) - f).mean() for f in frames[max(0, i - 2):i + 3]] for i, o in enumerate(out)]
+    assert all(np.argmin(row) == min(i, 2) for i, row in enumerate(error))
+    assert 0 < max(np.abs(o.astype(int) - f).mean() for o, f in zip(out, frames)) < 8
+
+
+@pytest.mark.parametrize('h, w', [(17, 33), (1, 1), (16, 15), (3, 64)])
+def test_odd_sizes(h, w):
+    frames = np.full((3, h, w, 3), (200, 90, 30), np.uint8)
+    out = codec.roundtrip(frames, crf=20)
+    assert out.shape == frames.shape
+    assert np.abs(out.astype(int) - frames).max() <= 6  # a flat colour keeps its value to the last row and column
+
+
+def test_higher_crf_is_worse():
+    frames = moving_frames(5, 64, 64)
+    errors = [np.abs(codec.roundtrip(frames, crf=crf).astype(int) - frames).mean() for crf in (18, 27, 35)]
+    assert errors == sorted(errors) and errors[0] < errors[2]
+
+
+def test_is_deterministic():
+    frames = moving_frames(6, 48, 48)
+    assert np.array_equal(codec.roundtrip(frames, crf=30, profile='high'), codec.roundtrip(frames, crf=30, profile='high'))
+
+
+@pytest.mark.parametrize('damage', [lambda p: p[:-1], lambda p: p[1:], lambda p: p + p[-1:], lambda p: []])
+def test_raises_unless_exactly_its_frames_come_back(damage, monkeypatch):
+    encode = codec._encode
+    monkeypatch.setattr(codec, '_encode', lambda *a: damage(encode(*a)))
+    with pytest.raises(codec.CodecError, match='round trip of 6 frames'):
+        codec.roundtrip(moving_frames(6, 32, 32), crf=23)
+
+
+def test_raises_where_the_encoder_refuses():
+    with pytest.raises(codec.CodecError, match='failed'):
+        codec.roundtrip(moving_frames(2, 32, 32), crf=23, profile='no-such-profile')
+    with pytest.raises(ValueError, match="unknown codec 'vp12'"):
+        codec.roundtrip(moving_frames(2, 32, 32), codec='vp12')

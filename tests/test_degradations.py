@@ -1,0 +1,151 @@
+"""Operators and pipeline: their statistics against the paper's table, their effect on pixels, replay."""
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from conftest import moving_frames
+
+from animevsr.degradations import DegradationPipeline
+from animevsr.degradations import functional as D
+
+PAPER = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]  # AnimeSR supplement, Sec. 3
+DRAWS = 6000
+
+
+@pytest.fixture(scope='module')
+def draws():
+    pipeline, rng = DegradationPipeline(PAPER), np.random.default_rng(0)
+    return [pipeline.sample(rng, 15) for _ in range(DRAWS)]
+
+
+def share(count):
+    """A frequency over DRAWS, and how far it may be from its probability: four standard deviations."""
+    return pytest.approx(count, abs=4 * math.sqrt(count * (1 - count) / DRAWS))
+
+
+def covers(values, low, high):
+    """The values are uniform in [low, high]: range, mean and quartiles."""
+    values = np.array(values)
+    tolerance = 4 * (high - low) / math.sqrt(12 * len(values))
+    assert values.min() >= low and values.max() <= high
+    assert values.min() < low + 0.01 * (high - low) and values.max() > high - 0.01 * (high - low)
+    for q in (0.25, 0.5, 0.75):
+        assert np.quantile(values, q) == pytest.approx(low + q * (high - low), abs=2 * tolerance)
+
+
+def test_blur_parameters(draws):
+    blurs = [d[0] for d in draws]
+    isotropic = [b for b in blurs if b['sigma_x'] == b['sigma_y'] and b['theta'] == 0]
+    others = [b for b in blurs if b['sigma_x'] != b['sigma_y']]
+    assert len(isotropic) + len(others) == DRAWS and len(isotropic) / DRAWS == share(0.7)
+    assert {b['kernel_size'] for b in blurs} == {21}
+    covers([b['sigma_x'] for b in isotropic], 0.2, 4.0)
+    covers([b[s] for b in others for s in ('sigma_x', 'sigma_y')], 0.8, 3.0)
+    covers([b['theta'] for b in others], -math.pi, math.pi)
+
+
+def test_noise_parameters(draws):
+    noises = [d[1] for d in draws]
+    assert sum(n['gray'] for n in noises) / DRAWS == share(0.5)
+    covers([n['sigma'] for n in noises], 0, 10)
+    assert len({n['seed'] for n in noises}) > 0.99 * DRAWS
+
+
+def test_down_parameters(draws):
+    for place in (2, 3):
+        counts = Counter(d[place]['mode'] for d in draws)
+        assert set(counts) == {'area', 'bilinear', 'bicubic'}
+        assert all(n / DRAWS == share(1 / 3) for n in counts.values())
+    pairs = Counter((d[2]['mode'], d[3]['mode']) for d in draws)
+    assert len(pairs) == 9 and all(n / DRAWS == share(1 / 9) for n in pairs.values())  # the two are drawn apart
+
+
+def test_codec_parameters(draws):
+    codecs = [d[4] for d in draws]
+    profiles = Counter(c['profile'] for c in codecs)
+    for profile, probability in (('baseline', 0.1), ('main', 0.2), ('high', 0.7)):
+        assert profiles[profile] / DRAWS == share(probability)
+    crf = Counter(c['crf'] for c in codecs)
+    assert set(crf) == set(range(18, 36)) and all(n / DRAWS == share(1 / 18) for n in crf.values())
+
+
+def test_replay_gives_the_same_pixels_and_params_are_plain(device):
+    pipeline = DegradationPipeline(PAPER)
+    clip = torch.from_numpy(moving_frames(5, 48, 64)).permute(0, 3, 1, 2).float().to(device) / 255
+    params = pipeline.sample(np.random.default_rng(1), 5)
+    first = pipeline.apply(clip, params)
+    assert first.shape == (5, 3, 12, 16) and first.device == clip.device
+    assert torch.equal(first, pipeline.apply(clip, json.loads(json.dumps(params))))
+    other = pipeline.apply(clip, pipeline.sample(np.random.default_rng(2), 5))
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize('gray', [False, True])
+def test_noise_on_pixels(gray, device):
+    clip = torch.full((3, 3, 128, 128), 0.5, device=device)
+    noise = (D.add_gaussian_noise(clip, 6.0, gray, seed=5) - clip) * 255
+    assert noise.std().item() == pytest.approx(6.0, rel=0.03) and abs(noise.mean().item()) < 0.15
+    assert not torch.allclose(noise[0], noise[1])  # differs from frame to frame
+    assert (torch.allclose(noise[:, 0], noise[:, 1], atol=1e-3)) == gray
+
+
+@pytest.mark.parametrize('sigmas, theta', [((1.5, 1.5), 0.0), ((3.0, 3.0), 0.0), ((0.9, 2.5), 0.0), ((0.9, 2.5), math.pi / 2)])
+def test_blur_width_on_pixels(sigmas, theta, device):
+    """The second moments of a blurred point are the squared sigmas."""
+    clip = torch.zeros(1, 3, 65, 65, device=device)
+    clip[..., 32, 32] = 1
+    spread = D.gaussian_blur(clip, 21, *sigmas, theta)[0, 0].double().cpu()
+    assert spread.sum().item() == pytest.approx(1, abs=1e-4)
+    at = torch.arange(65, dtype=torch.float64) - 32
+    along_x, along_y = (spread.sum(dim) @ at**2 for dim in (0, 1))
+    # a turn by 90 degrees exchanges the axes; the window of 21 cuts the widest kernels a little
+    expected = sigmas if theta == 0 else sigmas[::-1]
+    assert (along_x.sqrt().item(), along_y.sqrt().item()) == pytest.approx(expected, rel=0.03)
+
+
+def test_blur_of_a_picture_smaller_than_its_kernel(device):
+    clip = torch.full((1, 3, 5, 7), 0.25, device=device)
+    assert torch.allclose(D.gaussian_blur(clip, 21, 2., 2., 0.), clip, atol=1e-5)
+
+
+def test_resize_modes_against_opencv(device):
+    import cv2
+    image = moving_frames(1, 40, 56)[0].astype(np.float32) / 255
+    clip = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
+    for mode, flag in (('area', cv2.INTER_AREA), ('bilinear', cv2.INTER_LINEAR)):
+        ours = D.resize(clip, 20, 28, mode)[0].permute(1, 2, 0).cpu().numpy()
+        assert np.abs(ours - cv2.resize(image, (28, 20), interpolation=flag)).max() < 1e-5
+    ours = D.resize(clip, 20, 28, 'bicubic')[0].permute(1, 2, 0).cpu().numpy()
+    assert np.abs(ours - cv2.resize(image, (28, 20), interpolation=cv2.INTER_CUBIC).clip(0, 1)).max() < 1e-4
+
+
+@pytest.mark.parametrize('config, message', [
+    ([], 'must be a list'),
+    (['blurr'], "unknown key 'blurr' in degradation; did you mean 'blur'"),
+    ([{'noise': {'sigmas': [0, 5]}}], "unknown key 'sigmas' in degradation operator noise; did you mean 'sigma'"),
+    ([{'codec': 'h266'}], "unknown codec 'h266'"),
+    ([{'codec': {'profiles': {'high': 0.5}}}], 'add up to 1'),
+    ([{'down': {'factor': 2, 'modes': ['cubic']}}], "unknown mode 'cubic'"),
+    ([{'blur': {'kernel_size': 20}}], 'odd'),
+    ([{'noise': {'sigma': [5, 1]}}], 'above the upper end'),
+    ([{'blur': 21, 'noise': 1}], 'cannot read the entry'),
+])
+def test_wrong_configurations_are_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        DegradationPipeline(config)
+
+
+def test_params_of_another_pipeline_are_refused():
+    params = DegradationPipeline(['blur']).sample(np.random.default_rng(0), 1)
+    with pytest.raises(ValueError, match='do not fit'):
+        DegradationPipeline(['noise']).apply(torch.zeros(1, 3, 8, 8), params)
+
+
+def test_configuration_is_not_changed():
+    config = [{'noise': {'sigma': [0, 5]}}, {'codec': {'profiles': {'high': 1.0}}}]
+    before = json.dumps(config)
+    DegradationPipeline(config).sample(np.random.default_rng(0), 3)
+    assert json.dumps(config) == before

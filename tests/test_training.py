@@ -1,0 +1,146 @@
+"""Training under BasicSR's runner: as a user starts it, resumed, on two processes, and from a foreign project."""
+import re
+
+import pytest
+import torch
+import yaml
+from conftest import REPO, TINY_CLIPS, run_python
+
+
+def options(tmp_path, name='run', **changes):
+    """options/tiny/net.yml on the bundled clips, smaller still; changes as {'train.total_iter': 4}."""
+    opt = yaml.safe_load((REPO / 'options/tiny/net.yml').read_text())
+    opt['name'] = name
+    defaults = {'datasets.train.dataroot_gt': str(TINY_CLIPS), 'datasets.val.dataroot_gt': str(TINY_CLIPS), 'datasets.train.num_frame': 2,
+                'datasets.train.gt_size': 64, 'datasets.train.dataset_enlarge_ratio': 2, 'datasets.train.num_worker_per_gpu': 0,
+                'datasets.val.num_frame': 1, 'network_g.num_feat': 8, 'network_g.num_block': [1, 1, 1], 'train.total_iter': 6,
+                'val.val_freq': 100, 'val.save_img': False, 'logger.print_freq': 1, 'logger.save_checkpoint_freq': 100,
+                'logger.use_tb_logger': False}
+    for path, value in {**defaults, **changes}.items():
+        *parents, key = path.split('.')
+        place = opt
+        for parent in parents:
+            place = place[parent]
+        place[key] = value
+    path = tmp_path / f'{name}.yml'
+    path.write_text(yaml.safe_dump(opt))
+    return path
+
+
+def losses(output):
+    """{iteration: loss as it was logged}."""
+    return {int(i): loss for i, loss in re.findall(r'iter:\s*([\d,]+).*?l_pix: (\S+)', output)}
+
+
+def test_trains_validates_and_saves(tmp_path):
+    path = options(tmp_path, **{'val.val_freq': 3, 'val.save_img': True, 'logger.use_tb_logger': True, 'train.total_iter': 3})
+    out = run_python('-m', 'animevsr.train', '-opt', path, cwd=tmp_path).stderr
+    assert sorted(losses(out)) == [1, 2, 3]
+    for metric in ('psnr', 'ssim', 'psnr_device', 'ssim_device'):
+        assert re.search(rf'# {metric}: \d', out)
+    # the two implementations saw the same 8-bit frames
+    for metric, tolerance in (('psnr', 0.02), ('ssim', 0.002)):
+        pair = [float(re.search(rf'# {name}: ([\d.]+)', out)[1]) for name in (metric, f'{metric}_device')]
+        assert pair[0] == pytest.approx(pair[1], abs=tolerance)
+    run = tmp_path / 'experiments/run'
+    assert len(list(run.glob('visualization/tiny_val/*/00000000_3.png'))) == 3
+    saved = torch.load(run / 'models/net_g_latest.pth', weights_only=True)
+    assert set(saved) == {'params', 'params_ema'}
+    assert list((tmp_path / 'tb_logger/run').glob('events*'))
+    assert not (REPO / 'experiments/run').exists()
+
+    test = yaml.safe_load((REPO / 'options/vqd_sr/test.yml').read_text())
+    test['datasets']['test'] = dict(name='t', type='ClipPairDataset', dataroot_gt=str(TINY_CLIPS), num_frame=1, degradation=[{'down': 4}])
+    test['network_g'] = dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1])
+    test['path']['pretrain_network_g'] = str(run / 'models/net_g_latest.pth')
+    (tmp_path / 'test.yml').write_text(yaml.safe_dump(test))
+    out = run_python('-m', 'animevsr.test', '-opt', 'test.yml', cwd=tmp_path).stderr
+    assert re.search(r'# psnr: \d', out)
+    assert len(list((tmp_path / 'results/vqd_sr_test/visualization/t').glob('*/*.png'))) == 3
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_resumed_run_continues_exactly(workers, tmp_path):
+    """Stopped in the middle of the second epoch (three iterations each) and resumed: the same losses and weights."""
+    changes = {'logger.save_checkpoint_freq': 5, 'train.total_iter': 8, 'datasets.train.num_worker_per_gpu': workers,
+               'train.scheduler.milestones': [6]}
+    whole = losses(run_python('-m', 'animevsr.train', '-opt', options(tmp_path, 'whole', **changes), cwd=tmp_path).stderr)
+    run_python('-m', 'animevsr.train', '-opt', options(tmp_path, 'halves', **{**changes, 'train.total_iter': 5}), cwd=tmp_path)
+    (tmp_path / 'experiments/halves/training_states/7.state').write_bytes(b'half-written')
+    resumed = run_python('-m', 'animevsr.train', '-opt', options(tmp_path, 'halves', **changes), '--auto_resume', cwd=tmp_path)
+    assert 'Passing over' in resumed.stdout and '7.state' in resumed.stdout
+    second = losses(resumed.stderr)
+    assert sorted(second) == [6, 7, 8] and second == {i: whole[i] for i in (6, 7, 8)}
+    nets = [torch.load(tmp_path / f'experiments/{name}/models/net_g_latest.pth', weights_only=True) for name in ('whole', 'halves')]
+    for key in ('params', 'params_ema'):
+        assert all(torch.equal(nets[0][key][k], nets[1][key][k]) for k in nets[0][key])
+
+
+def test_two_processes_train_on_a_cpu(tmp_path):
+    path = options(tmp_path, **{'train.total_iter': 2, 'datasets.train.dataset_enlarge_ratio': 4})
+    done = run_python('-m', 'torch.distributed.run', '--nproc_per_node', 2, '--master_port', 29511, '-m', 'animevsr.train', '-opt', path,
+                      '--launcher', 'pytorch', cwd=tmp_path)
+    out = done.stdout + done.stderr
+    assert 'world_size: 2' in out and sorted(losses(out)) == [1, 2]
+    assert re.search(r'# psnr: \d', out)
+    assert (tmp_path / 'experiments/run/models/net_g_latest.pth').exists()
+
+
+def test_foreign_project(tmp_path):
+    """Another BasicSR project: its own arch, its own start script, our dataset and model in its YAML."""
+    (tmp_path / 'theirs.py').write_text('''
+import sys
+if sys.argv.pop(1) == 'basicsr first':
+    import basicsr, animevsr, animevsr
+else:
+    import animevsr, basicsr
+    import animevsr
+from torch import nn
+from basicsr.train import train_pipeline
+from basicsr.utils.registry import ARCH_REGISTRY
+
+@ARCH_REGISTRY.register()
+class TheirNet(nn.Module):
+    """Not recurrent: its state is nothing."""
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Sequential(nn.Conv2d(3, 48, 3, 1, 1), nn.PixelShuffle(4))
+    def step(self, prev, cur, nxt, state=None):
+        return self.up(cur), ()
+    def forward(self, clip):
+        return self.up(clip.flatten(0, 1)).unflatten(0, clip.shape[:2])
+
+train_pipeline('.')
+''')
+    path = options(tmp_path, **{'train.total_iter': 2, 'network_g': dict(type='TheirNet')})
+    for order in ('basicsr first', 'animevsr first'):
+        out = run_python('theirs.py', order, '-opt', path, cwd=tmp_path).stderr
+        assert 'Network: TheirNet' in out and sorted(losses(out)) == [1, 2]
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'datasets.train.dataroot_gt': 'nowhere'}, 'nowhere: no such folder'),
+    ({'datasets.train.gt_size': 256}, 'smaller than the crop of 256'),
+    ({'datasets.train.gt_size': 256, 'datasets.train.num_worker_per_gpu': 1}, 'smaller than the crop of 256'),
+    ({'datasets.train.croop': 256}, "unknown key 'croop'"),
+])
+def test_bad_options_are_one_line(changes, message, tmp_path):
+    done = run_python('-m', 'animevsr.train', '-opt', options(tmp_path, **changes), cwd=tmp_path, check=False)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert message in last and 'Traceback' not in done.stderr
+
+
+def test_usm_sharpens_the_training_target_only():
+    from basicsr.utils.img_process_util import usm_sharp
+
+    from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+    opt = yaml.safe_load((REPO / 'options/tiny/net.yml').read_text())
+    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
+    model = RecurrentVSRModel(opt)
+    gt = torch.zeros(1, 2, 3, 80, 80)
+    gt[..., 40:] = 0.8
+    model.feed_data(dict(lq=gt[..., ::4, ::4], gt=gt))
+    ours = model.gt[0, 0].permute(1, 2, 0).numpy()
+    expected = usm_sharp(gt[0, 0].permute(1, 2, 0).numpy(), weight=0.3, radius=50)  # BasicSR's OpenCV version
+    assert abs(ours - expected).max() < 0.01 and abs(ours - gt[0, 0].permute(1, 2, 0).numpy()).max() > 0.05

@@ -29,7 +29,7 @@ def options(tmp_path, name='run', **changes):
 
 def losses(output):
     """{iteration: loss as it was logged}."""
-    return {int(i): loss for i, loss in re.findall(r'iter:\s*([\d,]+).*?l_pix: (\S+)', output)}
+    return {int(i): loss for i, loss in re.findall(r'iter:\s*(\d+).*?l_pix: (\S+)', output)}
 
 
 def test_trains_validates_and_saves(tmp_path):

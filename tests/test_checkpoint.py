@@ -73,4 +73,5 @@ def test_refuses_bad_files_with_one_line(tmp_path, monkeypatch):
             animevsr.load_network(tmp_path / name)
         assert name in str(caught.value), name
         assert len(str(caught.value).splitlines()) == 1, name
+        assert ('could run code' in str(caught.value)) == ('code' in name), (name, caught.value)
     assert not (tmp_path / 'executed').exists()

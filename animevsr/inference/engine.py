@@ -43,9 +43,9 @@ class Upscaler:
 
 
 def output_size(height, width, outscale, even):
-    """(height, width) of the output; rounded to even numbers where the pixel format needs them."""
-    unit = 2 if even else 1
-    return tuple(max(unit, round(size * outscale / unit) * unit) for size in (height, width))
+    """(height, width) of the output; rounded up to even numbers where the pixel format needs them."""
+    sizes = (max(1, round(size * outscale)) for size in (height, width))
+    return tuple(size + size % 2 if even else size for size in sizes)
 
 
 def fit(image, size):

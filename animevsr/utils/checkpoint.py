@@ -30,7 +30,7 @@ def read_state_dict(path):
             warnings.simplefilter('ignore')  # about pickle protocols of files that are no checkpoints
             content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        if 'weights_only' in str(error) or 'Unsupported' in str(error):
+        if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
             raise CheckpointError(f'{path}: refused, because it holds Python objects other than tensors '
                                   '(loading them could run code); save its state dict alone') from None
         raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged') from None

@@ -1,0 +1,70 @@
+"""PSNR-Y and SSIM-Y on the held-out clips, under the papers' basic degradation, of weights and of bicubic upscaling.
+
+    python benchmarks/quality.py [WEIGHTS ...] [--root assets/heldout] [--frames 6] [--markdown FILE]
+
+The degradation is fixed by the seed and the clip's name. Values are BasicSR's, on 8-bit frames, 4 pixels of border left out; a clip's
+value is the mean over its frames, the last row the mean over clips. `flicker` is the mean absolute change (of 255) from frame to
+frame where the ground truth does not change at all: noise that the degradation left in still areas.
+"""
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from basicsr.metrics import calculate_psnr, calculate_ssim
+
+import animevsr
+from animevsr.data.clip_pair_dataset import ClipPairDataset
+from animevsr.inference.engine import Upscaler
+from animevsr.utils.device import choose
+
+DEGRADATION = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def to_images(clip):
+    return (clip.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def bicubic(frames, scale=4):
+    return [cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for f in frames]
+
+
+def scores(results, gt):
+    """(PSNR-Y, SSIM-Y, flicker) of a clip."""
+    bgr = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
+    psnr = np.mean([calculate_psnr(r, g, 4, test_y_channel=True) for r, g in bgr])
+    ssim = np.mean([calculate_ssim(r, g, 4, test_y_channel=True) for r, g in bgr])
+    still = [(g1 == g0).all(-1) for g0, g1 in zip(gt, gt[1:])]
+    changes = [np.abs(r1.astype(int) - r0)[s] for r0, r1, s in zip(results, results[1:], still) if s.any()]
+    return psnr, ssim, np.mean([c.mean() for c in changes]) if changes else np.nan
+
+
+def table(root, weights, frames, seed):
+    device = choose()
+    methods = {'bicubic': bicubic}
+    for path in weights:
+        methods[Path(path).stem] = Upscaler(animevsr.load_network(path, device), device)
+    dataset = ClipPairDataset(dict(name='heldout', dataroot_gt=str(root), degradation=DEGRADATION, seed=seed, num_frame=frames, scale=4))
+    rows = []
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        lq, gt = to_images(sample['lq']), to_images(sample['gt'])
+        rows.append((sample['key'], [scores(list(method(lq)), gt) for method in methods.values()]))
+    rows.append(('mean', np.nanmean([values for _, values in rows], 0)))
+    head = '| clip | ' + ' | '.join(f'{name} PSNR-Y / SSIM-Y / flicker' for name in methods) + ' |'
+    lines = [head, '| --- ' * (len(methods) + 1) + '|']
+    for key, values in rows:
+        lines.append(f'| {key} | ' + ' | '.join(f'{p:.2f} / {s:.4f} / {f:.2f}' for p, s, f in values) + ' |')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('weights', nargs='*', default=[ROOT / 'weights/animevsr_x4.pth'])
+    parser.add_argument('--root', default=ROOT / 'assets/heldout')
+    parser.add_argument('--frames', type=int, default=6)
+    parser.add_argument('--seed', type=int, default=7)
+    args = parser.parse_args()
+    print(table(args.root, args.weights, args.frames, args.seed))

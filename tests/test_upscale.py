@@ -1,0 +1,186 @@
+"""Upscaling as a user does it: the function, the commands, and what happens when something is wrong."""
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, decode, moving_frames, run_python, write_clip, write_video
+from test_video import BARS, MATRIX, bar_colours, bars_frame
+
+import animevsr
+from animevsr.inference.engine import Upscaler
+from animevsr.inference.upscale import parse_rate
+
+
+def test_stream_equals_the_network_on_the_whole_clip(tiny_weights, device):
+    frames = moving_frames(6, 21, 30)
+    net = animevsr.load_network(tiny_weights, device)
+    clip = torch.from_numpy(frames).permute(0, 3, 1, 2)[None].to(device) / 255
+    with torch.no_grad():
+        expected = (net(clip)[0].clamp(0, 1) * 255).round().permute(0, 2, 3, 1).cpu().numpy()
+    streamed = np.stack(list(Upscaler(net, torch.device(device))(frames)))
+    assert streamed.shape == (6, 84, 120, 3) and np.abs(streamed - expected).max() <= 1
+
+
+def test_is_lazy(tiny_weights):
+    """A frame comes out as soon as its right neighbour is in: memory does not grow with the length."""
+    taken = []
+    frames = (taken.append(i) or f for i, f in enumerate(moving_frames(9, 8, 8)))
+    upscaled = Upscaler(animevsr.load_network(tiny_weights), torch.device('cpu'))(frames)
+    for i in range(9):
+        next(upscaled)
+        assert len(taken) == min(i + 2, 9)
+
+
+@pytest.mark.parametrize('t', [1, 2, 5])
+def test_video(t, tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mp4', moving_frames(t, 34, 50), rate=Fraction(24000, 1001), sound=True)
+    done = animevsr.upscale(source, tmp_path / 'out.mp4', weights=tiny_weights)
+    assert (done.frames, done.width, done.height, done.frame_rate) == (t, 200, 136, Fraction(24000, 1001))
+    assert done.fps > 0 and done.seconds > 0
+    frames, times = decode(tmp_path / 'out.mp4')
+    assert frames.shape == (t, 136, 200, 3) and list(times) == [Fraction(1001 * i, 24000) for i in range(t)]
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ['in.mp4', 'out.mp4', 'tiny.pth']
+
+
+def packets(path):
+    with av.open(str(path)) as file:
+        return [[(p.pts * p.time_base, bytes(p)) for p in file.demux(track) if p.size] for track in file.streams.audio[:1]]
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
+def test_sound_is_copied_untouched(suffix, tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mp4', moving_frames(30, 16, 16), sound=True)
+    animevsr.upscale(source, tmp_path / f'out{suffix}', weights=tiny_weights)
+    (before, ), (after, ) = packets(source), packets(tmp_path / f'out{suffix}')
+    assert len(before) > 40 and [data for _, data in before] == [data for _, data in after]
+    start = after[0][0] - before[0][0]  # a container may shift everything together, by no more than the encoder's priming
+    assert abs(start) < 0.03
+    assert all(abs(b - a - start) < 0.002 for (a, _), (b, _) in zip(before, after))
+
+
+@pytest.mark.parametrize('full_range', [False, True])
+@pytest.mark.parametrize('standard', ['bt601', 'bt709'])
+def test_colour_bars_through_the_whole_way(standard, full_range, tmp_path):
+    """The network's skip connection alone (its last layer is zero) must give the bars back, and the tags."""
+    net = torch.load(make_identity(tmp_path), weights_only=True)
+    assert net
+    with av.open(str(tmp_path / 'bars.mkv'), 'w') as out:
+        stream = out.add_stream('ffv1', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 64, 'yuv420p'
+        context = stream.codec_context
+        context.colorspace, context.color_range = MATRIX[standard], 2 if full_range else 1
+        for i in range(3):
+            frame = bars_frame(standard, full_range)
+            frame.pts = i
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    for name in ('out.mp4', 'out.mkv'):
+        animevsr.upscale(tmp_path / 'bars.mkv', tmp_path / name, weights=tmp_path / 'identity.pth', crf=1)
+        with av.open(str(tmp_path / name)) as file:
+            frame = next(file.decode(video=0))
+        assert (int(frame.colorspace), int(frame.color_range)) == (MATRIX[standard], 2 if full_range else 1)
+        images, _ = decode(tmp_path / name)
+        assert np.abs(bar_colours(images[1]) - BARS).max() <= 2
+
+
+def make_identity(tmp_path):
+    """Weights under which the network is its bilinear skip connection."""
+    from animevsr.archs.vsr_arch import MSRBVSR
+    net = MSRBVSR(num_feat=8, num_block=(1, 1, 1))
+    for parameter in net.recurrent_cell.fusion[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.save(net.state_dict(), tmp_path / 'identity.pth')
+    return tmp_path / 'identity.pth'
+
+
+def test_folder_and_image(tiny_weights, tmp_path):
+    write_clip(tmp_path / 'in', moving_frames(3, 10, 15), start=8)
+    assert animevsr.upscale(tmp_path / 'in', tmp_path / 'frames', weights=tiny_weights).frames == 3
+    assert [cv2.imread(str(p)).shape for p in sorted((tmp_path / 'frames').iterdir())] == [(40, 60, 3)] * 3
+    done = animevsr.upscale(tmp_path / 'in', tmp_path / 'v.mkv', weights=tiny_weights, fps='23.976', codec='ffv1')
+    assert done.frame_rate == Fraction(24000, 1001)
+    video, _ = decode(tmp_path / 'v.mkv')
+    images = [cv2.imread(str(p))[..., ::-1] for p in sorted((tmp_path / 'frames').iterdir())]
+    assert np.array_equal(video, np.stack(images))  # ffv1 is lossless
+    animevsr.upscale(tmp_path / 'in/00000008.png', tmp_path / 'one.png', weights=tiny_weights)
+    assert cv2.imread(str(tmp_path / 'one.png')).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize('outscale, size', [(4, (68, 100)), (2.5, (42, 62)), (1, (18, 26)), (0.5, (8, 12))])
+def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
+    write_clip(tmp_path / 'in', moving_frames(2, 17, 25))
+    done = animevsr.upscale(tmp_path / 'in', tmp_path / 'o.mp4', weights=tiny_weights, outscale=outscale)
+    assert decode(tmp_path / 'o.mp4')[0].shape[1:3] == (done.height, done.width) == size  # even, for yuv420p
+    done = animevsr.upscale(tmp_path / 'in', tmp_path / 'o', weights=tiny_weights, outscale=outscale)
+    assert (done.height, done.width) == (round(17 * outscale), round(25 * outscale))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(outscale=4.5), 'outscale must be above 0 and at most 4'), (dict(outscale=0), 'outscale'), (dict(crf=70), 'crf must be between 0 and 51'),
+    (dict(codec='h266'), "codec 'h266' is not known"), (dict(device='warp'), "device 'warp' cannot be used here"),
+    (dict(fps='fast'), "fps 'fast' is not a frame rate"), (dict(fps=0), 'fps must be above 0')
+])
+def test_options_out_of_range(options, message, tiny_weights, tmp_path):
+    write_clip(tmp_path / 'in', moving_frames(1, 8, 8))
+    with pytest.raises(ValueError, match=message):
+        animevsr.upscale(tmp_path / 'in', tmp_path / 'o.mp4', **{'weights': tiny_weights, **options})
+    assert not list(tmp_path.glob('*o.*'))
+
+
+def test_frame_rates():
+    assert [parse_rate(v) for v in ('24000/1001', 23.976, '29.97', 25, Fraction(50))] == [
+        Fraction(24000, 1001), Fraction(24000, 1001), Fraction(30000, 1001), 25, 50]
+    assert parse_rate('12.5') == Fraction(25, 2)
+
+
+def test_commands(tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mp4', moving_frames(2, 16, 16))
+    commands = [['-m', 'animevsr_cli', 'upscale', source, '-o', 'a.mkv'], [REPO / 'inference_animevsr.py', '-i', source, '-o', 'b.mkv']]
+    for command in commands:
+        done = run_python(*command, '-n', tiny_weights, '--codec', 'ffv1', '--device', 'cpu', '-s', 3, cwd=tmp_path)
+        assert '2 frames, 48x48' in done.stdout and 'frame/s' in done.stderr
+    assert np.array_equal(decode(tmp_path / 'a.mkv')[0], decode(tmp_path / 'b.mkv')[0])
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['upscale', '--help'], ['upscale']])
+def test_help_does_not_wait_for_torch(arguments, tmp_path):
+    (tmp_path / 'torch.py').write_text("raise SystemExit('torch was imported')")
+    done = run_python('-m', 'animevsr_cli', *arguments, cwd=tmp_path, check=False, PYTHONPATH=f'{tmp_path}:{REPO}')
+    assert 'usage: animevsr' in done.stdout + done.stderr and 'torch was imported' not in done.stderr
+
+
+def test_problems_are_one_line(tiny_weights, tmp_path):
+    good = write_video(tmp_path / 'good.mp4', moving_frames(2, 16, 16))
+    (tmp_path / 'cut.mp4').write_bytes(good.read_bytes()[:300])
+    cases = {('gone.mp4', 'o.mp4', tiny_weights): 'gone.mp4: no such file', ('cut.mp4', 'o.mp4', tiny_weights): 'cut.mp4: not readable',
+             (good, 'o.mp4', 'nothing'): 'nothing: no such weights file', (good, 'o.mp4', good): 'not a weights file of PyTorch',
+             (good, 'no/o.mp4', tiny_weights): 'folder does not exist', (good, good, tiny_weights): 'is the input'}
+    for (source, output, weights), message in cases.items():
+        done = run_python('-m', 'animevsr_cli', 'upscale', source, '-o', output, '-n', weights, cwd=tmp_path, check=False)
+        lines = done.stderr.strip().splitlines()
+        assert done.returncode == 1 and len(lines) == 1 and lines[0].startswith('animevsr: ') and message in lines[0], done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {'good.mp4', 'cut.mp4', 'tiny.pth'}
+    assert len(decode(good)[0]) == 2
+
+
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_nothing(number, code, tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mp4', moving_frames(2000, 48, 64))
+    process = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', 'upscale', str(source), '-o', 'out.mp4', '-n', str(tiny_weights)],
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={'PYTHONPATH': str(REPO), 'PATH': ''})
+    for _ in range(600):
+        if list(tmp_path.glob('.out*')):
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code and 'Traceback' not in errors
+    assert {p.name for p in tmp_path.iterdir()} == {'in.mp4', 'tiny.pth'}

@@ -1,0 +1,191 @@
+"""Readers, writers and colour conversion."""
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+from conftest import decode, moving_frames, write_clip, write_video
+
+from animevsr.video.color import Color, from_rgb, to_rgb
+from animevsr.video.reader import MediaError, VideoReader, count_frames, list_images, open_reader, read_frames, read_image
+from animevsr.video.writer import open_writer
+
+# 75 % colour bars (white, yellow, cyan, green, magenta, red, blue) and black, RGB
+BARS = np.array([[191] * 3, [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191], [0] * 3])
+WEIGHTS = {'bt601': (0.299, 0.114), 'bt709': (0.2126, 0.0722)}  # Kr, Kb of ITU-R BT.601 and BT.709
+MATRIX = {'bt601': 6, 'bt709': 1}
+
+
+def bars_yuv(standard, full_range):
+    """YCbCr of the bars by the formula of the recommendation, rounded to 8 bits."""
+    kr, kb = WEIGHTS[standard]
+    r, g, b = (BARS / 255.0).T
+    y = kr * r + (1 - kr - kb) * g + kb * b
+    cb, cr = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
+    scaled = (255 * y, 255 * cb + 128, 255 * cr + 128) if full_range else (219 * y + 16, 224 * cb + 128, 224 * cr + 128)
+    return np.stack(scaled, 1).round().astype(np.uint8)
+
+
+def bars_frame(standard, full_range, tagged=True):
+    """yuv420p frame of the bars, each 16 pixels wide."""
+    frame = av.VideoFrame(128, 64, 'yuv420p')
+    for plane, column in zip(frame.planes, bars_yuv(standard, full_range).T):
+        row = np.repeat(column, plane.width // 8)
+        data = np.zeros((plane.height, plane.line_size), np.uint8)
+        data[:, :plane.width] = row
+        plane.update(data.tobytes())
+    if tagged:
+        frame.colorspace, frame.color_range = MATRIX[standard], 2 if full_range else 1
+    return frame
+
+
+def bar_colours(image):
+    """Median colour of the middle of each bar of an image of any size."""
+    w = image.shape[1] // 8
+    return np.array([np.median(image[:, i * w + w // 4:(i + 1) * w - w // 4].reshape(-1, 3), 0) for i in range(8)])
+
+
+@pytest.mark.parametrize('full_range', [False, True])
+@pytest.mark.parametrize('standard', ['bt601', 'bt709'])
+def test_colour_bars_to_rgb_and_back(standard, full_range):
+    frame = bars_frame(standard, full_range)
+    color = Color.of_frame(frame)
+    assert (color.matrix, color.full_range) == (MATRIX[standard], full_range)
+    rgb = to_rgb(frame, color)
+    assert np.abs(bar_colours(rgb) - BARS).max() <= 2
+    back = from_rgb(np.ascontiguousarray(rgb), 'yuv420p', color)
+    yuv = np.stack([np.frombuffer(bytes(p), np.uint8).reshape(p.height, -1)[2, p.width // 16:p.width:p.width // 8] for p in back.planes], 1)
+    assert np.abs(yuv.astype(int) - bars_yuv(standard, full_range)).max() <= 2
+
+
+def test_untagged_video_is_guessed_by_its_height():
+    frame = bars_frame('bt601', False, tagged=False)
+    assert Color.of_frame(frame).matrix == 6
+    assert Color.of_frame(av.VideoFrame(1280, 720, 'yuv420p')).matrix == 1
+
+
+def test_video_reader(tmp_path):
+    frames = moving_frames(7, 36, 50)
+    path = write_video(tmp_path / 'v.mkv', frames, rate=Fraction(24000, 1001), codec='libx264rgb', pix_fmt='rgb24', crf=0)
+    with open_reader(path) as reader:
+        assert (reader.width, reader.height) == (50, 36)
+        assert abs(reader.fps - Fraction(24000, 1001)) < Fraction(1, 1000)
+    out, times = decode(path)
+    assert np.array_equal(out, frames)
+    assert [round(float(t) * 24000 / 1001) for t in times] == list(range(7))
+    assert np.array_equal(np.stack(read_frames(path, [1, 3, 3, 6])), frames[[1, 3, 3, 6]])
+    assert count_frames(path) == 7
+    with pytest.raises(MediaError, match='v.mkv: ends after 7 frames, frame 9 was asked for'):
+        read_frames(path, [9])
+
+
+def test_image_folder_in_numeric_order(tmp_path):
+    frames = moving_frames(12, 20, 24)
+    (tmp_path / 'f').mkdir()
+    for i, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f'f/shot {i}.png'), frame[..., ::-1])
+    (tmp_path / 'f/notes.txt').write_text('not a frame')
+    assert [p.stem for p in list_images(tmp_path / 'f')] == [f'shot {i}' for i in range(12)]
+    assert np.array_equal(np.stack(read_frames(tmp_path / 'f', range(12))), frames)
+
+
+def test_images_of_every_kind(tmp_path):
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    cv2.imwrite(str(tmp_path / 'gray.png'), gray)
+    assert np.array_equal(read_image(tmp_path / 'gray.png'), np.repeat(gray[..., None], 3, 2))
+    deep = gray.astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / 'deep.png'), deep)
+    assert np.array_equal(read_image(tmp_path / 'deep.png')[..., 0], gray)
+    colour = moving_frames(1, 8, 8)[0]
+    cv2.imwrite(str(tmp_path / 'alpha.png'), np.dstack([colour[..., ::-1], np.full((8, 8), 255, np.uint8)]))
+    assert np.array_equal(read_image(tmp_path / 'alpha.png'), colour)
+    (tmp_path / 'bad.png').write_bytes(b'x')
+    with pytest.raises(MediaError, match='bad.png: cannot be read'):
+        read_image(tmp_path / 'bad.png')
+
+
+def test_unreadable_inputs_are_named(tmp_path):
+    with pytest.raises(MediaError, match='gone.mp4: no such file'):
+        open_reader(tmp_path / 'gone.mp4')
+    (tmp_path / 'empty.mp4').touch()
+    with pytest.raises(MediaError, match='empty.mp4: the file is empty'):
+        open_reader(tmp_path / 'empty.mp4')
+    (tmp_path / 'text.mp4').write_text('hello ' * 100)
+    with pytest.raises(MediaError, match='text.mp4: not readable as a video'):
+        open_reader(tmp_path / 'text.mp4')
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(MediaError, match='folder: holds no images'):
+        open_reader(tmp_path / 'folder')
+    with av.open(str(tmp_path / 'sound.m4a'), 'w') as out:
+        track = out.add_stream('aac', rate=44100, layout='mono')
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format='fltp', layout='mono')
+        frame.sample_rate = 44100
+        out.mux(track.encode(frame))
+        out.mux(track.encode(None))
+    with pytest.raises(MediaError, match=r'sound.m4a: has no video stream \(it holds audio\)'):
+        open_reader(tmp_path / 'sound.m4a')
+
+
+def write_all(path, source, frames, **options):
+    with VideoReader(source) as reader, open_writer(path, reader, frames.shape[1:3], **options) as writer:
+        for (_, time), frame in zip(reader.frames(), frames):
+            writer.write(frame, time)
+    return path
+
+
+def test_lossless_writer(tmp_path):
+    frames = moving_frames(5, 30, 42)
+    source = write_video(tmp_path / 'a.mp4', frames)
+    assert np.array_equal(decode(write_all(tmp_path / 'b.mkv', source, frames, codec='ffv1'))[0], frames)
+
+
+@pytest.mark.parametrize('rate', [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(18), Fraction(12)])
+def test_constant_rates_stay_exact(rate, tmp_path):
+    frames = moving_frames(10, 32, 48)
+    source = write_video(tmp_path / 'a.mp4', frames, rate=rate)
+    with VideoReader(write_all(tmp_path / 'b.mp4', source, frames)) as reader:
+        assert reader.fps == rate and reader.frame_count == 10
+        assert [time for _, time in reader.frames()] == [i / rate for i in range(10)]
+
+
+def test_variable_times_are_kept(tmp_path):
+    times = [0, 40, 80, 300, 310, 700, 1000]
+    frames = moving_frames(7, 32, 48)
+    source = write_video(tmp_path / 'a.mkv', frames, times=times)
+    _, out = decode(write_all(tmp_path / 'b.mkv', source, frames))
+    assert [round(float(t) * 1000) for t in out] == pytest.approx(times, abs=1)
+
+
+def test_nothing_appears_where_writing_fails(tmp_path):
+    frames = moving_frames(3, 32, 48)
+    source = write_video(tmp_path / 'a.mp4', frames)
+    for name in ('out.mp4', 'folder'):
+        with pytest.raises(KeyboardInterrupt), VideoReader(source) as reader, open_writer(tmp_path / name, reader, (32, 48)) as writer:
+            writer.write(frames[0])
+            raise KeyboardInterrupt
+        assert [p.name for p in tmp_path.iterdir()] == ['a.mp4']
+
+
+def test_an_older_output_stays_until_the_new_one_is_complete(tmp_path):
+    frames = moving_frames(3, 32, 48)
+    source = write_video(tmp_path / 'a.mp4', frames)
+    (tmp_path / 'out.mkv').write_text('older')
+    with pytest.raises(RuntimeError), VideoReader(source) as reader, open_writer(tmp_path / 'out.mkv', reader, (32, 48)):
+        raise RuntimeError
+    assert (tmp_path / 'out.mkv').read_text() == 'older'
+    write_all(tmp_path / 'out.mkv', source, frames)
+    assert len(decode(tmp_path / 'out.mkv')[0]) == 3
+
+
+@pytest.mark.parametrize('name, options, message', [
+    ('nowhere/x.mp4', {}, 'its folder does not exist'), ('x.mp4', dict(codec='ffv1'), 'does not carry ffv1; use one of .mkv'),
+    ('x.webm', {}, 'does not carry h264'), ('x.png', {}, 'one image cannot hold 3 frames'),
+    ('x.docx', {}, "unknown kind of output '.docx'"),
+    ('full', {}, 'is a folder that is not empty')
+])
+def test_impossible_outputs_are_named(name, options, message, tmp_path):
+    source = write_video(tmp_path / 'a.mp4', moving_frames(3, 32, 48))
+    write_clip(tmp_path / 'full', moving_frames(1, 8, 8))
+    with VideoReader(source) as reader, pytest.raises(MediaError, match=message):
+        open_writer(tmp_path / name, reader, (32, 48), **options)

@@ -53,7 +53,7 @@ def bad_files(tmp_path):
     torch.save(state, good)
     whole = good.read_bytes()
     files = {'truncated': whole[:len(whole) // 2], 'header only': whole[:200], 'empty': b'', 'text': b'not a checkpoint at all\n' * 50,
-             'picture': b'\x89PNG\r\n\x1a\n' + bytes(200), 'plain pickle of code': pickle.dumps(Malicious())}
+             'picture': b'\x89PNG\r\n\x1a\n' + bytes(200), 'plain pickle of code': pickle.dumps(Malicious(), 2)}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     objects = {'zip with code': {'params': state, 'extra': Malicious()}, 'foreign network': {'conv.weight': torch.zeros(3)},

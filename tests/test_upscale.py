@@ -123,7 +123,8 @@ def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(outscale=4.5), 'outscale must be above 0 and at most 4'), (dict(outscale=0), 'outscale'), (dict(crf=70), 'crf must be between 0 and 51'),
+    (dict(outscale=4.5), 'outscale must be above 0 and at most 4'), (dict(outscale=0), 'outscale'),
+    (dict(crf=70), 'crf must be between 0 and 51'),
     (dict(codec='h266'), "codec 'h266' is not known"), (dict(device='warp'), "device 'warp' cannot be used here"),
     (dict(fps='fast'), "fps 'fast' is not a frame rate"), (dict(fps=0), 'fps must be above 0')
 ])

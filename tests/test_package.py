@@ -1,0 +1,72 @@
+"""The package as it is installed: files, console script, registration."""
+import shutil
+
+import pytest
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+from conftest import REPO, decode, moving_frames, run_python, write_video
+
+import animevsr
+
+REGISTERED = "from basicsr.utils.registry import ARCH_REGISTRY\nassert 'MSRBVSR' in ARCH_REGISTRY"
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """The package installed into an empty folder, from a copy of what git would hand over."""
+    copy, target = (tmp_path_factory.mktemp(name) for name in ('copy', 'site'))
+    for name in ('animevsr', 'options', 'weights'):
+        shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'animevsr_cli.py', 'animevsr_install.py'):
+        shutil.copy(REPO / name, copy)
+    run_python('-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--target', target, copy, cwd=copy)
+    return target
+
+
+def test_everything_is_installed(installed):
+    for path in [*REPO.glob('options/*/*.yml'), *REPO.glob('weights/*.pth')]:
+        assert (installed / 'animevsr' / path.relative_to(REPO)).read_bytes() == path.read_bytes()
+    assert not (installed / 'tests').exists() and (installed / 'bin/animevsr').exists()
+
+
+def test_console_script_runs_from_another_directory(installed, tmp_path):
+    write_video(tmp_path / 'in.mp4', moving_frames(2, 16, 20))
+    done = run_python(installed / 'bin/animevsr', 'upscale', 'in.mp4', '-o', 'out.mp4', cwd=tmp_path, PYTHONPATH=str(installed))
+    assert 'out.mp4: 2 frames, 80x64' in done.stdout
+    assert decode(tmp_path / 'out.mp4')[0].shape == (2, 64, 80, 3)
+    found = run_python('-c', "from animevsr.utils.resources import find; print(find('options/tiny/net.yml').resolve())", cwd=tmp_path,
+                       PYTHONPATH=str(installed)).stdout
+    assert found.startswith(str(installed))
+
+
+ORDERS = ['import basicsr, animevsr', 'import animevsr, basicsr', 'import animevsr, basicsr.train, animevsr.archs']
+
+
+@pytest.mark.parametrize('order', ORDERS)
+def test_imports_in_any_order(order, tmp_path):
+    run_python('-c', f"{order}\n{REGISTERED}", cwd=tmp_path)
+
+
+def test_works_with_a_basicsr_that_nobody_corrected(tmp_path):
+    """Where pip alone could install BasicSR, its import of the removed torchvision module is still there."""
+    import basicsr
+    shutil.copytree(next(iter(basicsr.__path__)), tmp_path / 'basicsr', ignore=shutil.ignore_patterns('__pycache__'))
+    file = tmp_path / 'basicsr/data/degradations.py'
+    text = file.read_text()
+    file.write_text(text.replace('torchvision.transforms.functional import rgb', 'torchvision.transforms.functional_tensor import rgb'))
+    assert 'functional_tensor import' in file.read_text()
+    code = f'import animevsr, basicsr\n{REGISTERED}\nprint(basicsr.__file__)'
+    assert str(tmp_path) in run_python('-c', code, cwd=tmp_path, PYTHONPATH=f'{tmp_path}:{REPO}').stdout
+
+
+def test_what_is_registered():
+    assert 'MSRBVSR' in ARCH_REGISTRY and 'RecurrentVSRModel' in MODEL_REGISTRY
+    assert 'DegradedClipDataset' in DATASET_REGISTRY and 'ClipPairDataset' in DATASET_REGISTRY
+    assert {'load_network', 'upscale', '__version__'} <= set(animevsr.__all__)
+
+
+def test_setup_is_static(tmp_path):
+    """Metadata must be there before torch is."""
+    for name in ('torch', 'basicsr', 'animevsr'):
+        (tmp_path / f'{name}.py').write_text(f"raise SystemExit('{name} was imported')")
+    done = run_python(REPO / 'setup.py', '--version', cwd=REPO, PYTHONPATH=str(tmp_path))
+    assert done.stdout.strip().splitlines()[-1] == animevsr.__version__

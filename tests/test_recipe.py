@@ -1,0 +1,82 @@
+"""The open-data recipe: clips depend on their number alone, and the two splits share no source."""
+import json
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from conftest import REPO
+
+pytest.importorskip('resvg_py')
+sys.path.insert(0, str(REPO / 'recipes/open_animation'))
+import compose  # noqa: E402
+import fetch  # noqa: E402
+import materials  # noqa: E402
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A few drawings of our own in place of the fetched ones."""
+    index, folder = [], tmp_path / 'materials'
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i, (kind, size) in enumerate([('backdrop', (300, 420)), ('anime', (200, 120)), ('face', (150, 150)), ('sprite', (90, 90))]):
+        files = []
+        for j in range(1 if kind == 'backdrop' else 5):
+            image = cv2.resize(rng.integers(0, 255, (6, 6, 4), np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+            image[..., 3] = 255 if kind == 'backdrop' else cv2.circle(np.zeros(size, np.uint8), (size[1] // 2, size[0] // 2), 40, 255, -1)
+            cv2.imwrite(str(folder / f'{i}_{j}.png'), image)
+            files.append(f'{i}_{j}.png')
+        index.append(dict(kind=kind, split='train', files=files, source=f'source {i}', licence='CC0'))
+    (folder / 'index.json').write_text(json.dumps(index))
+    return tmp_path
+
+
+def clip(root, number):
+    return np.stack([cv2.imread(str(p)) for p in sorted((root / 'train' / f'{number:04d}').glob('*.png'))])
+
+
+def test_clips_are_reproducible_and_moving(root, tmp_path):
+    moving = 0
+    for number in range(6):
+        compose.make_clip(root, 'train', number, 1, (96, 64), 8)
+        first = clip(root, number)
+        assert first.shape == (8, 64, 96, 3)
+        credits = json.loads((root / f'train/{number:04d}/credits.json').read_text())
+        assert credits and all(c['source'].startswith('source') for c in credits)
+        moving += np.abs(np.diff(first.astype(int), axis=0)).mean() > 0.5
+        (root / f'train/{number:04d}').rename(root / f'old{number}')
+        compose.make_clip(root, 'train', number, 1, (96, 64), 8)
+        assert np.array_equal(first, clip(root, number))
+    assert moving >= 3
+    assert not np.array_equal(clip(root, 0), clip(root, 1))
+
+
+def test_place_composites_exactly():
+    canvas = np.full((40, 60, 3), 0.5, np.float32)
+    image = np.zeros((10, 10, 4), np.float32)
+    image[...] = (1, 0, 0, 1)
+    compose.place(canvas, image, 30, 20, 1, 0)
+    assert np.allclose(canvas[18:22, 28:32], (1, 0, 0)) and np.allclose(canvas[:10], 0.5) and np.allclose(canvas[:, :20], 0.5)
+    compose.place(canvas, image, -100, 20, 1, 0)  # outside: nothing, and no error
+
+
+def test_splits_are_disjoint():
+    assert not set(materials.STYLES['train']) & set(materials.STYLES['heldout'])
+    assert not set(materials.RIGS['train']) & set(materials.RIGS['heldout'])
+    assert set(fetch.DEBIAN.values()) == {'train', 'heldout'}
+
+
+def test_debian_licences_by_file(tmp_path):
+    (tmp_path / 'copyright').write_text('Format: x\n\nFiles: *\nCopyright: A\nLicense: GPL-3+\n\n'
+                                        'Files: art/*.svg\n art/sub/b.png\nCopyright: B\nLicense: CC0\n')
+    licence = [materials.debian_licence(tmp_path / 'copyright', name) for name in ('code.c', 'art/a.svg', 'art/sub/b.png')]
+    assert licence == ['GPL-3+', 'CC0', 'CC0']
+
+
+def test_heldout_clips_are_bundled():
+    from animevsr.video.reader import count_frames
+    clips = sorted((REPO / 'assets/heldout').glob('*.mkv'))
+    assert len(clips) == 12 and all(count_frames(c) == 6 for c in clips)
+    text = (REPO / 'assets/heldout/CREDITS.md').read_text()
+    assert all(c.stem in text for c in clips)

@@ -5,6 +5,7 @@ It stands outside the package because importing `animevsr` fills BasicSR's regis
 import argparse
 import signal
 import sys
+import warnings
 
 UPSCALE = """Upscale a video, a folder of frames or one image.
 
@@ -45,6 +46,7 @@ def run_upscale(args):
         from animevsr.video.reader import MediaError
     except ModuleNotFoundError as error:
         sys.exit(f'animevsr: the package {error.name} is missing; run: animevsr setup')
+    warnings.showwarning = lambda message, *_: print(f'animevsr: {message}', file=sys.stderr)
     options = {name: getattr(args, name) for name in ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half')}
     try:
         done = animevsr.upscale(args.input, args.output, progress=True, **options)

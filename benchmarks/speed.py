@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-import animevsr
 import torch
+
+import animevsr
 from animevsr.utils.device import choose
 
 ROOT = Path(__file__).resolve().parents[1]

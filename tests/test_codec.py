@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from conftest import moving_frames
 
-from animevsr.video import codec
+from animevsr.video import codec, ffmpeg
 
 
 @pytest.mark.parametrize('t', [1, 2, 15, 100])
@@ -50,3 +50,24 @@ def test_raises_where_the_encoder_refuses():
         codec.roundtrip(moving_frames(2, 32, 32), crf=23, profile='no-such-profile')
     with pytest.raises(ValueError, match="unknown codec 'vp12'"):
         codec.roundtrip(moving_frames(2, 32, 32), codec='vp12')
+
+
+@pytest.mark.parametrize('options, suffix, filters, decode_filters', [
+    ({'vcodec': 'mpeg1video', 'q:v': 6}, 'mpg', '', ''), ({'vcodec': 'mpeg4', 'q:v': 8}, 'avi', 'gblur=0.5', ''),
+    ({'vcodec': 'flv', 'q:v': 9}, 'flv', '', ''), ({'vcodec': 'wmv2', 'q:v': 9}, 'wmv', '', ''),
+    ({'vcodec': 'mpeg2video', 'q:v': 6, 'flags': '+ildct+ilme'}, 'mpg', 'tinterlace=interleave_top', 'yadif=1')
+])
+def test_external_ffmpeg(options, suffix, filters, decode_filters):
+    frames = moving_frames(8, 48, 63)
+    out = ffmpeg.roundtrip(frames, options, suffix, filters, decode_filters)
+    assert out.shape == frames.shape
+    assert 0.5 < np.abs(out.astype(int) - frames).mean() < 12
+    assert np.array_equal(out, ffmpeg.roundtrip(frames, options, suffix, filters, decode_filters))
+
+
+def test_external_ffmpeg_raises_unless_its_frames_come_back():
+    frames = moving_frames(6, 32, 32)
+    with pytest.raises(codec.CodecError, match='gave back 3 frames'):
+        ffmpeg.roundtrip(frames, {'vcodec': 'mpeg4'}, 'avi', decode_filters="select='not(mod(n\\,2))'")
+    with pytest.raises(codec.CodecError, match='ffmpeg failed'):
+        ffmpeg.roundtrip(frames, {'vcodec': 'no-such-encoder'}, 'avi')

@@ -138,6 +138,15 @@ def test_wrong_configurations_are_named(config, message):
         DegradationPipeline(config)
 
 
+def test_ffmpeg_operator_draws_from_its_ranges():
+    config = [{'down': 4}, {'ffmpeg': {'options': {'vcodec': 'mpeg2video', 'q:v': [4, 6]}, 'suffix': 'mpg'}}]
+    pipeline, rng = DegradationPipeline(config), np.random.default_rng(0)
+    drawn = [pipeline.sample(rng, 3)[1]['options'] for _ in range(200)]
+    assert {d['q:v'] for d in drawn} == {4, 5, 6} and {d['vcodec'] for d in drawn} == {'mpeg2video'}
+    clip = torch.from_numpy(moving_frames(3, 64, 96)).permute(0, 3, 1, 2).float() / 255
+    assert pipeline.apply(clip, pipeline.sample(rng, 3)).shape == (3, 3, 16, 24)
+
+
 def test_params_of_another_pipeline_are_refused():
     params = DegradationPipeline(['blur']).sample(np.random.default_rng(0), 1)
     with pytest.raises(ValueError, match='do not fit'):

@@ -100,6 +100,29 @@ def make_identity(tmp_path):
     return tmp_path / 'identity.pth'
 
 
+def test_pixel_shape_is_kept(tiny_weights, tmp_path):
+    source = tmp_path / 'dv.mkv'
+    with av.open(str(source), 'w') as out:
+        stream = out.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, 'yuv420p'
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(moving_frames(1, 32, 48)[0], format='rgb24')))
+        out.mux(stream.encode(None))
+    for name in ('o.mp4', 'o.mkv'):
+        animevsr.upscale(source, tmp_path / name, weights=tiny_weights)
+        with av.open(str(tmp_path / name)) as file:
+            assert file.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
+
+
+def test_what_is_left_out_is_said(tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mp4', moving_frames(2, 16, 16), sound=True)
+    with pytest.warns(UserWarning, match='the sound of .*in.mp4 is left out'):
+        done = animevsr.upscale(source, tmp_path / 'o.mp4', weights=tiny_weights, fps=50)
+    assert done.frame_rate == 50 and packets(tmp_path / 'o.mp4') == []
+    with pytest.warns(UserWarning, match='half is left out'):
+        animevsr.upscale(source, tmp_path / 'o.mp4', weights=tiny_weights, half=True, device='cpu')
+
+
 def test_folder_and_image(tiny_weights, tmp_path):
     write_clip(tmp_path / 'in', moving_frames(3, 10, 15), start=8)
     assert animevsr.upscale(tmp_path / 'in', tmp_path / 'frames', weights=tiny_weights).frames == 3

@@ -8,7 +8,8 @@ from basicsr.data.degradations import bivariate_Gaussian
 from basicsr.utils.img_process_util import filter2D
 from torch.nn import functional as F
 
-from animevsr.video.codec import roundtrip
+from animevsr.video.codec import roundtrip as codec_roundtrip
+from animevsr.video.ffmpeg import roundtrip as ffmpeg_roundtrip
 
 RESIZE_MODES = ('area', 'bilinear', 'bicubic')
 
@@ -45,6 +46,16 @@ def resize(clip, height, width, mode):
 
 def compress(clip, codec, **options):
     """Encode and decode in memory; the values come back as multiples of 1/255. See `animevsr.video.codec.roundtrip`."""
+    return _on_images(clip, codec_roundtrip, codec=codec, **options)
+
+
+def run_ffmpeg(clip, options, suffix, filters, decode_filters):
+    """The same with an external ffmpeg: any encoder and filter chain. See `animevsr.video.ffmpeg.roundtrip`."""
+    return _on_images(clip, ffmpeg_roundtrip, options=options, suffix=suffix, filters=filters, decode_filters=decode_filters)
+
+
+def _on_images(clip, function, **arguments):
+    """Apply a function of uint8 images (t, h, w, 3) to a clip."""
     frames = (clip.detach().clamp(0, 1) * 255).round().to('cpu', torch.uint8).permute(0, 2, 3, 1).numpy()
-    out = roundtrip(np.ascontiguousarray(frames), codec, **options)
+    out = function(np.ascontiguousarray(frames), **arguments)
     return torch.from_numpy(out).permute(0, 3, 1, 2).to(clip) / 255

@@ -105,6 +105,29 @@ class Codec:
         return D.compress(clip, **params)
 
 
+class FFmpeg:
+    """An external ffmpeg: any encoder, container and filter chain, e.g. MPEG-2 or interlacing.
+
+    Example: `{ffmpeg: {options: {vcodec: mpeg2video, 'q:v': [4, 12]}, suffix: mpg, filters: 'gblur=0.6'}}`
+
+    Args:
+        options (dict): output options of ffmpeg; a pair of whole numbers is a range to draw from, both ends included.
+        suffix (str): the container.
+        filters, decode_filters (str): filter chains before the encoder and after the decoder; the number and size of frames stay.
+    """
+
+    def __init__(self, options, suffix='avi', filters='', decode_filters=''):
+        self.options = {key: interval(f'ffmpeg: {key}', v) if isinstance(v, (list, tuple)) else v for key, v in options.items()}
+        self.fixed = dict(suffix=suffix, filters=filters, decode_filters=decode_filters)
+
+    def sample(self, rng):
+        drawn = {key: int(rng.integers(v[0], v[1] + 1)) if isinstance(v, tuple) else v for key, v in self.options.items()}
+        return dict(options=drawn, **self.fixed)
+
+    def apply(self, clip, params):
+        return D.run_ffmpeg(clip, **params)
+
+
 def interval(name, value):
     low, high = value
     if low > high:
@@ -118,4 +141,4 @@ def probability(name, value):
     return value
 
 
-OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'codec': Codec}
+OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'codec': Codec, 'ffmpeg': FFmpeg}

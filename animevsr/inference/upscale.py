@@ -1,6 +1,7 @@
 """From an input to an upscaled output: what `animevsr upscale` and `animevsr.upscale` do."""
 import sys
 import time
+import warnings
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -78,11 +79,15 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         if not 0 < outscale <= net.scale:
             raise ValueError(f'outscale must be above 0 and at most {net.scale}, the scale of these weights; got {outscale:g}')
         size = output_size(reader.height, reader.width, outscale, even=CODECS[codec][1] == 'yuv420p' and bool(output.suffix))
+        if half and chosen.type == 'cpu':
+            warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
+        if rate is not None and getattr(reader, 'has_sound', False):
+            warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture', stacklevel=2)
         upscaler = Upscaler(net, chosen, half and chosen.type != 'cpu')
         with open_writer(output, reader, size, codec, crf, rate) as writer:
             start, times = time.monotonic(), deque()
-            total = reader.frame_count
-            bar = tqdm(total=total, unit='frame', file=sys.stderr, disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 10)
+            bar = tqdm(total=reader.expected_frames, unit='frame', file=sys.stderr, disable=not progress,
+                       mininterval=0.5 if sys.stderr.isatty() else 10)
             with bar:
                 for image in upscaler(_noting_times(reader.frames(), times)):
                     writer.write(fit(image, size), times.popleft())

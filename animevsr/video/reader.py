@@ -2,7 +2,7 @@
 
 A reader is a context manager; `frames()` yields (image, time) in order of presentation, one at a time: (h, w, 3) uint8 RGB, and the
 time at which it is shown as a Fraction of seconds, or None where there is none. It has `width`, `height`, `fps` (Fraction),
-`frame_count` (int, or None where the container does not say) and `color`.
+`frame_count` (int, or None where the container does not say), `expected_frames` (an estimate where it does not) and `color`.
 """
 import re
 from fractions import Fraction
@@ -70,7 +70,8 @@ class ImageReader:
     """Image files as frames."""
 
     def __init__(self, files, fps=None):
-        self.files, self.fps, self.frame_count = files, fps or STILLS_FPS, len(files)
+        self.files, self.fps = files, fps or STILLS_FPS
+        self.frame_count = self.expected_frames = len(files)
         self.height, self.width = read_image(files[0]).shape[:2]
         self.color = Color(matrix=6 if self.height <= 576 else 1)
 
@@ -108,7 +109,10 @@ class VideoReader:
         self.width, self.height = self.stream.width, self.stream.height
         self.fps = self.stream.average_rate or self.stream.guessed_rate or STILLS_FPS
         self.sample_aspect_ratio = self.stream.sample_aspect_ratio
+        self.has_sound = bool(self._container.streams.audio)
         self.frame_count = self.stream.frames or None
+        seconds = (self._container.duration or 0) / av.time_base
+        self.expected_frames = self.frame_count or round(seconds * self.fps) or None
         self._first = self._decode_first()
         self.color = Color.of_frame(self._first)
 

@@ -1,0 +1,58 @@
+"""The external ffmpeg, where a filter graph or an encoder that PyAV lacks is wanted (ffmpeg-python builds the command)."""
+import shutil
+import tempfile
+from pathlib import Path
+
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+
+from animevsr.video.codec import FPS, CodecError
+
+
+def binary():
+    """Path of ffmpeg: the one on PATH, else the one that imageio-ffmpeg brings."""
+    return shutil.which('ffmpeg') or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def roundtrip(frames, options, suffix, filters='', decode_filters=''):
+    """Filter and encode a clip into a file, decode and filter it back.
+
+    Args:
+        frames (ndarray): (t, h, w, 3), uint8 RGB.
+        options (dict): output options of ffmpeg, e.g. `{'vcodec': 'mpeg2video', 'q:v': 8}`.
+        suffix (str): of the file, which chooses the container, e.g. 'mpg'.
+        filters, decode_filters (str): filter chains before the encoder and after the decoder, e.g. 'tinterlace=interleave_top'
+            and 'yadif=1'. Together they keep size and number of the frames.
+
+    Returns:
+        ndarray: (t, h, w, 3), uint8 RGB.
+
+    Raises:
+        CodecError: ffmpeg failed, or not exactly t frames of this size came back.
+    """
+    t, h, w, _ = frames.shape
+    padded = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode='edge')  # most encoders need even sizes
+    size = padded.shape[1:3]
+    raw = dict(format='rawvideo', pix_fmt='rgb24')
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / f'clip.{suffix.lstrip(".")}')
+        source = ffmpeg.input('pipe:', **raw, s=f'{size[1]}x{size[0]}', framerate=FPS)
+        _run(ffmpeg.output(source, file, **_chain(filters), **{'pix_fmt': 'yuv420p', 'threads': 1, **options}), padded.tobytes())
+        out = _run(ffmpeg.output(ffmpeg.input(file), 'pipe:', **_chain(decode_filters), **raw, fps_mode='passthrough'))
+    if len(out) != padded.nbytes:
+        raise CodecError(f'ffmpeg round trip ({options}) of {t} frames of {w}x{h} gave back {len(out) / padded[0].nbytes:g} frames')
+    return np.frombuffer(out, np.uint8).reshape(padded.shape)[:, :h, :w].copy()
+
+
+def _chain(filters):
+    return {'vf': filters} if filters else {}
+
+
+def _run(stream, data=None):
+    """Standard output of ffmpeg; its last line of complaint as CodecError."""
+    try:
+        return ffmpeg.run(stream, cmd=binary(), input=data, capture_stdout=True, capture_stderr=True, quiet=True)[0]
+    except ffmpeg.Error as error:
+        lines = error.stderr.decode(errors='replace').strip().splitlines() or ['no message']
+        raise CodecError(f'ffmpeg failed: {lines[-1]}') from None

@@ -24,7 +24,7 @@ setup(
     package_data={'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md']},
     py_modules=['animevsr_cli', 'animevsr_install'],
     install_requires=['torch', 'torchvision', 'numpy', 'opencv-python', 'av>=14', 'ffmpeg-python', 'imageio-ffmpeg', 'pyyaml', 'tqdm'],
-    extras_require={'test': ['pytest', 'pytest-xdist', 'ruff'], 'recipes': ['resvg-py', 'pillow']},
+    extras_require={'test': ['pytest', 'pytest-xdist', 'ruff'], 'recipes': ['resvg-py', 'pillow', 'matplotlib']},
     entry_points={'console_scripts': ['animevsr = animevsr_cli:main']},
     classifiers=['Programming Language :: Python :: 3', 'Operating System :: OS Independent',
                  'License :: OSI Approved :: Apache Software License'],

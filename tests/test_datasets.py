@@ -115,6 +115,14 @@ def test_other_samplers_get_fresh_draws_in_every_epoch_and_worker(root):
     assert len(set(draws)) == 16
 
 
+def test_workers_run_after_their_parent_used_the_codec_and_a_video(root):
+    """Threads of the parent do not survive the fork: a converter shared with it would hang."""
+    dataset = train_set(root)
+    in_parent = [sample_of(dataset, i, i)['lq'] for i in range(4)]
+    loader = torch.utils.data.DataLoader(dataset, 1, num_workers=2, timeout=60)
+    assert len([b['lq'] for b in loader]) == len(in_parent)
+
+
 def test_edge_bias_prefers_edges(tmp_path):
     frames = np.zeros((4, 64, 256, 3), np.uint8)
     frames[:, :, 200:] = np.random.default_rng(0).integers(0, 255, (64, 56, 3), np.uint8)

@@ -208,3 +208,15 @@ def test_an_interrupt_leaves_nothing(number, code, tiny_weights, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code and 'Traceback' not in errors
     assert {p.name for p in tmp_path.iterdir()} == {'in.mp4', 'tiny.pth'}
+
+
+def test_memory_does_not_grow_with_the_length(tiny_weights, tmp_path):
+    """Peak memory of 60 frames and of 300: kept frames would add 140 MB."""
+    for t in (60, 300):
+        write_video(tmp_path / f'{t}.mp4', moving_frames(t, 96, 128), sound=True)
+    code = ("import animevsr, resource\n"
+            "for t in (60, 300):\n"
+            f"    animevsr.upscale(f'{{t}}.mp4', 'o.mp4', weights={str(tiny_weights)!r})\n"
+            "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+    short, long = (int(line) for line in run_python('-c', code, cwd=tmp_path).stdout.split()[-2:])
+    assert long - short < 50_000  # kB

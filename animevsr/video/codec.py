@@ -4,6 +4,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from animevsr.video.color import reformat
+
 # name in options -> (encoder, decoder)
 CODECS = {'h264': ('libx264', 'h264')}
 FPS = 25
@@ -38,7 +40,7 @@ def roundtrip(frames, codec='h264', **options):
     times = [frame.pts for frame in decoded]
     if times != list(range(t)):
         raise CodecError(f'{codec} round trip of {t} frames of {w}x{h} gave back {len(times)} frames (at {times[:8]}...)')
-    out = np.stack([frame.to_ndarray(format='rgb24') for frame in decoded])[:, :h, :w]
+    out = np.stack([reformat(frame, format='rgb24').to_ndarray() for frame in decoded])[:, :h, :w]
     if out.shape != frames.shape:
         raise CodecError(f'{codec} round trip gave back frames of shape {out.shape}, expected {frames.shape}')
     return out
@@ -54,7 +56,7 @@ def _encode(frames, codec, options):
     encoder.options = {key: str(value) for key, value in options.items()}
     packets = []
     for pts, image in enumerate(frames):
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24').reformat(format='yuv420p')
+        frame = reformat(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24'), format='yuv420p')
         frame.pts, frame.time_base = pts, encoder.time_base
         packets += encoder.encode(frame)
     return packets + encoder.encode(None)

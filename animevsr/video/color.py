@@ -1,8 +1,10 @@
 """Conversion between a video's own YUV and RGB, by its matrix and range (ITU-R BT.601, BT.709, BT.2020)."""
+import os
+import threading
 from dataclasses import dataclass
 
 import av
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 # exact rounding, and chroma interpolated at full resolution instead of repeated
 FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -42,20 +44,35 @@ class Color:
         return ColorRange.JPEG if self.full_range else ColorRange.MPEG
 
 
+_reformatters = {}
+
+
+def reformat(frame, **options):
+    """`frame.reformat(**options)` that is safe in the forked workers of a data loader.
+
+    PyAV 19 keeps one converter for the whole process, with threads of its own; a forked child waits for them for ever. Here every
+    process and thread has its own. (They are never released: releasing one that came through a fork is what hangs.)
+    """
+    key = os.getpid(), threading.get_ident()
+    if key not in _reformatters:
+        _reformatters[key] = VideoReformatter()
+    return _reformatters[key].reformat(frame, **options)
+
+
 def to_rgb(frame, color):
     """(h, w, 3) uint8 RGB of a decoded frame."""
     if frame.format.name in ('rgb24', 'gbrp', 'bgr24', 'rgba', 'bgra', 'bgr0', 'rgb0', 'pal8', '0rgb', 'argb'):
-        return frame.to_ndarray(format='rgb24')
-    return frame.reformat(format='rgb24', src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
-                          src_color_range=color.range_flag, dst_color_range=ColorRange.JPEG, interpolation=FLAGS).to_ndarray()
+        return reformat(frame, format='rgb24').to_ndarray()
+    return reformat(frame, format='rgb24', src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
+                    src_color_range=color.range_flag, dst_color_range=ColorRange.JPEG, interpolation=FLAGS).to_ndarray()
 
 
 def from_rgb(image, pix_fmt, color):
     """Frame in `pix_fmt` of (h, w, 3) uint8 RGB, with its colour tags set."""
     frame = av.VideoFrame.from_ndarray(image, format='rgb24')
     if not pix_fmt.startswith(('rgb', 'gbr', 'bgr')):
-        frame = frame.reformat(format=pix_fmt, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
-                               src_color_range=ColorRange.JPEG, dst_color_range=color.range_flag, interpolation=FLAGS)
+        frame = reformat(frame, format=pix_fmt, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
+                         src_color_range=ColorRange.JPEG, dst_color_range=color.range_flag, interpolation=FLAGS)
         frame.colorspace, frame.color_range = color.matrix, int(color.range_flag)
         frame.color_primaries, frame.color_trc = color.primaries, color.transfer
     return frame

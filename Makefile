@@ -22,7 +22,7 @@ demo: setup  ## upscale the bundled clip 4x into demo.mp4 and draw before-and-af
 	$(BIN)/animevsr upscale assets/demo/butterfly.avi -o demo.mp4
 	$(BIN)/python assets/demo/compare.py assets/demo/butterfly.avi demo.mp4 demo.png
 
-test: setup lint  ## the whole test suite, on all cores
+test: setup lint  ## the whole test suite, two tests at a time
 	$(BIN)/python -m pytest -q -n 2 tests
 
 lint: setup

@@ -3,6 +3,7 @@
 It stands outside the package because importing `animevsr` fills BasicSR's registries, which takes torch and seconds; the help must not.
 """
 import argparse
+import os
 import signal
 import sys
 import warnings
@@ -40,12 +41,16 @@ def add_upscale_options(up):
 def run_upscale(args):
     """Call `animevsr.upscale`; every problem with the input is one line and a non-zero exit."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a partial output is removed
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     try:
         import animevsr
         from animevsr.utils.checkpoint import CheckpointError
         from animevsr.video.reader import MediaError
     except ModuleNotFoundError as error:
-        sys.exit(f'animevsr: the package {error.name} is missing; run: animevsr setup')
+        remedy = 'animevsr setup' if error.name == 'basicsr' else f'pip install {error.name}'
+        sys.exit(f'animevsr: the package {error.name} is missing; run: {remedy}')
+    except KeyboardInterrupt:
+        sys.exit(130)
     warnings.showwarning = lambda message, *_: print(f'animevsr: {message}', file=sys.stderr)
     options = {name: getattr(args, name) for name in ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half')}
     try:

@@ -57,14 +57,21 @@ def correct(source):
 
 
 def main():
+    """Install BasicSR unless it is there; every problem is one line."""
+    try:
+        install()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f'pip failed (exit {error.returncode}); its message is above.')
+
+
+def install():
     try:
         importlib.metadata.version('torch')
     except importlib.metadata.PackageNotFoundError:
         sys.exit('Install torch and torchvision first: BasicSR is built against them.')
     try:
-        if importlib.metadata.version('basicsr') == VERSION:
-            print(f'BasicSR {VERSION} is installed.')
-            return
+        print(f'BasicSR {importlib.metadata.version("basicsr")} is installed.')
+        return
     except importlib.metadata.PackageNotFoundError:
         pass
     pip('install', '--quiet', 'setuptools', 'wheel', 'cython', 'numpy', check=True)
@@ -76,7 +83,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except subprocess.CalledProcessError as error:
-        sys.exit(f'pip failed (exit {error.returncode}); its message is above.')
+    main()

@@ -23,7 +23,7 @@ setup(
     package_dir={'animevsr': 'animevsr', 'animevsr.options': 'options', 'animevsr.weights': 'weights'},
     package_data={'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md']},
     py_modules=['animevsr_cli', 'animevsr_install'],
-    install_requires=['torch', 'torchvision', 'numpy', 'opencv-python', 'av>=14', 'ffmpeg-python', 'imageio-ffmpeg', 'pyyaml', 'tqdm'],
+    install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'ffmpeg-python', 'imageio-ffmpeg', 'pyyaml', 'tqdm'],
     extras_require={'test': ['pytest', 'pytest-xdist', 'ruff'], 'recipes': ['resvg-py', 'pillow', 'matplotlib']},
     entry_points={'console_scripts': ['animevsr = animevsr_cli:main']},
     classifiers=['Programming Language :: Python :: 3', 'Operating System :: OS Independent',

@@ -9,13 +9,18 @@ BasicSR 1.4.2 (the last release):
 * imports `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed;
 * resumes with `torch.cuda.current_device()`, and unpickles the state without `weights_only`;
 * starts `torch.distributed` with NCCL on a CUDA device, and wraps networks with CUDA device ids;
+* makes the folders of an experiment on the first process, and writes into them on all, without waiting;
+* counts epochs as if the last, incomplete batch were used, so that small datasets train too little, or not at all, in silence;
 * restarts the data of an epoch from its beginning on resume, so a resumed run sees other data than an uninterrupted one, and gives
   a dataset no way to know the epoch (worker seeds repeat every epoch).
 """
 import importlib.util
+import math
 import os
+import pickle
 import sys
 import types
+import zipfile
 from collections import Counter
 
 
@@ -32,7 +37,9 @@ def apply():
     basicsr.utils.dist_util._init_dist_pytorch = _init_dist_pytorch
     basicsr.models.base_model.BaseModel.model_to_device = _model_to_device
     basicsr.train.load_resume_state = _load_resume_state
-    basicsr.train.create_train_val_dataloader = _resuming_loaders(basicsr.train.create_train_val_dataloader)
+    basicsr.train.make_exp_dirs = _then_wait(basicsr.train.make_exp_dirs)
+    basicsr.train.copy_opt_file = basicsr.utils.dist_util.master_only(basicsr.train.copy_opt_file)
+    basicsr.train.create_train_val_dataloader = _complete_loaders(basicsr.train.create_train_val_dataloader)
     basicsr.data.data_sampler.EnlargedSampler.__iter__ = _iterate_draws
 
 
@@ -91,32 +98,46 @@ def _load_resume_state(opt):
         names = [n for n in (os.listdir(folder) if os.path.isdir(folder) else []) if n.endswith('.state')]
         candidates = [os.path.join(folder, n) for n in sorted(names, key=lambda n: float(n[:-len('.state')]), reverse=True)]
     for path in candidates:
-        try:
-            with torch.serialization.safe_globals([Counter]):
+        with torch.serialization.safe_globals([Counter]):
+            try:
                 state = torch.load(path, map_location='cpu', weights_only=True)
-        except Exception as error:
-            if not opt['auto_resume']:
-                raise SystemExit(f'Cannot resume from {path}: {error}') from error
-            print(f'Passing over {path}, which is damaged (an interrupted save?): {str(error).splitlines()[0]}', flush=True)
-            continue
+            except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+                print(f'Passing over {path}, which is damaged (an interrupted save?): {str(error).splitlines()[0]}', flush=True)
+                continue
         opt['path']['resume_state'] = path
         check_resume(opt, state['iter'])
         opt['_resume'] = dict(epoch=state['epoch'], iter=state['iter'])
         return state
+    if candidates:
+        raise ValueError(f'none of the training states can be read ({", ".join(candidates)}); to start anew, move them away')
     return None
 
 
-def _resuming_loaders(create):
-    """`create_train_val_dataloader` that lets the sampler continue in the middle of an epoch."""
+def _then_wait(function):
+    """`function`, after which every process waits for the others."""
+
+    def wrapper(*args):
+        import torch
+        function(*args)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+    return wrapper
+
+
+def _complete_loaders(create):
+    """`create_train_val_dataloader` that counts epochs right and lets the sampler continue in the middle of an epoch."""
 
     def create_train_val_dataloader(opt, logger):
         resume = opt.pop('_resume', None)
-        result = create(opt, logger)
-        loader, sampler = result[:2]
+        loader, sampler, validation, _, total_iters = create(opt, logger)
+        if len(loader) == 0:
+            raise ValueError(f'an epoch of {len(sampler)} samples is less than one batch of {loader.batch_size}; '
+                             'raise dataset_enlarge_ratio')
         if resume:
             used = resume['iter'] - resume['epoch'] * len(loader)
-            sampler.skip = (resume['epoch'], used * loader.batch_size)
-        return result
+            sampler.skip = (resume['epoch'], max(used, 0) * loader.batch_size)
+        return loader, sampler, validation, math.ceil(total_iters / len(loader)), total_iters
 
     return create_train_val_dataloader
 

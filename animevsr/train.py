@@ -16,6 +16,7 @@ from animevsr.video.reader import MediaError
 
 def run(pipeline):
     """Run one of BasicSR's pipelines on this process' arguments; what is wrong with the input is one line, without traceback."""
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     # torch.distributed.launch says --local-rank, BasicSR --local_rank
     sys.argv = [a.replace('--local-rank', '--local_rank') for a in sys.argv]
     if '-opt' in sys.argv[:-1]:
@@ -25,7 +26,7 @@ def run(pipeline):
         pipeline(os.getcwd())
     except KeyboardInterrupt:
         sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')
-    except (MediaError, CheckpointError, CodecError, FileNotFoundError, ValueError, KeyError) as error:
+    except (MediaError, CheckpointError, CodecError, FileNotFoundError, ValueError, KeyError, TypeError) as error:
         if os.environ.get('ANIMEVSR_TRACEBACK'):
             raise
         lines = [line for line in str(error).splitlines() if line.strip()]

@@ -1,6 +1,6 @@
 """PSNR-Y and SSIM-Y on the held-out clips, under the papers' basic degradation, of weights and of bicubic upscaling.
 
-    python benchmarks/quality.py [WEIGHTS ...] [--root assets/heldout] [--frames 6] [--markdown FILE]
+    python benchmarks/quality.py [WEIGHTS ...] [--root assets/heldout] [--frames 6]
 
 The degradation is fixed by the seed and the clip's name. Values are BasicSR's, on 8-bit frames, 4 pixels of border left out; a clip's
 value is the mean over its frames, the last row the mean over clips. `flicker` is the mean absolute change (of 255) from frame to

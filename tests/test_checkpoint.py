@@ -27,11 +27,12 @@ def test_recognises_the_network(arguments, wrap, tmp_path, device):
         assert torch.equal(loaded.state_dict()[name].cpu(), value)
 
 
-def test_published_layer_names(tmp_path):
-    _, state, clip, expected = golden('animesr_vsr')
-    torch.save(state, tmp_path / 'AnimeSR_v2.pth')
+@pytest.mark.parametrize('name', ['animesr_vsr', 'vqdsr_vsr'])
+def test_published_layer_names(name, tmp_path):
+    _, state, clip, expected = golden(name)
+    torch.save(state, tmp_path / 'published.pth')
     with torch.no_grad():
-        assert (animevsr.load_network(tmp_path / 'AnimeSR_v2.pth')(clip) - expected).abs().max() < 1e-5
+        assert (animevsr.load_network(tmp_path / 'published.pth')(clip) - expected).abs().max() < 1e-5
 
 
 def test_prefers_averaged_weights(tmp_path):
@@ -58,7 +59,10 @@ def bad_files(tmp_path):
         (tmp_path / name).write_bytes(content)
     objects = {'zip with code': {'params': state, 'extra': Malicious()}, 'foreign network': {'conv.weight': torch.zeros(3)},
                'a list': [1, 2],
-               'no tensors': {'params': {'a': 1}}, 'a layer missing': {k: v for k, v in state.items() if 'fusion.0.bias' not in k},
+               'no tensors': {'params': {'a': 1}}, 'names that are numbers': {1: torch.zeros(2)},
+               'a last layer too small': {**state, 'recurrent_cell.fusion.2.weight': torch.zeros(2, 8, 3, 3)},
+               'a layer without size': {**state, 'recurrent_cell.fusion.2.weight': torch.tensor(1.)},
+               'a layer missing': {k: v for k, v in state.items() if 'fusion.0.bias' not in k},
                'a block missing': {k: v for k, v in state.items() if 'body_s4_first' not in k},
                'another shape': {**state, 'recurrent_cell.fusion.0.bias': torch.zeros(3)}}
     for name, content in objects.items():

@@ -1,5 +1,6 @@
 """The datasets: windows, reproducibility, and errors that name the culprit."""
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -192,6 +193,12 @@ def test_validation_pairs(root, tmp_path):
         val_set(dataroot_gt=str(root), dataroot_lq=str(tmp_path / 'lq'))
     with pytest.raises(ValueError, match='clip0 is 48x40, not 4 times as large'):
         val_set(dataroot_gt=str(root), dataroot_lq=str(root))[0]
+    (tmp_path / 'lq/clip9').rename(tmp_path / 'clip9')
+    write_clip(tmp_path / 'lq/clip3 longer', numbered_frames(t=21, h=10, w=12))
+    shutil.rmtree(tmp_path / 'lq/clip3')
+    (tmp_path / 'lq/clip3 longer').rename(tmp_path / 'lq/clip3')
+    with pytest.raises(ValueError, match='clip3: has 21 frames, its partner in dataroot_gt 20'):
+        val_set(dataroot_gt=str(root), dataroot_lq=str(tmp_path / 'lq'))
     with pytest.raises(ValueError, match='needs dataroot_lq, or dataroot_gt and degradation'):
         val_set(dataroot_gt=str(root))
     with pytest.raises(ValueError, match=re.escape("unknown key 'dataroot_hr'")):

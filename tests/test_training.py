@@ -58,32 +58,50 @@ def test_trains_validates_and_saves(tmp_path):
     assert re.search(r'# psnr: \d', out)
     assert len(list((tmp_path / 'results/vqd_sr_test/visualization/t').glob('*/*.png'))) == 3
 
+    # low-quality clips alone: frames, no metrics
+    test['name'], test['datasets']['test'] = 'lq', dict(name='t', type='ClipPairDataset', dataroot_lq=str(TINY_CLIPS), num_frame=1)
+    (tmp_path / 'lq.yml').write_text(yaml.safe_dump(test))
+    out = run_python('-m', 'animevsr.test', '-opt', 'lq.yml', cwd=tmp_path).stderr
+    assert '# psnr' not in out and len(list((tmp_path / 'results/lq/visualization/t').glob('*/*.png'))) == 3
+
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_resumed_run_continues_exactly(workers, tmp_path):
     """Stopped in the middle of the second epoch (three iterations each) and resumed: the same losses and weights."""
     changes = {'logger.save_checkpoint_freq': 5, 'train.total_iter': 8, 'datasets.train.num_worker_per_gpu': workers,
                'train.scheduler.milestones': [6]}
-    whole = losses(run_python('-m', 'animevsr.train', '-opt', options(tmp_path, 'whole', **changes), cwd=tmp_path).stderr)
-    run_python('-m', 'animevsr.train', '-opt', options(tmp_path, 'halves', **{**changes, 'train.total_iter': 5}), cwd=tmp_path)
+    def train(name, *arguments, **more):
+        path = options(tmp_path, name, **{**changes, **more})
+        return run_python('-m', 'animevsr.train', '-opt', path, *arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+
+    whole = losses(train('whole').stderr)
+    train('halves', **{'train.total_iter': 5})
     (tmp_path / 'experiments/halves/training_states/7.state').write_bytes(b'half-written')
-    resumed = run_python('-m', 'animevsr.train', '-opt', options(tmp_path, 'halves', **changes), '--auto_resume', cwd=tmp_path)
+    resumed = train('halves', '--auto_resume')
     assert 'Passing over' in resumed.stdout and '7.state' in resumed.stdout
     second = losses(resumed.stderr)
     assert sorted(second) == [6, 7, 8] and second == {i: whole[i] for i in (6, 7, 8)}
-    nets = [torch.load(tmp_path / f'experiments/{name}/models/net_g_latest.pth', weights_only=True) for name in ('whole', 'halves')]
+    nets = [weights_of(tmp_path, name) for name in ('whole', 'halves')]
     for key in ('params', 'params_ema'):
         assert all(torch.equal(nets[0][key][k], nets[1][key][k]) for k in nets[0][key])
 
 
 def test_two_processes_train_on_a_cpu(tmp_path):
-    path = options(tmp_path, **{'train.total_iter': 2, 'datasets.train.dataset_enlarge_ratio': 4})
-    done = run_python('-m', 'torch.distributed.run', '--nproc_per_node', 2, '--master_port', 29511, '-m', 'animevsr.train', '-opt', path,
-                      '--launcher', 'pytorch', cwd=tmp_path)
+    """Two processes with a batch of two see what one sees with a batch of four, and come to the same weights."""
+    changes = {'train.total_iter': 3, 'datasets.train.dataset_enlarge_ratio': 8, 'datasets.train.num_worker_per_gpu': 1}
+    done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr.train', '-opt',
+                      options(tmp_path, 'two', **changes), '--launcher', 'pytorch', cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
     out = done.stdout + done.stderr
-    assert 'world_size: 2' in out and sorted(losses(out)) == [1, 2]
+    assert 'world_size: 2' in out and sorted(losses(out)) == [1, 2, 3]
     assert re.search(r'# psnr: \d', out)
-    assert (tmp_path / 'experiments/run/models/net_g_latest.pth').exists()
+    path = options(tmp_path, 'one', **changes, **{'datasets.train.batch_size_per_gpu': 4})
+    run_python('-m', 'animevsr.train', '-opt', path, cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+    two, one = (weights_of(tmp_path, name)['params'] for name in ('two', 'one'))
+    assert all(torch.allclose(two[k], one[k], atol=1e-5) for k in one)
+
+
+def weights_of(folder, name):
+    return torch.load(folder / f'experiments/{name}/models/net_g_latest.pth', weights_only=True)
 
 
 def test_foreign_project(tmp_path):
@@ -123,12 +141,31 @@ train_pipeline('.')
     ({'datasets.train.gt_size': 256}, 'smaller than the crop of 256'),
     ({'datasets.train.gt_size': 256, 'datasets.train.num_worker_per_gpu': 1}, 'smaller than the crop of 256'),
     ({'datasets.train.croop': 256}, "unknown key 'croop'"),
+    ({'train.gt_usmm': {}}, "unknown key 'gt_usmm' in train; did you mean 'gt_usm'"),
+    ({'network_g.num_feats': 8}, 'num_feats'),
+    ({'datasets.train.batch_size_per_gpu': 50}, 'less than one batch of 50'),
+    ({'path.pretrain_network_g': 'gone.pth'}, 'gone.pth: no such weights file'),
 ])
 def test_bad_options_are_one_line(changes, message, tmp_path):
     done = run_python('-m', 'animevsr.train', '-opt', options(tmp_path, **changes), cwd=tmp_path, check=False)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert message in last and 'Traceback' not in done.stderr
+
+
+def test_damaged_states_never_restart_a_run(tmp_path):
+    states = tmp_path / 'experiments/run/training_states'
+    states.mkdir(parents=True)
+    (states / '5.state').write_bytes(b'damaged')
+    done = run_python('-m', 'animevsr.train', '-opt', options(tmp_path), '--auto_resume', cwd=tmp_path, check=False)
+    assert done.returncode != 0 and 'none of the training states can be read' in done.stderr
+    assert (states / '5.state').exists()
+
+
+def test_small_datasets_train_to_the_end(tmp_path):
+    """Three clips in batches of two: one batch an epoch, and all iterations."""
+    path = options(tmp_path, **{'train.total_iter': 7, 'datasets.train.dataset_enlarge_ratio': 1, 'logger.print_freq': 7})
+    assert sorted(losses(run_python('-m', 'animevsr.train', '-opt', path, cwd=tmp_path).stderr)) == [7]
 
 
 def test_usm_sharpens_the_training_target_only():

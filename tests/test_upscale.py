@@ -143,6 +143,8 @@ def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
     assert decode(tmp_path / 'o.mp4')[0].shape[1:3] == (done.height, done.width) == size  # even, for yuv420p
     done = animevsr.upscale(tmp_path / 'in', tmp_path / 'o', weights=tiny_weights, outscale=outscale)
     assert (done.height, done.width) == (round(17 * outscale), round(25 * outscale))
+    done = animevsr.upscale(tmp_path / 'in/00000000.png', tmp_path / 'o.png', weights=tiny_weights, outscale=outscale)
+    assert cv2.imread(str(tmp_path / 'o.png')).shape[:2] == (round(17 * outscale), round(25 * outscale))
 
 
 @pytest.mark.parametrize('options, message', [

@@ -1,5 +1,6 @@
 """Readers, writers and colour conversion."""
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -149,6 +150,44 @@ def test_constant_rates_stay_exact(rate, tmp_path):
         assert [time for _, time in reader.frames()] == [i / rate for i in range(10)]
 
 
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv', '.mov', '.m4v'])
+@pytest.mark.parametrize('source', ['.flv', '.mkv', '.avi', '.ts'])
+def test_rates_survive_the_clocks_of_containers(source, suffix, tmp_path):
+    """FLV and Matroska round times to milliseconds, AVI has none: the rate is exact all the same."""
+    frames, rate = moving_frames(12, 32, 48), Fraction(24000, 1001)
+    path = write_video(tmp_path / f'a{source}', frames, rate=rate)
+    out = write_all(tmp_path / f'b{suffix}', path, frames)
+    with VideoReader(out) as reader:
+        assert reader.fps == rate
+        times = [time for _, time in reader.frames()]
+    assert len(times) == 12
+    assert [round(float(t - times[0]) * 1000) for t in times] == pytest.approx([i * 1001 / 24 for i in range(12)], abs=1.01)
+
+
+def test_a_gap_does_not_move_the_other_frames(tmp_path):
+    times = [0, 40, 80, 480, 520, 560]
+    frames = moving_frames(6, 32, 48)
+    out = write_all(tmp_path / 'b.mp4', write_video(tmp_path / 'a.mp4', frames, times=times), frames)
+    assert [round(float(t) * 1000, 3) for t in decode(out)[1]] == times
+
+
+def test_times_that_run_backwards_or_are_missing(tmp_path):
+    frames = moving_frames(5, 32, 48)
+    source = write_video(tmp_path / 'a.mp4', frames)
+    with VideoReader(source) as reader, open_writer(tmp_path / 'b.mkv', reader, (32, 48)) as writer:
+        for frame, time in zip(frames, [None, Fraction(1, 25), Fraction(1, 50), None, Fraction(4, 25)]):
+            writer.write(frame, time)
+    assert [round(float(t) * 1000) for t in decode(tmp_path / 'b.mkv')[1]] == [0, 40, 80, 120, 160]
+
+
+def test_names_with_a_colon(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frames = moving_frames(2, 32, 48)
+    source = write_video(tmp_path / 'plain.mp4', frames).rename(tmp_path / 'Show: 1.mp4')
+    write_all(Path('Show: 1 x4.mkv'), Path(source.name), frames)
+    assert len(decode(Path('Show: 1 x4.mkv'))[0]) == 2
+
+
 def test_variable_times_are_kept(tmp_path):
     times = [0, 40, 80, 300, 310, 700, 1000]
     frames = moving_frames(7, 32, 48)
@@ -180,6 +219,7 @@ def test_an_older_output_stays_until_the_new_one_is_complete(tmp_path):
 
 @pytest.mark.parametrize('name, options, message', [
     ('nowhere/x.mp4', {}, 'its folder does not exist'), ('x.mp4', dict(codec='ffv1'), 'does not carry ffv1; use one of .mkv'),
+    ('x.avi', {}, 'does not carry h264'),
     ('x.webm', {}, 'does not carry h264'), ('x.png', {}, 'one image cannot hold 3 frames'),
     ('x.docx', {}, "unknown kind of output '.docx'"),
     ('full', {}, 'is a folder that is not empty')

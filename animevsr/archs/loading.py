@@ -19,16 +19,14 @@ def load_network(path, device='cpu'):
     state = read_state_dict(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for network in NETWORKS:
-        arguments = network.arguments_of(shapes)
-        if arguments is not None:
-            break
-    else:
-        known = ', '.join(network.__name__ for network in NETWORKS)
-        raise CheckpointError(f'{path}: weights of a network that is not known here (known: {known}); first entry: {next(iter(shapes))}')
-    try:
-        net = network(**arguments)
-        net.load_state_dict(state)
-    except (RuntimeError, ValueError, ZeroDivisionError) as error:
-        reason = ' '.join(str(error).split())[:300]
-        raise CheckpointError(f'{path}: incomplete or altered {network.__name__} weights: {reason}') from None
-    return net.eval().to(device)
+        try:
+            arguments = network.arguments_of(shapes)
+            if arguments is not None:
+                net = network(**arguments)
+                net.load_state_dict(state)
+                return net.eval().to(device)
+        except (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+            reason = ' '.join(str(error).split())[:300]
+            raise CheckpointError(f'{path}: incomplete or altered {network.__name__} weights: {reason}') from None
+    known = ', '.join(network.__name__ for network in NETWORKS)
+    raise CheckpointError(f'{path}: weights of a network that is not known here (known: {known}); first entry: {next(iter(shapes))}')

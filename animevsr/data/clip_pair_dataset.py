@@ -5,7 +5,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.clips import clip_lengths, list_clips, load_clip, to_tensor
+from animevsr.data.clips import clip_lengths, clip_name, list_clips, load_clip, to_tensor
 from animevsr.degradations import DegradationPipeline
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.video.reader import MediaError
@@ -46,26 +46,30 @@ class ClipPairDataset(data.Dataset):
         self.pipeline = None if lq_root else DegradationPipeline(opt['degradation'])
         if self.gt_clips and self.lq_clips:
             self._pair()
-        self.clips = self.gt_clips or self.lq_clips
-        least = opt.get('num_frame', 1)
+        self.clips, self.has_gt = self.gt_clips or self.lq_clips, bool(self.gt_clips)
+        least = opt.get('num_frame') or 1
         self.lengths = clip_lengths(self.clips, least, f'num_frame is {least}')
+        if self.gt_clips and self.lq_clips:
+            for clip, count, length in zip(self.lq_clips, clip_lengths(self.lq_clips, least, f'num_frame is {least}'), self.lengths):
+                if count != length:
+                    raise MediaError(f'{clip}: has {count} frames, its partner in dataroot_gt {length}')
 
     def _pair(self):
         """Order the low-quality clips as the ground truth; MediaError for one without a partner."""
-        lq = {clip.stem: clip for clip in self.lq_clips}
-        gt = {clip.stem: clip for clip in self.gt_clips}
+        lq = {clip_name(clip): clip for clip in self.lq_clips}
+        gt = {clip_name(clip): clip for clip in self.gt_clips}
         for mine, other, where in ((gt, lq, 'dataroot_lq'), (lq, gt, 'dataroot_gt')):
             for name, clip in mine.items():
                 if name not in other:
                     raise MediaError(f'{clip}: has no partner of the same name in {where}')
-        self.lq_clips = [lq[clip.stem] for clip in self.gt_clips]
+        self.lq_clips = [lq[clip_name(clip)] for clip in self.gt_clips]
 
     def __len__(self):
         return len(self.clips)
 
     def __getitem__(self, index):
-        indices = list(range(self.opt.get('num_frame', self.lengths[index])))
-        sample = dict(key=self.clips[index].stem)
+        indices = list(range(self.opt.get('num_frame') or self.lengths[index]))
+        sample = dict(key=clip_name(self.clips[index]))
         if self.gt_clips:
             gt = load_clip(self.gt_clips[index], indices)
         if self.lq_clips:

@@ -1,9 +1,8 @@
 """Clips on disk: a root folder that holds one folder of frames, or one video file, per clip."""
-from pathlib import Path
-
 import numpy as np
 import torch
 
+from animevsr.utils.resources import find
 from animevsr.video.reader import VIDEO_SUFFIXES, MediaError, count_frames, read_frames
 
 
@@ -13,7 +12,7 @@ def list_clips(root, key='dataroot_gt'):
     Raises:
         MediaError: the root is missing or holds no clip.
     """
-    root = Path(root)
+    root = find(root)
     if not root.is_dir():
         raise MediaError(f'{key}: {root}: no such folder')
     clips = [p for p in sorted(root.iterdir())
@@ -21,6 +20,11 @@ def list_clips(root, key='dataroot_gt'):
     if not clips:
         raise MediaError(f'{key}: {root}: holds no clips (folders of frames, or video files)')
     return clips
+
+
+def clip_name(clip):
+    """Name of a clip: its folder's, or its file's without the suffix."""
+    return clip.name if clip.is_dir() else clip.stem
 
 
 def clip_lengths(clips, at_least, reason):

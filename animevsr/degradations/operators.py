@@ -7,7 +7,7 @@ the params. A new degradation is a new class in `OPERATORS` and a line of YAML.
 import math
 
 from animevsr.degradations import functional as D
-from animevsr.video.codec import CODECS
+from animevsr.video.codec import ROUND_TRIPS
 
 SEEDS = 2**31
 
@@ -90,8 +90,8 @@ class Codec:
     """
 
     def __init__(self, codec='h264', crf=(18, 35), profiles=None):
-        if codec not in CODECS:
-            raise ValueError(f"codec: unknown codec '{codec}'; known: {', '.join(CODECS)}")
+        if codec not in ROUND_TRIPS:
+            raise ValueError(f"codec: unknown codec '{codec}'; known: {', '.join(ROUND_TRIPS)}")
         profiles = dict(profiles or dict(baseline=0.1, main=0.2, high=0.7))
         if not math.isclose(sum(profiles.values()), 1, abs_tol=1e-6):
             raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')

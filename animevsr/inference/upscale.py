@@ -13,10 +13,11 @@ from animevsr.archs.loading import load_network
 from animevsr.inference.engine import Upscaler, fit, output_size
 from animevsr.utils.device import choose
 from animevsr.utils.resources import find
-from animevsr.video.reader import MediaError, open_reader
+from animevsr.video.reader import VIDEO_SUFFIXES, MediaError, open_reader
 from animevsr.video.writer import CODECS, open_writer
 
 DEFAULT_WEIGHTS = 'animevsr_x4'
+BAR = '{percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]'
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         outscale = net.scale if outscale is None else outscale
         if not 0 < outscale <= net.scale:
             raise ValueError(f'outscale must be above 0 and at most {net.scale}, the scale of these weights; got {outscale:g}')
-        size = output_size(reader.height, reader.width, outscale, even=CODECS[codec][1] == 'yuv420p' and bool(output.suffix))
+        even = CODECS[codec][1] == 'yuv420p' and output.suffix.lower() in VIDEO_SUFFIXES
+        size = output_size(reader.height, reader.width, outscale, even)
         if half and chosen.type == 'cpu':
             warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
         if rate is not None and getattr(reader, 'has_sound', False):
@@ -87,7 +89,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         with open_writer(output, reader, size, codec, crf, rate) as writer:
             start, times = time.monotonic(), deque()
             bar = tqdm(total=reader.expected_frames, unit='frame', file=sys.stderr, disable=not progress,
-                       mininterval=0.5 if sys.stderr.isatty() else 10)
+                       mininterval=0.5 if sys.stderr.isatty() else 10, bar_format=BAR)
             with bar:
                 for image in upscaler(_noting_times(reader.frames(), times)):
                     writer.write(fit(image, size), times.popleft())

@@ -8,6 +8,12 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import distributed
 from tqdm import tqdm
 
+from animevsr.utils.checkpoint import read_state_dict
+from animevsr.utils.options import check_keys
+from animevsr.utils.resources import find
+
+TRAIN_KEYS = ('ema_decay', 'gt_usm', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
+
 
 @MODEL_REGISTRY.register()
 class RecurrentVSRModel(SRModel):
@@ -21,15 +27,23 @@ class RecurrentVSRModel(SRModel):
           metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; both see the
                    8-bit frames that would be saved. A clip's value is the mean over its frames.
 
-    In validation the network runs frame by frame, so memory does not grow with the length of a clip; in distributed runs the
-    clips are divided among the processes.
+    In validation the network runs frame by frame; in distributed runs the clips are divided among the processes.
     """
 
     def init_training_settings(self):
         usm = self.opt['train'].get('gt_usm')
-        self.usm_weight = usm['weight'] if usm else 0
-        self.usm = USMSharp(radius=usm['radius']).to(self.device) if usm else None
+        check_keys(self.opt['train'], TRAIN_KEYS, 'train')
+        check_keys(usm or {}, ('weight', 'radius'), 'gt_usm')
+        self.usm_weight = usm.get('weight', 0.3) if usm else 0
+        self.usm = USMSharp(radius=usm.get('radius', 50)).to(self.device) if usm else None
         super().init_training_settings()
+
+    def load_network(self, net, load_path, strict=True, param_key='params'):
+        """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any directory."""
+        state = read_state_dict(find(load_path), prefer=param_key)
+        get_root_logger().info(f'Loading {type(self.get_bare_model(net)).__name__} from {find(load_path)} ({param_key} preferred).')
+        self._print_different_keys_loading(net, state, strict)
+        self.get_bare_model(net).load_state_dict(state, strict=strict)
 
     def feed_data(self, data):
         """A batch of the training set: `lq` (b, t, 3, h, w) and `gt` (b, t, 3, H, W)."""
@@ -42,21 +56,26 @@ class RecurrentVSRModel(SRModel):
 
     @torch.no_grad()
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
-        dataset, metrics = dataloader.dataset, self.opt['val'].get('metrics') or {}
+        dataset = dataloader.dataset
+        metrics = self.opt['val'].get('metrics') or {} if getattr(dataset, 'has_gt', True) else {}
         name, rank, world = dataset.opt['name'], self.opt['rank'], self.opt['world_size']
         net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
         net.eval()
         scores = torch.zeros(len(dataset), len(metrics), dtype=torch.float64, device=self.device)
         mine = range(rank, len(dataset), world)
-        keys = [clip.stem for clip in dataset.clips]
         for index in tqdm(mine, unit='clip', disable=rank > 0 or not self.opt['val'].get('pbar', False)):
-            folder = f'{self.opt["path"]["visualization"]}/{name}/{keys[index]}' if save_img else None
-            scores[index] = self._validate_clip(net, dataset[index], metrics, folder, current_iter)
+            sample = dataset[index]
+            folder = f'{self.opt["path"]["visualization"]}/{name}/{sample["key"]}' if save_img else None
+            values = self._validate_clip(net, sample, metrics, folder, current_iter)
+            if metrics:
+                scores[index] = values
+                report = ', '.join(f'{metric} {value:.4f}' for metric, value in zip(metrics, values.tolist()))
+                get_root_logger().info(f'{name} {sample["key"]}: {report}')
         self.net_g.train(self.is_train)
         if self.opt['dist']:
             distributed.all_reduce(scores)
         if metrics and rank == 0:
-            self._report(name, keys, scores.cpu(), metrics, current_iter, tb_logger)
+            self._report(name, scores.mean(0).tolist(), metrics, current_iter, tb_logger)
 
     def _validate_clip(self, net, sample, metrics, folder, current_iter):
         """Mean of each metric over the frames of a clip; writes the frames into `folder` unless it is None."""
@@ -69,7 +88,7 @@ class RecurrentVSRModel(SRModel):
             image = tensor2img([sr.float().cpu()])
             if folder:
                 imwrite(image, f'{folder}/{i:08d}_{suffix}.png')
-            if metrics and 'gt' in sample:
+            if metrics:
                 gt = sample['gt'][i:i + 1]
                 as_images = dict(img=image, img2=tensor2img([gt]))
                 as_tensors = dict(img=sr, img2=gt.to(self.device))
@@ -77,12 +96,9 @@ class RecurrentVSRModel(SRModel):
                 total = total + torch.tensor([float(v) for v in values], dtype=torch.float64, device=self.device)
         return total / t
 
-    def _report(self, name, keys, scores, metrics, current_iter, tb_logger):
-        logger = get_root_logger()
-        for key, row in zip(keys, scores):
-            logger.info(f'{name} {key}: ' + ', '.join(f'{metric} {value:.4f}' for metric, value in zip(metrics, row.tolist())))
+    def _report(self, name, means, metrics, current_iter, tb_logger):
         self._initialize_best_metric_results(name)
-        self.metric_results = dict(zip(metrics, scores.mean(0).tolist()))
+        self.metric_results = dict(zip(metrics, means))
         for metric, value in self.metric_results.items():
             self._update_best_metric_result(name, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, name, tb_logger)

@@ -14,10 +14,11 @@ class CheckpointError(ValueError):
     """A weights file that cannot be used; the message is one line that says why."""
 
 
-def read_state_dict(path):
+def read_state_dict(path, prefer='params_ema'):
     """The tensors {name: Tensor} of a weights file, on the CPU.
 
-    Reads bare state dicts and BasicSR's files, preferring the averaged weights (`params_ema`) to the last ones (`params`).
+    Reads bare state dicts and BasicSR's files, which hold the averaged weights (`params_ema`) beside the last ones (`params`);
+    `prefer` is looked for first.
 
     Raises:
         CheckpointError: the file is missing, truncated, not a checkpoint, or holds code to execute.
@@ -38,11 +39,12 @@ def read_state_dict(path):
             zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged ({reason[:120]})') from None
-    for wrapper in WRAPPERS:
+    for wrapper in (prefer, *WRAPPERS):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
-    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+    if not isinstance(content, dict) or not content or not all(
+            isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()):
         raise CheckpointError(f'{path}: holds no state dict (expected named tensors, bare or under {" | ".join(WRAPPERS)})')
     return {_strip(name): tensor for name, tensor in content.items()}
 

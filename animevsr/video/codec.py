@@ -7,7 +7,7 @@ import numpy as np
 from animevsr.video.color import reformat
 
 # name in options -> (encoder, decoder)
-CODECS = {'h264': ('libx264', 'h264')}
+ROUND_TRIPS = {'h264': ('libx264', 'h264')}
 FPS = 25
 
 
@@ -20,7 +20,7 @@ def roundtrip(frames, codec='h264', **options):
 
     Args:
         frames (ndarray): (t, h, w, 3), uint8 RGB; any size of at least 1x1 and any t >= 1.
-        codec (str): a key of `CODECS`.
+        codec (str): a key of `ROUND_TRIPS`.
         **options: passed to the encoder, e.g. `crf=23, profile='high'`.
 
     Returns:
@@ -29,8 +29,8 @@ def roundtrip(frames, codec='h264', **options):
     Raises:
         CodecError: the encoder refused, or not exactly t frames of this size came back in order.
     """
-    if codec not in CODECS:
-        raise ValueError(f"unknown codec '{codec}'; known: {', '.join(CODECS)}")
+    if codec not in ROUND_TRIPS:
+        raise ValueError(f"unknown codec '{codec}'; known: {', '.join(ROUND_TRIPS)}")
     t, h, w, _ = frames.shape
     padded = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode='edge')  # yuv420p needs even sizes
     try:
@@ -48,7 +48,7 @@ def roundtrip(frames, codec='h264', **options):
 
 def _encode(frames, codec, options):
     """Packets of the encoded clip."""
-    encoder = av.CodecContext.create(CODECS[codec][0], 'w')
+    encoder = av.CodecContext.create(ROUND_TRIPS[codec][0], 'w')
     encoder.height, encoder.width = frames.shape[1:3]
     encoder.pix_fmt = 'yuv420p'
     encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
@@ -64,7 +64,7 @@ def _encode(frames, codec, options):
 
 def _decode(packets, codec):
     """Frames of the packets, in order of presentation."""
-    decoder = av.CodecContext.create(CODECS[codec][1], 'r')
+    decoder = av.CodecContext.create(ROUND_TRIPS[codec][1], 'r')
     decoder.thread_count = 1
     frames = []
     for packet in packets:

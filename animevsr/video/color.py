@@ -4,15 +4,16 @@ import threading
 from dataclasses import dataclass
 
 import av
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
-# exact rounding, and chroma interpolated at full resolution instead of repeated
-FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+# swscale's numbers, because older PyAV does not name them all: bicubic, exact rounding, chroma interpolated at full resolution
+FLAGS = 0x4 | 0x40000 | 0x2000 | 0x4000
+LIMITED, FULL = 1, 2  # AVColorRange
+BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9  # SWS_CS_*
 
 UNSPECIFIED = 2  # of H.273, for matrix, primaries and transfer
-# H.273 matrix -> swscale's name; 5 and 6 are the same matrix (BT.601)
-MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 7: Colorspace.SMPTE240M,
-            9: Colorspace.BT2020, 10: Colorspace.BT2020}
+# H.273 matrix -> swscale's; 5 and 6 are the same matrix (BT.601)
+MATRICES = {1: BT709, 4: FCC, 5: BT601, 6: BT601, 7: SMPTE240M, 9: BT2020, 10: BT2020}
 SD_HEIGHT = 576  # up to this height untagged video is taken for BT.601, above for BT.709, as players do
 
 
@@ -35,13 +36,18 @@ class Color:
         """Colour of a decoded frame; what the file does not say is guessed by the picture's height."""
         matrix = int(frame.colorspace)
         if matrix not in MATRICES:
-            matrix = 6 if frame.height <= SD_HEIGHT else 1
-        full = int(frame.color_range) == 2 or frame.format.name.startswith('yuvj')
+            matrix = guess_matrix(frame.height)
+        full = int(frame.color_range) == FULL or frame.format.name.startswith('yuvj')
         return cls(matrix, full, int(frame.color_primaries), int(frame.color_trc))
 
     @property
     def range_flag(self):
-        return ColorRange.JPEG if self.full_range else ColorRange.MPEG
+        return FULL if self.full_range else LIMITED
+
+
+def guess_matrix(height):
+    """H.273 matrix of untagged video of this height."""
+    return 6 if height <= SD_HEIGHT else 1
 
 
 _reformatters = {}
@@ -64,7 +70,7 @@ def to_rgb(frame, color):
     if frame.format.name in ('rgb24', 'gbrp', 'bgr24', 'rgba', 'bgra', 'bgr0', 'rgb0', 'pal8', '0rgb', 'argb'):
         return reformat(frame, format='rgb24').to_ndarray()
     return reformat(frame, format='rgb24', src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
-                    src_color_range=color.range_flag, dst_color_range=ColorRange.JPEG, interpolation=FLAGS).to_ndarray()
+                    src_color_range=color.range_flag, dst_color_range=FULL, interpolation=FLAGS).to_ndarray()
 
 
 def from_rgb(image, pix_fmt, color):
@@ -72,7 +78,7 @@ def from_rgb(image, pix_fmt, color):
     frame = av.VideoFrame.from_ndarray(image, format='rgb24')
     if not pix_fmt.startswith(('rgb', 'gbr', 'bgr')):
         frame = reformat(frame, format=pix_fmt, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
-                         src_color_range=ColorRange.JPEG, dst_color_range=color.range_flag, interpolation=FLAGS)
-        frame.colorspace, frame.color_range = color.matrix, int(color.range_flag)
+                         src_color_range=FULL, dst_color_range=color.range_flag, interpolation=FLAGS)
+        frame.colorspace, frame.color_range = color.matrix, color.range_flag
         frame.color_primaries, frame.color_trc = color.primaries, color.transfer
     return frame

@@ -1,5 +1,8 @@
 """The external ffmpeg, where a filter graph or an encoder that PyAV lacks is wanted (ffmpeg-python builds the command)."""
+import functools
+import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -13,6 +16,14 @@ from animevsr.video.codec import FPS, CodecError
 def binary():
     """Path of ffmpeg: the one on PATH, else the one that imageio-ffmpeg brings."""
     return shutil.which('ffmpeg') or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+@functools.cache
+def passthrough(path):
+    """The option that gives each frame out once: `-fps_mode` since ffmpeg 5.1, which later dropped its older name."""
+    version = re.search(r'version n?(\d+)\.(\d+)', subprocess.run([path, '-version'], capture_output=True, text=True).stdout)
+    old = version is not None and (int(version[1]), int(version[2])) < (5, 1)
+    return {'vsync': 'passthrough'} if old else {'fps_mode': 'passthrough'}
 
 
 def roundtrip(frames, options, suffix, filters='', decode_filters=''):
@@ -39,7 +50,7 @@ def roundtrip(frames, options, suffix, filters='', decode_filters=''):
         file = str(Path(folder) / f'clip.{suffix.lstrip(".")}')
         source = ffmpeg.input('pipe:', **raw, s=f'{size[1]}x{size[0]}', framerate=FPS)
         _run(ffmpeg.output(source, file, **_chain(filters), **{'pix_fmt': 'yuv420p', 'threads': 1, **options}), padded.tobytes())
-        out = _run(ffmpeg.output(ffmpeg.input(file), 'pipe:', **_chain(decode_filters), **raw, fps_mode='passthrough'))
+        out = _run(ffmpeg.output(ffmpeg.input(file), 'pipe:', **_chain(decode_filters), **raw, **passthrough(binary())))
     if len(out) != padded.nbytes:
         raise CodecError(f'ffmpeg round trip ({options}) of {t} frames of {w}x{h} gave back {len(out) / padded[0].nbytes:g} frames')
     return np.frombuffer(out, np.uint8).reshape(padded.shape)[:, :h, :w].copy()

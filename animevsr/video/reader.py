@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from animevsr.video.color import Color, to_rgb
+from animevsr.video.color import Color, guess_matrix, to_rgb
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v', '.ogv', '.ogm', '.rm',
@@ -73,7 +73,7 @@ class ImageReader:
         self.files, self.fps = files, fps or STILLS_FPS
         self.frame_count = self.expected_frames = len(files)
         self.height, self.width = read_image(files[0]).shape[:2]
-        self.color = Color(matrix=6 if self.height <= 576 else 1)
+        self.color = Color(matrix=guess_matrix(self.height))
 
     def __enter__(self):
         return self
@@ -95,7 +95,7 @@ class VideoReader:
     def __init__(self, path):
         self.path = Path(path)
         try:
-            self._container = av.open(str(path))
+            self._container = av.open(str(self.path.absolute()))  # 'a: b.mkv' would be taken for a protocol
         except (av.FFmpegError, OSError) as error:
             reason = 'the file is empty' if self.path.stat().st_size == 0 else f'not readable as a video ({error.strerror})'
             raise MediaError(f'{path}: {reason}') from None
@@ -107,7 +107,10 @@ class VideoReader:
         self.stream = streams[0]
         self.stream.thread_type = 'AUTO'
         self.width, self.height = self.stream.width, self.stream.height
-        self.fps = self.stream.average_rate or self.stream.guessed_rate or STILLS_FPS
+        # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container
+        self.fps = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
+        self.tick = max(self.stream.time_base, Fraction(1, 1000))  # how exact times are
+        self._timeless = 'avi' in self._container.format.name  # AVI stores none, and libav's are wrong where there are B-frames
         self.sample_aspect_ratio = self.stream.sample_aspect_ratio
         self.has_sound = bool(self._container.streams.audio)
         self.frame_count = self.stream.frames or None
@@ -135,11 +138,16 @@ class VideoReader:
 
     def frames(self):
         """Frames from the first on; once."""
+        for frame in self.decoded():
+            yield to_rgb(frame, self.color), None if frame.pts is None or self._timeless else frame.pts * frame.time_base
+
+    def decoded(self):
+        """The frames as PyAV gives them, not converted."""
         frame = self._first
         while frame is not None:
             if (frame.width, frame.height) != (self.width, self.height):
                 raise MediaError(f'{self.path}: the picture changes its size to {frame.width}x{frame.height} at {frame.time} s')
-            yield to_rgb(frame, self.color), None if frame.pts is None else frame.pts * frame.time_base
+            yield frame
             try:
                 frame = next(self._frames, None)
             except av.FFmpegError as error:
@@ -165,9 +173,9 @@ def read_frames(path, indices):
         return [read_image(files[i]) for i in indices]
     wanted, frames = set(indices), {}
     with VideoReader(path) as reader:
-        for i, (frame, _) in enumerate(reader.frames()):
+        for i, frame in enumerate(reader.decoded()):
             if i in wanted:
-                frames[i] = frame
+                frames[i] = to_rgb(frame, reader.color)
             if i >= max(indices):
                 break
     if len(frames) < len(wanted):
@@ -181,4 +189,4 @@ def count_frames(path):
     if path.is_dir():
         return len(list_images(path))
     with VideoReader(path) as reader:
-        return reader.frame_count or sum(1 for _ in reader.frames())
+        return reader.frame_count or sum(1 for _ in reader.decoded())

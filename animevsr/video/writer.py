@@ -16,8 +16,8 @@ from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError
 
 # name of --codec -> (encoder, pixel format, containers that carry it)
 CODECS = {
-    'h264': ('libx264', 'yuv420p', ('.mp4', '.mkv', '.mov', '.m4v', '.avi', '.ts', '.flv')),
-    'ffv1': ('ffv1', 'bgr0', ('.mkv', '.avi')),
+    'h264': ('libx264', 'yuv420p', ('.mp4', '.mkv', '.mov', '.m4v')),
+    'ffv1': ('ffv1', 'bgr0', ('.mkv', )),
 }
 LEAST_TICKS = 10_000  # of the output's clock in a second
 
@@ -112,10 +112,10 @@ class VideoWriter(Writer):
         super().__init__(path)
         self.reader, self.retimed, self.fps, self.count = reader, fps is not None, fps or reader.fps, 0
         self.ticks = self.fps.numerator * -(-LEAST_TICKS // self.fps.numerator)  # a multiple: constant rates stay exact
-        self.color, self._last, self._source = reader.color, None, None
+        self.color, self._last, self._source, self._start = reader.color, None, None, Fraction(0)
         encoder, self.pix_fmt, _ = CODECS[codec]
         try:
-            self._container = av.open(str(self.partial), 'w')
+            self._container = av.open(str(self.partial.absolute()), 'w')
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f'{path}: cannot be written ({error.strerror})') from None
         try:
@@ -136,12 +136,12 @@ class VideoWriter(Writer):
         if crf is not None:
             self.stream.options = {'crf': str(crf)}
         if not self.pix_fmt.startswith('bgr'):
-            context.colorspace, context.color_range = self.color.matrix, int(self.color.range_flag)
+            context.colorspace, context.color_range = self.color.matrix, self.color.range_flag
             context.color_primaries, context.color_trc = self.color.primaries, self.color.transfer
 
     def _add_sound(self, source):
         """{index of a sound track of the source: its copy in the output}."""
-        self._source = av.open(str(source))
+        self._source = av.open(str(source.absolute()))
         tracks = {}
         for track in self._source.streams.audio:
             try:
@@ -165,14 +165,16 @@ class VideoWriter(Writer):
         self._mux(self.stream.encode(frame))
 
     def _tick(self, time):
-        """Time of a frame in ticks. A time within a quarter of a frame of the constant rate is put onto it exactly."""
-        if time is None or self.retimed:
-            return round(self.count * self.ticks / self.fps)
+        """Time of a frame in ticks. A time that the source's clock rounded is put back onto the grid of its frame rate."""
         if self.count == 0:
-            self._start = time
-        regular = self._start + self.count / self.fps
-        tick = round((regular if abs(time - regular) < 1 / self.fps / 4 else time) * self.ticks)
-        return tick if self._last is None else max(tick, self._last + 1)
+            self._start = Fraction(0) if time is None or self.retimed else time
+            return round(self._start * self.ticks)
+        following = self._last + round(self.ticks / self.fps)
+        if time is None or self.retimed:
+            return following
+        regular = self._start + round((time - self._start) * self.fps) / self.fps
+        tick = round((regular if abs(time - regular) <= self.reader.tick else time) * self.ticks)
+        return tick if tick > self._last else following  # times that run backwards are no times
 
     def _copy_sound(self, until):
         """Copy the packets of sound that start before `until` seconds; all that are left where it is None."""

@@ -16,16 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# package -> where its pictures may be used. A picture is either for training or for the held-out clips,
-# never for both; materials.py refuses anything not listed here.
-DEBIAN = {
-    'renpy-thequestion': 'train',
-    'gcompris-qt-data': 'train',
-    'openclipart-svg': 'train',
-    'renpy-demo': 'heldout',
-    'plasma-workspace-wallpapers': 'heldout',
-    'tupi-data': 'heldout',
-}
+DEBIAN = ['renpy-thequestion', 'gcompris-qt-data', 'openclipart-svg', 'renpy-demo', 'plasma-workspace-wallpapers']
 NPM = {'@dicebear/core': '9.4', '@dicebear/collection': '9.4', 'openmoji': '17'}
 
 

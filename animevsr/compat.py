@@ -23,6 +23,10 @@ import types
 import zipfile
 from collections import Counter
 
+# what torch.load raises on a file that is damaged or no checkpoint at all
+UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, pickle.UnpicklingError,
+              zipfile.BadZipFile)
+
 
 def apply():
     """Make the installed BasicSR work with the installed torch, torchvision and device. Idempotent."""
@@ -101,8 +105,8 @@ def _load_resume_state(opt):
         with torch.serialization.safe_globals([Counter]):
             try:
                 state = torch.load(path, map_location='cpu', weights_only=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-                print(f'Passing over {path}, which is damaged (an interrupted save?): {str(error).splitlines()[0]}', flush=True)
+            except UNREADABLE as error:
+                print(f'Passing over {path}, which is damaged (an interrupted save?): {type(error).__name__}', flush=True)
                 continue
         opt['path']['resume_state'] = path
         check_resume(opt, state['iter'])

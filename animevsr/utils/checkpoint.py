@@ -1,10 +1,11 @@
 """Reads network weights from files, safely: nothing in a file is ever executed."""
 import pickle
 import warnings
-import zipfile
 from pathlib import Path
 
 import torch
+
+from animevsr.compat import UNREADABLE
 
 WRAPPERS = ('params_ema', 'params', 'state_dict')  # in the order of preference
 PREFIXES = ('module.', 'endecoder.')  # DistributedDataParallel; VQD-SR's Lightning checkpoints
@@ -35,8 +36,7 @@ def read_state_dict(path, prefer='params_ema'):
             raise CheckpointError(f'{path}: refused, because it holds Python objects other than tensors '
                                   '(loading them could run code); save its state dict alone') from None
         raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged') from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError,
-            zipfile.BadZipFile) as error:
+    except (*UNREADABLE, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged ({reason[:120]})') from None
     for wrapper in (prefer, *WRAPPERS):

@@ -30,7 +30,7 @@ def read(paths):
 
 def draw(rows, path):
     from matplotlib import pyplot
-    figure, left = pyplot.subplots(figsize=(8, 4))
+    figure, left = pyplot.subplots(figsize=(8, 4), layout='constrained')
     losses = [(i, float(loss)) for i, _, loss, _ in rows if loss]
     width = 15
     smooth = [(losses[k][0], sum(v for _, v in losses[k - width:k]) / width) for k in range(width, len(losses))]
@@ -39,8 +39,7 @@ def draw(rows, path):
     right = left.twinx()
     right.plot(*zip(*[(i, float(p)) for i, _, _, p in rows if p]), 'o-', label='validation PSNR-Y', color='tab:red')
     right.set_ylabel('dB')
-    figure.legend(loc='upper center')
-    figure.tight_layout()
+    figure.legend(loc='outside upper center', ncols=2)
     figure.savefig(path, dpi=100)
 
 

@@ -107,12 +107,8 @@ def _noting_times(frames, times):
 
 def find_weights(name):
     """Path of a weights file: as given, or by its name among those that come with the package ('animevsr_x4')."""
-    if Path(name).exists():
-        return Path(name)
-    for candidate in (f'weights/{name}', f'weights/{name}.pth', str(name)):
-        if find(candidate).is_file():
-            return find(candidate)
-    return Path(name)
+    found = (find(candidate) for candidate in (name, f'weights/{name}', f'weights/{name}.pth'))
+    return next((path for path in found if path.is_file()), Path(name))
 
 
 def parse_rate(value):

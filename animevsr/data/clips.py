@@ -49,3 +49,16 @@ def load_clip(path, indices):
 def to_tensor(frames):
     """uint8 (t, h, w, 3) -> float tensor (t, 3, h, w) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255
+
+
+def draw_generator(dataset, index):
+    """The random generator of one draw from a dataset with a `seed`.
+
+    `compat.Draw` carries the number of the draw; with another sampler, torch's seed of this process (new for every worker and epoch) and
+    a count stand in for it.
+    """
+    number = getattr(index, 'number', None)
+    if number is not None:
+        return np.random.default_rng([dataset.seed, 0, number])
+    dataset.plain_draws = getattr(dataset, 'plain_draws', 0) + 1
+    return np.random.default_rng([dataset.seed, 1, torch.initial_seed() % 2**63, dataset.plain_draws, int(index)])

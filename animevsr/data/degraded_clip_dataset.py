@@ -1,10 +1,9 @@
 """Training clips, degraded as they are loaded (VQD-SR Sec. 3.4 and 4.1; AnimeSR supplement Sec. 3)."""
 import numpy as np
-import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.clips import clip_lengths, list_clips, load_clip, to_tensor
+from animevsr.data.clips import clip_lengths, draw_generator, list_clips, load_clip, to_tensor
 from animevsr.degradations import DegradationPipeline
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.video.reader import MediaError
@@ -56,13 +55,12 @@ class DegradedClipDataset(data.Dataset):
         self.clips = list_clips(opt['dataroot_gt'])
         need = (self.num_frame - 1) * min(self.intervals) + 1
         self.lengths = clip_lengths(self.clips, need, f'a window of {self.num_frame} frames (num_frame) needs {need}')
-        self._plain_draws = 0
 
     def __len__(self):
         return len(self.clips)
 
     def __getitem__(self, index):
-        rng = self._rng(index)
+        rng = draw_generator(self, index)
         path, length = self.clips[index], self.lengths[index]
         gt = load_clip(path, self._window(length, rng))
         if rng.random() < 0.5 and self.opt.get('random_reverse', True):
@@ -73,15 +71,6 @@ class DegradedClipDataset(data.Dataset):
         if lq.shape[-1] * self.scale != self.gt_size:
             raise ValueError(f'the degradation gives {lq.shape[-1]} pixels for a GT of {self.gt_size}, but scale is {self.scale}')
         return dict(lq=lq, gt=gt, key=path.name, params=str(params))
-
-    def _rng(self, index):
-        """Generator of one draw. `compat.Draw` carries the number of the draw; with another sampler, torch's seed of this
-        process (new for every worker and epoch) and a count stand in for it."""
-        number = getattr(index, 'number', None)
-        if number is not None:
-            return np.random.default_rng([self.seed, 0, number])
-        self._plain_draws += 1
-        return np.random.default_rng([self.seed, 1, torch.initial_seed() % 2**63, self._plain_draws, int(index)])
 
     def _window(self, length, rng):
         """Frame numbers of a random window."""

@@ -1,22 +1,18 @@
 """Training and validation of recurrent networks on clips, under BasicSR's runner (VQD-SR Sec. 3.4, stage 1)."""
 import torch
 from basicsr.metrics import calculate_metric
-from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.img_process_util import USMSharp
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import distributed
 from tqdm import tqdm
 
-from animevsr.utils.checkpoint import read_state_dict
+from animevsr.models.checked_model import CheckedSRModel
 from animevsr.utils.options import check_keys
-from animevsr.utils.resources import find
-
-TRAIN_KEYS = ('ema_decay', 'gt_usm', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
 
 
 @MODEL_REGISTRY.register()
-class RecurrentVSRModel(SRModel):
+class RecurrentVSRModel(CheckedSRModel):
     """BasicSR's SRModel for clips.
 
     What it adds to the options of SRModel:
@@ -30,20 +26,14 @@ class RecurrentVSRModel(SRModel):
     In validation the network runs frame by frame; in distributed runs the clips are divided among the processes.
     """
 
+    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm')
+
     def init_training_settings(self):
         usm = self.opt['train'].get('gt_usm')
-        check_keys(self.opt['train'], TRAIN_KEYS, 'train')
         check_keys(usm or {}, ('weight', 'radius'), 'gt_usm')
         self.usm_weight = usm.get('weight', 0.3) if usm else 0
         self.usm = USMSharp(radius=usm.get('radius', 50)).to(self.device) if usm else None
         super().init_training_settings()
-
-    def load_network(self, net, load_path, strict=True, param_key='params'):
-        """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any directory."""
-        state = read_state_dict(find(load_path), prefer=param_key)
-        get_root_logger().info(f'Loading {type(self.get_bare_model(net)).__name__} from {find(load_path)} ({param_key} preferred).')
-        self._print_different_keys_loading(net, state, strict)
-        self.get_bare_model(net).load_state_dict(state, strict=strict)
 
     def feed_data(self, data):
         """A batch of the training set: `lq` (b, t, 3, h, w) and `gt` (b, t, 3, H, W)."""

@@ -1,6 +1,7 @@
 """Reads network weights from files, safely: nothing in a file is ever executed."""
 import pickle
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -47,6 +48,26 @@ def read_state_dict(path, prefer='params_ema'):
             isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()):
         raise CheckpointError(f'{path}: holds no state dict (expected named tensors, bare or under {" | ".join(WRAPPERS)})')
     return {_strip(name): tensor for name, tensor in content.items()}
+
+
+def load_weights(net, path, prefer='params_ema', strict=True):
+    """Load a weights file into a network.
+
+    Returns:
+        dict: {first part of the name: number of tensors} of what the network has and the file has not; empty with `strict`.
+
+    Raises:
+        CheckpointError: the file cannot be read, has tensors that the network has not or of other shapes, or, with `strict`, lacks some.
+    """
+    state, own = read_state_dict(path, prefer), net.state_dict()
+    other = [name for name in state if name not in own or own[name].shape != state[name].shape]
+    missing = [name for name in own if name not in state]
+    if other or (missing and (strict or len(missing) == len(own))):
+        what = f'has {other[0]} {tuple(state[other[0]].shape)}' if other else f'lacks {missing[0]}'
+        count = f'{len(other)} tensors do not fit, {len(missing)} are missing'
+        raise CheckpointError(f'{path}: not the weights of this {type(net).__name__}: it {what} ({count})')
+    net.load_state_dict(state, strict=False)
+    return dict(Counter(name.split('.')[0] for name in missing))
 
 
 def _strip(name):

@@ -1,0 +1,50 @@
+"""Patch discriminators: one scale for the VQGAN, three scales for video super-resolution (VQD-SR Sec. 3.4, stage 2)."""
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import spectral_norm
+
+
+@ARCH_REGISTRY.register()
+class MultiScalePatchDiscriminator(nn.Module):
+    """PatchGAN discriminators that look at the image at full size, half size, quarter size and so on.
+
+    Args:
+        num_in_ch (int): channels of the image.
+        num_feat (int): channels of the first layer; each further layer doubles them, up to `max_nf_mult` times.
+        num_layers (tuple[int]): strided layers of each scale's discriminator, from full size on; one number is one discriminator.
+        max_nf_mult (int): see `num_feat`.
+        use_sn (bool): spectral normalisation of all layers.
+    """
+
+    def __init__(self, num_in_ch=3, num_feat=64, num_layers=(3, 3, 3), max_nf_mult=8, use_sn=True):
+        super().__init__()
+        self.dis_list = nn.ModuleList(PatchDiscriminator(num_in_ch, num_feat, layers, max_nf_mult, use_sn) for layers in num_layers)
+
+    def forward(self, x):
+        """Images (b, c, h, w) -> one map of scores (b, 1, h', w') for each scale, a list. About 24 pixels is the least of the coarsest."""
+        out = []
+        for i, discriminator in enumerate(self.dis_list):
+            if i:
+                x = F.interpolate(x, scale_factor=0.5, mode='bilinear', align_corners=True)
+            out.append(discriminator(x))
+        return out
+
+
+class PatchDiscriminator(nn.Module):
+    """Convolutions of 4x4, `num_layers` of them with stride 2, then two with stride 1."""
+
+    def __init__(self, num_in_ch, num_feat, num_layers, max_nf_mult, use_sn):
+        super().__init__()
+        wrap = spectral_norm if use_sn else nn.Identity()
+        widths = [num_feat * min(2**i, max_nf_mult) for i in range(num_layers + 1)]
+        layers = [wrap(nn.Conv2d(num_in_ch, num_feat, 4, 2, 1)), nn.LeakyReLU(0.2)]
+        for i in range(num_layers):
+            stride = 2 if i < num_layers - 1 else 1
+            # the place of a normalisation layer in the published numbering
+            layers += [wrap(nn.Conv2d(widths[i], widths[i + 1], 4, stride, 1)), nn.Identity(), nn.LeakyReLU(0.2)]
+        self.model = nn.Sequential(*layers, wrap(nn.Conv2d(widths[-1], 1, 4, 1, 1)))
+
+    def forward(self, x):
+        """(b, c, h, w) -> (b, 1, h', w')."""
+        return self.model(x)

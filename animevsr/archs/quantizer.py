@@ -1,0 +1,76 @@
+"""Vector quantization by the nearest or the k-th nearest entry of a learned codebook (VQD-SR eq. 1, 2 and 4)."""
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+CHUNK = 4096  # vectors whose distances are in memory at one time: 16 MiB at 1024 entries
+
+
+class VectorQuantizer(nn.Module):
+    """A codebook and its losses.
+
+    Args:
+        n_embed, embed_dim (int): number of entries and their channels.
+        beta (float): weight of the commitment term, which holds the encoder to the entries; the codebook term has weight 1 (VQ-VAE).
+            Eq. 4 as printed has them the other way round, as has the default of taming-transformers, whose authors call it a bug.
+    """
+
+    def __init__(self, n_embed, embed_dim, beta=0.25):
+        super().__init__()
+        self.beta = beta
+        self.embedding = nn.Embedding(n_embed, embed_dim)
+        nn.init.uniform_(self.embedding.weight, -1 / n_embed, 1 / n_embed)
+
+    def forward(self, z, k=1):
+        """Replace every vector by an entry of the codebook; gradients pass straight through.
+
+        Args:
+            z (Tensor): (b, embed_dim, h, w).
+            k (int | list | Tensor): the k-th nearest entry is taken; one number, or one per sample.
+
+        Returns:
+            quantized (Tensor): (b, embed_dim, h, w).
+            loss (Tensor): codebook term + beta * commitment term, means over all elements.
+            indices (Tensor): (b, h, w), int64.
+        """
+        b, c, h, w = z.shape
+        vectors = z.permute(0, 2, 3, 1).reshape(b, h * w, c)
+        indices = kth_nearest(vectors.detach(), self.embedding.weight.detach(), k)
+        entries = self.embedding(indices).reshape(b, h, w, c).permute(0, 3, 1, 2)
+        loss = F.mse_loss(entries, z.detach()) + self.beta * F.mse_loss(entries.detach(), z)
+        return z + (entries - z).detach(), loss, indices.reshape(b, h, w)
+
+
+def kth_nearest(vectors, codebook, k=1):
+    """Index of the k-th nearest entry (Euclidean) of each vector; exact.
+
+    Args:
+        vectors (Tensor): (b, n, c).
+        codebook (Tensor): (entries, c).
+        k (int | list | Tensor): one number, or one per sample (b,); 1 is the nearest.
+
+    Returns:
+        Tensor: (b, n), int64.
+
+    Raises:
+        ValueError: a k below 1 or above the number of entries, or another number of them than samples.
+    """
+    b, n, _ = vectors.shape
+    ks = torch.as_tensor(k).reshape(-1).tolist()
+    ks = ks * b if len(ks) == 1 else ks
+    if len(ks) != b:
+        raise ValueError(f'k must be one number or one per sample; got {len(ks)} for {b} samples')
+    if min(ks) < 1 or max(ks) > len(codebook):
+        raise ValueError(f'k must be in [1, {len(codebook)}], the number of entries of the codebook; got {k}')
+    half_norm = codebook.square().sum(1) / 2
+    indices = torch.empty(b, n, dtype=torch.long, device=vectors.device)
+    for sample, kth in enumerate(ks):
+        for at in range(0, n, CHUNK):
+            # half of the squared distance, less the vector's own norm, which does not change the order
+            distance = torch.addmm(half_norm, vectors[sample, at:at + CHUNK], codebook.T, alpha=-1)
+            if kth == 1:
+                found = distance.argmin(1)
+            else:
+                found = distance.kthvalue(kth, 1).indices
+            indices[sample, at:at + CHUNK] = found
+    return indices

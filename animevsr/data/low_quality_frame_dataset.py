@@ -1,0 +1,123 @@
+"""Single low-quality frames for learning how animation was degraded (VQD-SR Sec. 3.1, 3.4 and supplement)."""
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from basicsr.utils.registry import DATASET_REGISTRY
+from PIL import Image
+from torch.utils import data
+
+from animevsr.data.clips import draw_generator, to_tensor
+from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.utils.resources import find
+from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, count_frames, list_images, read_frames, read_image
+
+KEYS = ('dataroot_lq', 'crop_size', 'rescale', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'colour_shift', 'seed')
+INTERPOLATIONS = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4)
+
+
+@DATASET_REGISTRY.register()
+class LowQualityFrameDataset(data.Dataset):
+    """Frames of low-quality animation, from folders of images and from video files.
+
+    A sample is a dict: `lq` (3, crop_size, crop_size) in training, the whole frame (3, h, w) in validation, RGB in [0, 1]; `lq_path` says
+    which frame it is. Augmentation is drawn as in `DegradedClipDataset`: it depends on `seed`, the epoch and the position alone.
+
+    Args:
+        opt (dict):
+            dataroot_lq (str): searched with all its folders for images and video files.
+            crop_size (int): side of the random crop in training. Default: 256.
+            rescale (pair of float): range of a random factor by which half of the frames are resized, in a random one of area, bilinear,
+                bicubic and Lanczos, before the crop; never below the crop. Default: [0.75, 1.25].
+            use_hflip, use_vflip, use_rot (bool): flips, and a turn by 90 degrees, of half of the crops. Default: True, True, False.
+            channel_shuffle (float): probability of a random order of the colour channels. Default: 0.2.
+            colour_shift (float): each channel is shifted by up to this, in [0, 1]. Default: 0.05.
+            seed (int): Default: 0.
+
+    Raises:
+        MediaError: nothing found, frames of several sizes in one folder, or a frame smaller than the crop; names it.
+    """
+
+    def __init__(self, opt):
+        super().__init__()
+        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
+        self.crop_size, self.seed = opt.get('crop_size', 256), opt.get('seed', 0)
+        self.frames = list_frames(opt['dataroot_lq'], self.crop_size if self.train else 1)
+
+    def __len__(self):
+        return len(self.frames)
+
+    def __getitem__(self, index):
+        path, number = self.frames[index]
+        frame = read_image(path) if number is None else read_frames(path, [number])[0]
+        if self.train:
+            frame = self._augment(frame, draw_generator(self, index))
+        return dict(lq=to_tensor(frame[None])[0], lq_path=f'{path.parent.name}_{path.stem}.png' if number is None else f'{path.stem}_{number:08d}.png')
+
+    def _augment(self, frame, rng):
+        """uint8 (h, w, 3) -> uint8 (crop_size, crop_size, 3)."""
+        size, opt = self.crop_size, self.opt
+        h, w = frame.shape[:2]
+        factor = max(rng.uniform(*opt.get('rescale', (0.75, 1.25))), size / min(h, w))
+        mode = list(INTERPOLATIONS.values())[rng.integers(len(INTERPOLATIONS))]
+        if rng.random() < 0.5:
+            frame = cv2.resize(frame, (max(size, round(w * factor)), max(size, round(h * factor))), interpolation=mode)
+            h, w = frame.shape[:2]
+        top, left = int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1))
+        frame = frame[top:top + size, left:left + size]
+        flips = rng.random(3) < 0.5
+        if flips[0] and opt.get('use_hflip', True):
+            frame = frame[:, ::-1]
+        if flips[1] and opt.get('use_vflip', True):
+            frame = frame[::-1]
+        if flips[2] and opt.get('use_rot', False):
+            frame = frame.transpose(1, 0, 2)[::-1]
+        if rng.random() < opt.get('channel_shuffle', 0.2):
+            frame = frame[..., rng.permutation(3)]
+        shift = rng.uniform(-255, 255, 3) * opt.get('colour_shift', 0.05)
+        return (frame + shift).round().clip(0, 255).astype(np.uint8)
+
+
+def list_frames(root, at_least):
+    """[(image, None) or (video file, number of the frame)] of everything below `root`; frames must measure `at_least` both ways."""
+    root = find(root)
+    if not root.is_dir():
+        raise MediaError(f'dataroot_lq: {root}: no such folder')
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith('.') and not f.endswith('.partial'))
+        names = [Path(f) for f in sorted(files) if not f.startswith('.')]
+        if any(n.suffix.lower() in IMAGE_SUFFIXES for n in names):
+            images = list_images(folder)
+            _check_sizes(images, at_least)
+            found += [(image, None) for image in images]
+        for name in names:
+            if name.suffix.lower() in VIDEO_SUFFIXES:
+                video = Path(folder) / name
+                _check_size(video, read_frames(video, [0])[0].shape[1::-1], at_least)
+                found += [(video, i) for i in range(count_frames(video))]
+    if not found:
+        raise MediaError(f'dataroot_lq: {root}: holds no images and no videos')
+    return found
+
+
+def _check_sizes(images, at_least):
+    first = None
+    for path in images:
+        try:
+            with Image.open(path) as image:  # reads the header alone
+                size = image.size
+        except OSError:
+            raise MediaError(f'{path}: cannot be read as an image') from None
+        first = first or size
+        if size != first:
+            raise MediaError(f'{path}: is {size[0]}x{size[1]}, but {images[0].name} beside it {first[0]}x{first[1]}; '
+                             'a folder holds the frames of one video, put others into folders of their own')
+    _check_size(images[0], first, at_least)
+
+
+def _check_size(path, size, at_least):
+    if min(size) < at_least:
+        raise MediaError(f'{path}: is {size[0]}x{size[1]}, smaller than the crop of {at_least} (crop_size)')

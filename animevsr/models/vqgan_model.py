@@ -1,0 +1,220 @@
+"""Training of the multi-scale VQGAN on low-quality frames, under BasicSR's runner (VQD-SR Sec. 3.2 and 3.4)."""
+from collections import OrderedDict
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import distributed
+
+from animevsr.models.checked_model import CheckedSRModel
+
+RECENT = 100  # iterations in which an entry must have been used not to be reported as dead
+
+
+@MODEL_REGISTRY.register()
+class VQGANModel(CheckedSRModel):
+    """Reconstruction of frames through the codebook: pixel, perceptual and codebook loss, and an adversarial loss from some iteration on.
+
+    What it adds to the options of SRModel:
+
+        network_d: ...                 # with gan_opt
+        train:
+          codebook_weight: 1.0         # of the codebook loss
+          gan_opt: ~                   # a GANLoss; loss_weight is multiplied with the adaptive weight
+          gan_start: 10000             # iteration from which discriminator and adversarial loss are trained
+          gan_adaptive: true           # scale the adversarial loss so that its gradient in the last layer is as large as that of the
+                                       # reconstruction losses (VQGAN, Esser et al. 2021, eq. 7)
+          optim_d: ...                 # with gan_opt
+          lr_factors: {top: 0.25}      # learning rate of parameters by the beginning of their names, as part of optim_g's
+          revive_after: ~              # move an entry that was not used for so many iterations onto a vector of the current batch; a
+                                       # codebook that is not loaded starts from such vectors. Off in the papers.
+
+    Validation reports BasicSR's metrics between frame and reconstruction. The training log has, for each branch, the perplexity of the
+    entries used in the batch (1: a single one; number of entries: all alike), and how many entries were not used lately (`dead`).
+    """
+
+    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'codebook_weight', 'gan_opt', 'gan_start', 'gan_adaptive', 'optim_d', 'lr_factors',
+                  'revive_after')
+
+    def __init__(self, opt):
+        self.lookups = []  # (vectors, indices) of each branch in the last forward pass
+        super().__init__(opt)
+
+    def init_training_settings(self):
+        train = self.opt['train']
+        self.cri_gan = None
+        if train.get('gan_opt'):
+            self.cri_gan = build_loss(train['gan_opt']).to(self.device)
+            self.net_d = self.model_to_device(build_network(self.opt['network_d']))
+            self.print_network(self.net_d)
+            if self.opt['path'].get('pretrain_network_d'):
+                self.load_network(self.net_d, self.opt['path']['pretrain_network_d'], self.opt['path'].get('strict_load_d', True))
+        super().init_training_settings()
+        net = self.get_bare_model(self.net_g)
+        net.top.quantize.register_forward_hook(self._keep_lookup)
+        loaded = self.opt['path'].get('pretrain_network_g') or self.opt['path'].get('resume_state')
+        self.codebook_ready = bool(loaded) or not train.get('revive_after')
+
+    def setup_optimizers(self):
+        train = self.opt['train']
+        options = dict(train['optim_g'])
+        kind, factors = options.pop('type'), train.get('lr_factors') or {}
+        groups = {}
+        for name, parameter in self.get_bare_model(self.net_g).named_parameters():
+            prefix = next((p for p in factors if name.startswith(p)), None)
+            groups.setdefault(prefix, []).append(parameter)
+        unused = set(factors) - set(groups)
+        if unused:
+            raise ValueError(f'lr_factors: no parameter begins with {sorted(unused)[0]!r}')
+        groups = [dict(params=parameters, lr=options['lr'] * factors.get(prefix, 1)) for prefix, parameters in groups.items()]
+        self.optimizer_g = self.get_optimizer(kind, groups, **options)
+        self.optimizers.append(self.optimizer_g)
+        if self.cri_gan:
+            options = dict(train['optim_d'])
+            self.optimizer_d = self.get_optimizer(options.pop('type'), self.net_d.parameters(), **options)
+            self.optimizers.append(self.optimizer_d)
+
+    def feed_data(self, data):
+        """A batch of frames: `lq` (b, 3, h, w) in [0, 1]."""
+        self.lq = data['lq'].to(self.device)
+        self.gt = self.lq
+
+    def optimize_parameters(self, current_iter):
+        self.current_iter, train = current_iter, self.opt['train']
+        adversarial = self.cri_gan is not None and current_iter >= train.get('gan_start', 10000)
+        x, losses = self.lq * 2 - 1, OrderedDict()
+        if not self.codebook_ready:
+            self._start_codebook(x)
+        if adversarial:
+            self.net_d.requires_grad_(False)
+        self.optimizer_g.zero_grad()
+        self.lookups.clear()
+        self.output, codebook_loss = self.net_g(x)
+
+        reconstruction = 0
+        if self.cri_pix:
+            losses['l_pix'] = self.cri_pix(self.output, x)
+            reconstruction = losses['l_pix']
+        if self.cri_perceptual:
+            # the perceptual loss, like BasicSR's, sees images in [0, 1]
+            losses['l_percep'], _ = self.cri_perceptual((self.output + 1) / 2, self.lq)
+            reconstruction = reconstruction + losses['l_percep']
+        losses['l_codebook'] = codebook_loss * train.get('codebook_weight', 1.0)
+        total = reconstruction + losses['l_codebook']
+        if adversarial:
+            l_gan = sum(self.cri_gan(score, True, is_disc=False) for score in self.net_d(self.output))
+            weight = self._adaptive_weight(reconstruction, l_gan) if train.get('gan_adaptive', True) else l_gan.new_ones(())
+            losses['l_g_gan'], losses['gan_weight'] = weight * l_gan, weight
+            total = total + losses['l_g_gan']
+        total.backward()
+        self.optimizer_g.step()
+        if adversarial:
+            losses['l_d'] = self._optimize_discriminator(x)
+        losses.update(self._track_codebook())
+        self.log_dict = self.reduce_loss_dict(losses)
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def _adaptive_weight(self, reconstruction, l_gan):
+        last = self.get_bare_model(self.net_g).conv_out.weight
+        of_reconstruction, of_gan = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, l_gan))
+        # l_gan carries its loss_weight already, which the ratio would cancel
+        return (of_reconstruction / (of_gan + 1e-4)).clamp(0, 1e4).detach() * self.cri_gan.loss_weight
+
+    def _optimize_discriminator(self, x):
+        self.net_d.requires_grad_(True)
+        self.optimizer_d.zero_grad()
+        real, fake = self.net_d(x), self.net_d(self.output.detach())
+        loss = sum((self.cri_gan(r, True, is_disc=True) + self.cri_gan(f, False, is_disc=True)) / 2 for r, f in zip(real, fake))
+        loss.backward()
+        self.optimizer_d.step()
+        return loss
+
+    # --- codebook ---------------------------------------------------------------------------------------------------------------
+
+    def _keep_lookup(self, quantizer, inputs, outputs):
+        self.lookups.append((inputs[0].detach(), outputs[2]))
+
+    @torch.no_grad()
+    def _start_codebook(self, x):
+        """All entries start from vectors of the first batch."""
+        net = self.get_bare_model(self.net_g)
+        self._revive(torch.ones(len(net.codebook), dtype=torch.bool, device=self.device), list(net.encode(x).values()))
+        self.codebook_ready = True
+
+    @torch.no_grad()
+    def _track_codebook(self):
+        """Report the use of the codebook, and revive entries that are not used; {name: value}."""
+        net = self.get_bare_model(self.net_g)
+        report, entries = {}, len(net.codebook)
+        used = torch.zeros(entries, device=self.device)
+        for branch, (_, indices) in zip(net.branches, self.lookups):
+            counts = torch.bincount(indices.flatten(), minlength=entries).float()
+            report[f'perplexity_{branch}'] = perplexity(counts)
+            used += counts
+        if self.opt['dist']:
+            distributed.all_reduce(used)
+        # kept with the optimizer's state of the codebook, so that a resumed run goes on with it; a float, as the optimizer stores it
+        state = self.optimizer_g.state[net.codebook]
+        last_used = state.setdefault('last_used', torch.full((entries, ), float(self.current_iter - 1), device=self.device))
+        last_used[used > 0] = self.current_iter
+        report['dead'] = (last_used <= self.current_iter - RECENT).float().sum()
+        after = self.opt['train'].get('revive_after')
+        if after:
+            dead = last_used <= self.current_iter - after
+            if dead.any():
+                self._revive(dead, [z for z, _ in self.lookups])
+                last_used[dead] = self.current_iter
+                for moment in ('exp_avg', 'exp_avg_sq'):
+                    if moment in state:
+                        state[moment][dead] = 0
+        return report
+
+    def _revive(self, dead, vectors):
+        """Move entries where `dead` (n_embed,) onto random vectors, as many from each branch; `vectors`: [(b, c, h, w)]."""
+        codebook, count = self.get_bare_model(self.net_g).codebook, int(dead.sum())
+        pools = [z.permute(0, 2, 3, 1).flatten(0, 2) for z in vectors]
+        parts = [pool[torch.randperm(len(pool), device=pool.device)[:-(-count // len(pools))]] for pool in pools]
+        new = torch.cat(parts)
+        new = new[torch.randint(len(new), (count, ), device=new.device)] if len(new) < count else new[torch.randperm(len(new))[:count]]
+        # vectors that were drawn twice must not stay the same entry
+        codebook.data[dead] = new + 1e-3 * new.std() * torch.randn_like(new)
+        if self.opt['dist']:
+            distributed.broadcast(codebook.data, 0)
+        if self.ema_decay > 0:
+            self.net_g_ema.codebook.data[dead] = codebook.data[dead]
+
+    # --- validation -------------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def test(self):
+        net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
+        net.eval()
+        z = net.encode(self.lq * 2 - 1)
+        quantized, _, indices = net.quantize(z)
+        self.output = (net.decode(quantized, self.lq.shape[-2:]) + 1) / 2
+        for branch, found in indices.items():
+            counts = torch.bincount(found.flatten(), minlength=len(net.codebook))
+            self.usage[branch] = self.usage.get(branch, 0) + counts
+        self.net_g.train(self.is_train)
+
+    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
+        self.usage = {}
+        super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        total = sum(self.usage.values())
+        report = ', '.join(f'{branch} {perplexity(counts.float()).item():.0f}' for branch, counts in self.usage.items())
+        get_root_logger().info(f'{dataloader.dataset.opt["name"]} codebook: {int((total > 0).sum())} of {len(total)} entries used; '
+                               f'perplexity {report}')
+
+    def save(self, epoch, current_iter):
+        if self.cri_gan:
+            self.save_network(self.net_d, 'net_d', current_iter)
+        super().save(epoch, current_iter)
+
+
+def perplexity(counts):
+    """exp of the entropy of how often each entry was used; `counts` (n_embed,)."""
+    share = counts / counts.sum()
+    return torch.exp(-torch.special.xlogy(share, share).sum())

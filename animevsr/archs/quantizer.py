@@ -1,4 +1,5 @@
 """Vector quantization by the nearest or the k-th nearest entry of a learned codebook (VQD-SR eq. 1, 2 and 4)."""
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -68,9 +69,14 @@ def kth_nearest(vectors, codebook, k=1):
         for at in range(0, n, CHUNK):
             # half of the squared distance, less the vector's own norm, which does not change the order
             distance = torch.addmm(half_norm, vectors[sample, at:at + CHUNK], codebook.T, alpha=-1)
-            if kth == 1:
-                found = distance.argmin(1)
-            else:
-                found = distance.kthvalue(kth, 1).indices
+            found = distance.argmin(1) if kth == 1 else kth_smallest(distance, kth)
             indices[sample, at:at + CHUNK] = found
     return indices
+
+
+def kth_smallest(rows, k):
+    """Index of the k-th smallest number of each row (n, entries), k >= 1: (n, ), int64."""
+    if rows.device.type == 'cpu' and rows.dtype == torch.float32:
+        # numpy's selection is three times as fast as torch.topk and five times as fast as torch.kthvalue (benchmarks/quantizer.py)
+        return torch.from_numpy(np.argpartition(rows.numpy(), k - 1, 1)[:, k - 1])
+    return rows.topk(k, 1, largest=False).indices[:, -1]

@@ -84,7 +84,7 @@ class MultiScaleVQGAN(nn.Module):
         shared = top.encode_1(shared)
         if 'bottom' in self.branches:
             z['bottom'] = self.bot.encode(shared)
-        if len(self.branches) > 1 or 'bottom' not in self.branches:
+        if self.branches != ('bottom', ):
             shared = top.encode_2(shared)
         if 'middle' in self.branches:
             z['middle'] = self.mid.encode(shared)
@@ -138,13 +138,13 @@ class TopBranch(nn.Module):
     def __init__(self, widths, num_res_blocks, embed_dim, quantize, branches):
         super().__init__()
         w0, w1, w2, w3, w4 = widths
-        n, alone = num_res_blocks, 'top' in branches
+        n = num_res_blocks
         self.encode_0 = ResidualStage(w0, n)
         self.encode_1 = nn.Sequential(Downsample(w0, w1), ResidualStage(w1, n))
         if branches != ('bottom', ):
             self.encode_2 = nn.Sequential(Downsample(w1, w2), ResidualStage(w2, n))
         self.quantize = quantize
-        if alone:
+        if 'top' in branches:
             self.encode_3 = nn.Sequential(Downsample(w2, w3), ResidualStage(w3, n))
             self.encode_4 = nn.Sequential(conv(w3, w4), ResidualStage(w4, n))
             self.encode_attn_1 = nn.Sequential(SpatialAttention(w4), ResidualBlock(w4))
@@ -180,11 +180,9 @@ class SideBranch(nn.Module):
             self.add_module(f'encode_{i}', nn.Sequential(conv(widths[i - 1], widths[i]), ResidualStage(widths[i], num_res_blocks)))
         self.encode_out = nn.Sequential(norm(widths[4]), conv(widths[4], embed_dim))
         self.decode_convin = conv(embed_dim, widths[4])
-        for i in self.stages:  # the mirror image of the encoder
-            width, out = widths[4 + first - i], widths[3 + first - i]
-            self.add_module(f'decode_{i - first}', nn.Sequential(ResidualStage(widths[4 - (i - first)], num_res_blocks),
-                                                                 conv(widths[4 - (i - first)], widths[3 - (i - first)])))
-            del width, out
+        for i, stage in enumerate(reversed(self.stages)):  # the mirror image of the encoder
+            self.add_module(f'decode_{i}', nn.Sequential(ResidualStage(widths[stage], num_res_blocks),
+                                                         conv(widths[stage], widths[stage - 1])))
 
     def encode(self, shared):
         """Shared features (b, c, h/f, w/f) -> (b, embed_dim, h/f, w/f)."""

@@ -7,11 +7,19 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 
 UPSCALE = """Upscale a video, a folder of frames or one image.
 
 A video keeps every frame, its times, its sound and its colours. The output is a video or an image by its suffix, otherwise a new folder
 of PNG images."""
+
+
+ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
+branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
+
+Printed for each: PSNR against the frame (dB), and `structure`, the mean change (of 255) from the reconstruction when both are shrunk
+8 times."""
 
 
 def parser():
@@ -23,6 +31,13 @@ def parser():
     up.add_argument('input', help='video file, folder of frames or image')
     up.add_argument('-o', '--output', required=True, help='video file, image, or new folder for PNG images')
     add_upscale_options(up)
+    at = commands.add_parser('atlas', help='draw what a degradation model (VQGAN) has learned', description=ATLAS,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+    at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
+    at.add_argument('frame', help='image, folder of frames or video')
+    at.add_argument('-o', '--output', help='image to write (default: <name of the frame>_atlas.png here)')
+    at.add_argument('--number', type=int, default=0, help='which frame of a folder or video, from 0 (default: %(default)s)')
+    at.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     commands.add_parser('setup', help='install BasicSR, which pip alone cannot')
     return root
 
@@ -39,8 +54,24 @@ def add_upscale_options(up):
 
 
 def run_upscale(args):
-    """Call `animevsr.upscale`; every problem with the input is one line and a non-zero exit."""
+    """Call `animevsr.upscale` and say what was done."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a partial output is removed
+    options = {name: getattr(args, name) for name in ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half')}
+    done = guarded(args.output, lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options))
+    print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s ({done.fps:.2f} frames a second)')
+
+
+def run_atlas(args):
+    """Call `animevsr.atlas` and print its numbers."""
+    output = args.output or f'{Path(args.frame).stem}_atlas.png'
+    views = guarded(output, lambda animevsr: animevsr.atlas(args.weights, args.frame, output, args.number, args.device))
+    for view in views[1:]:
+        print(f'{view.title:24} {view.psnr:6.2f} dB  structure {view.structure:.2f}')
+    print(output)
+
+
+def guarded(output, function):
+    """`function(animevsr)`; every problem with the input is one line and a non-zero exit."""
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     try:
         import animevsr
@@ -52,15 +83,13 @@ def run_upscale(args):
     except KeyboardInterrupt:
         sys.exit(130)
     warnings.showwarning = lambda message, *_: print(f'animevsr: {message}', file=sys.stderr)
-    options = {name: getattr(args, name) for name in ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half')}
     try:
-        done = animevsr.upscale(args.input, args.output, progress=True, **options)
+        return function(animevsr)
     except (MediaError, CheckpointError, ValueError, OSError) as error:
         sys.exit(f'animevsr: {error}')
     except KeyboardInterrupt:
-        print(f'\nanimevsr: interrupted, nothing was written at {args.output}', file=sys.stderr)
+        print(f'\nanimevsr: interrupted, nothing was written at {output}', file=sys.stderr)
         sys.exit(130)
-    print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s ({done.fps:.2f} frames a second)')
 
 
 def main(argv=None):
@@ -68,6 +97,8 @@ def main(argv=None):
     if args.command == 'setup':
         import animevsr_install
         animevsr_install.main()
+    elif args.command == 'atlas':
+        run_atlas(args)
     else:
         run_upscale(args)
 

@@ -12,7 +12,8 @@ BasicSR 1.4.2 (the last release):
 * makes the folders of an experiment on the first process, and writes into them on all, without waiting;
 * counts epochs as if the last, incomplete batch were used, so that small datasets train too little, or not at all, in silence;
 * restarts the data of an epoch from its beginning on resume, so a resumed run sees other data than an uninterrupted one, and gives
-  a dataset no way to know the epoch (worker seeds repeat every epoch).
+  a dataset no way to know the epoch (worker seeds repeat every epoch);
+* shows a model the current batch alone, so that nothing can be prepared for the next one while it trains.
 """
 import importlib.util
 import math
@@ -141,9 +142,33 @@ def _complete_loaders(create):
         if resume:
             used = resume['iter'] - resume['epoch'] * len(loader)
             sampler.skip = (resume['epoch'], max(used, 0) * loader.batch_size)
+        if opt['datasets']['train'].get('degrade_on') == 'device':
+            loader = LookAhead(loader)
         return loader, sampler, validation, math.ceil(total_iters / len(loader)), total_iters
 
     return create_train_val_dataloader
+
+
+class LookAhead:
+    """A loader whose batches, dicts, hold the batch after them as `next`; the last one of an epoch holds None."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        current = None
+        for following in self.loader:
+            if current is not None:
+                # a copy, because BasicSR's CUDA prefetcher changes the batches that it is given while they are used
+                current['next'] = dict(following)
+                yield current
+            current = following
+        if current is not None:
+            current['next'] = None
+            yield current
 
 
 class Draw(int):

@@ -1,31 +1,38 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
+from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.utils.checkpoint import CheckpointError, read_state_dict
+from animevsr.utils.checkpoint import LIGHTNING, CheckpointError, read_named_tensors, strip
 
-NETWORKS = (MSRBVSR, )
+NETWORKS = (MSRBVSR, MultiScaleVQGAN)
 
 
-def load_network(path, device='cpu'):
+def load_network(path, device='cpu', **overrides):
     """The network stored in a weights file, in eval mode.
 
     Args:
         path (str | Path): ours, BasicSR's (`params_ema` is preferred to `params`) or a bare state dict; the published AnimeSR and
             VQD-SR networks have the same layer names. Variant, width, block counts and scale are recognised.
         device (str | torch.device): where to put it.
+        overrides: arguments of the network that tensor shapes do not tell, e.g. `legacy_no_output_act=True` for published multi-scale
+            VQGAN weights that were saved anew (VQD-SR's own checkpoint is recognised by its names).
 
     Raises:
         CheckpointError: the file is missing, damaged, holds code, or is no network that this package knows; one line.
     """
-    state = read_state_dict(path)
+    named = read_named_tensors(path)
+    state = {strip(name): tensor for name, tensor in named.items()}
+    released = any(name.startswith(LIGHTNING) for name in named)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for network in NETWORKS:
         try:
             arguments = network.arguments_of(shapes)
             if arguments is not None:
-                net = network(**arguments)
+                if released and len(arguments.get('branches', ())) > 1:
+                    arguments['legacy_no_output_act'] = True
+                net = network(**{**arguments, **overrides})
                 net.load_state_dict(state)
                 return net.eval().to(device)
-        except (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+        except (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError, StopIteration, KeyError) as error:
             reason = ' '.join(str(error).split())[:300]
             raise CheckpointError(f'{path}: incomplete or altered {network.__name__} weights: {reason}') from None
     known = ', '.join(network.__name__ for network in NETWORKS)

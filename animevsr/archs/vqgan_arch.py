@@ -1,5 +1,4 @@
 """The multi-scale VQGAN that learns how animation was degraded (VQD-SR Sec. 3.2)."""
-import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F

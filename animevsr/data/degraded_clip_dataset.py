@@ -1,4 +1,6 @@
 """Training clips, degraded as they are loaded (VQD-SR Sec. 3.4 and 4.1; AnimeSR supplement Sec. 3)."""
+import json
+
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
@@ -9,7 +11,7 @@ from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.video.reader import MediaError
 
 KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed',
-        'edge_bias')
+        'edge_bias', 'degrade_on', 'degrade_threads')
 
 
 @DATASET_REGISTRY.register()
@@ -17,7 +19,7 @@ class DegradedClipDataset(data.Dataset):
     """Windows of high-quality clips and their degraded versions.
 
     A sample is a dict: `gt` (t, 3, gt_size, gt_size) and `lq` (t, 3, gt_size/scale, gt_size/scale), RGB in [0, 1]; `key` the clip's
-    name; `params` the degradation that was applied, as text. All frames of a window share crop, flips and degradation.
+    name; `params` the degradation, as JSON text. All frames of a window share crop, flips and degradation.
 
     Every draw is another window under another degradation. Under BasicSR's sampler it depends on `seed`, the epoch and the position
     in the epoch alone: not on the number of workers, and not on whether the run was resumed.
@@ -33,6 +35,9 @@ class DegradedClipDataset(data.Dataset):
             random_reverse (bool): play half of the windows backwards. Default: True.
             use_hflip, use_vflip, use_rot (bool): flips, and turns by 90 degrees, of half of the windows. Default: True, False, True.
             degradation (list): see `DegradationPipeline`; its operators together divide the size by `scale`.
+            degrade_on (str): 'loader': degraded as they are loaded, on the CPU. 'device': samples have no `lq`; `RecurrentVSRModel` makes
+                it on its own device, codecs on `degrade_threads` threads, while the batch before is trained on. For degradations
+                with a network on a GPU. Same pixels, but for rounding on a GPU. Default: 'loader'.
             seed (int): Default: 0.
             edge_bias (int): how many random crops are looked at; the one with the most edges is taken, because crops of flat
                 areas teach nothing. 1 is the papers' plain random crop. Default: 1.
@@ -49,6 +54,8 @@ class DegradedClipDataset(data.Dataset):
         self.scale, self.gt_size = opt.get('scale', 4), opt.get('gt_size', 256)
         self.num_frame, self.seed = opt.get('num_frame', 15), opt.get('seed', 0)
         self.intervals = tuple(opt.get('interval', (1, 2, 3)))
+        if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
+            raise ValueError(f"degrade_on must be 'loader' or 'device', got {opt['degrade_on']!r}")
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
         self.pipeline = DegradationPipeline(opt['degradation'])
@@ -67,10 +74,13 @@ class DegradedClipDataset(data.Dataset):
             gt = gt[::-1]
         gt = to_tensor(self._augment(self._crop(gt, path, rng), rng))
         params = self.pipeline.sample(rng, len(gt))
+        sample = dict(gt=gt, key=path.name, params=json.dumps(params))
+        if self.opt.get('degrade_on') == 'device':
+            return sample
         lq = self.pipeline.apply(gt, params)
         if lq.shape[-1] * self.scale != self.gt_size:
             raise ValueError(f'the degradation gives {lq.shape[-1]} pixels for a GT of {self.gt_size}, but scale is {self.scale}')
-        return dict(lq=lq, gt=gt, key=path.name, params=str(params))
+        return dict(lq=lq, **sample)
 
     def _window(self, length, rng):
         """Frame numbers of a random window."""

@@ -54,7 +54,8 @@ class LowQualityFrameDataset(data.Dataset):
         frame = read_image(path) if number is None else read_frames(path, [number])[0]
         if self.train:
             frame = self._augment(frame, draw_generator(self, index))
-        return dict(lq=to_tensor(frame[None])[0], lq_path=f'{path.parent.name}_{path.stem}.png' if number is None else f'{path.stem}_{number:08d}.png')
+        name = f'{path.parent.name}_{path.stem}' if number is None else f'{path.stem}_{number:08d}'
+        return dict(lq=to_tensor(frame[None])[0], lq_path=f'{name}.png')
 
     def _augment(self, frame, rng):
         """uint8 (h, w, 3) -> uint8 (crop_size, crop_size, 3)."""

@@ -1,4 +1,5 @@
-"""Degradations: pure functions, operators that sample their parameters, and the pipeline that strings them together."""
+"""Degradation of clips: operators, and the pipeline that strings them together."""
+from animevsr.degradations.batches import BatchDegrader
 from animevsr.degradations.pipeline import DegradationPipeline
 
-__all__ = ['DegradationPipeline']
+__all__ = ['BatchDegrader', 'DegradationPipeline']

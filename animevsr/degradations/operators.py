@@ -4,9 +4,11 @@ An operator has two methods. `sample(rng)` draws a dict of plain numbers and str
 `apply(clip, params)` turns a clip (t, 3, h, w) into a degraded one. The same params give the same pixels. All frames of a clip share
 the params. A new degradation is a new class in `OPERATORS` and a line of YAML.
 """
+import copy
 import math
 
 from animevsr.degradations import functional as D
+from animevsr.utils.resources import find_weights
 from animevsr.video.codec import ROUND_TRIPS
 
 SEEDS = 2**31
@@ -80,6 +82,45 @@ class Down:
         return D.resize(clip, h, w, params['mode'])
 
 
+class VQ:
+    """Degradation learned from real frames: the clip is looked up in the codebook of a VQGAN (VQD-SR Sec. 3.2).
+
+    Example of the released recipe: `{vq: {bands: [[1, 15, 0.3], [16, 30, 0.4], [31, 50, 0.3]], k_middle: [1, 10]}}`
+
+    Args:
+        weights (str): file of a `MultiScaleVQGAN`, or name of bundled ones.
+        k (int | pair of int): the k-th nearest entries are taken in the finest branch, k from this range, both ends included;
+            1 is nearest-only.
+        bands (list of [low, high, probability]): ranges to draw k from, in place of `k`.
+        k_middle (int | pair of int): the same for the middle branch. The top branch takes its nearest entries.
+    """
+
+    def __init__(self, weights='vqgan_animation', k=(1, 50), bands=None, k_middle=1):
+        bands = bands or [(*whole_interval('vq: k', k), 1.0)]
+        if not math.isclose(sum(band[2] for band in bands), 1, abs_tol=1e-6):
+            raise ValueError(f'vq: the probabilities of the bands must add up to 1, got {bands}')
+        self.bands = [(*whole_interval('vq: bands', band[:2]), probability('vq: bands', band[2])) for band in bands]
+        self.k_middle = whole_interval('vq: k_middle', k_middle)
+        self.networks = {'cpu': D.load_vqgan(find_weights(weights))}
+        entries = len(self.networks['cpu'].codebook)
+        highest = max(self.k_middle[1], *(high for _, high, _ in self.bands))
+        if highest > entries:
+            raise ValueError(f'vq: k goes up to {highest}, but the codebook of {weights} has {entries} entries')
+
+    def sample(self, rng):
+        low, high, _ = self.bands[rng.choice(len(self.bands), p=[p for _, _, p in self.bands])]
+        return dict(k=int(rng.integers(low, high + 1)), k_middle=int(rng.integers(self.k_middle[0], self.k_middle[1] + 1)))
+
+    def apply(self, clip, params):
+        return D.look_up(clip, self._network(clip.device), **params)
+
+    def _network(self, device):
+        """The network on the device of the data, copied there once."""
+        if str(device) not in self.networks:
+            self.networks[str(device)] = copy.deepcopy(self.networks['cpu']).to(device)
+        return self.networks[str(device)]
+
+
 class Codec:
     """Video compression in memory (the papers' FFmpeg operator).
 
@@ -128,6 +169,14 @@ class FFmpeg:
         return D.run_ffmpeg(clip, **params)
 
 
+def whole_interval(name, value):
+    """A pair of whole numbers >= 1; one number stands for both ends."""
+    low, high = interval(name, (value, value) if isinstance(value, int) else value)
+    if not isinstance(low, int) or not isinstance(high, int) or low < 1:
+        raise ValueError(f'{name} must be whole numbers >= 1, got {value}')
+    return low, high
+
+
 def interval(name, value):
     low, high = value
     if low > high:
@@ -141,4 +190,4 @@ def probability(name, value):
     return value
 
 
-OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'codec': Codec, 'ffmpeg': FFmpeg}
+OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'vq': VQ, 'codec': Codec, 'ffmpeg': FFmpeg}

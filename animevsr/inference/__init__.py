@@ -1,4 +1,5 @@
-"""Recurrent inference on whole videos."""
+"""Recurrent inference on whole videos, and the atlas of a degradation model."""
+from animevsr.inference.atlas import atlas
 from animevsr.inference.upscale import Summary, upscale
 
-__all__ = ['Summary', 'upscale']
+__all__ = ['Summary', 'atlas', 'upscale']

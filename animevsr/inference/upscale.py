@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from animevsr.archs.loading import load_network
 from animevsr.inference.engine import Upscaler, fit, output_size
+from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
-from animevsr.utils.resources import find
+from animevsr.utils.resources import find_weights
 from animevsr.video.reader import VIDEO_SUFFIXES, MediaError, open_reader
 from animevsr.video.writer import CODECS, open_writer
 
@@ -76,6 +77,8 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     with open_reader(input, rate) as reader:
         chosen = choose(device)
         net = load_network(find_weights(weights), chosen)
+        if not hasattr(net, 'step'):
+            raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
         outscale = net.scale if outscale is None else outscale
         if not 0 < outscale <= net.scale:
             raise ValueError(f'outscale must be above 0 and at most {net.scale}, the scale of these weights; got {outscale:g}')
@@ -103,12 +106,6 @@ def _noting_times(frames, times):
     for image, shown in frames:
         times.append(shown)
         yield image
-
-
-def find_weights(name):
-    """Path of a weights file: as given, or by its name among those that come with the package ('animevsr_x4')."""
-    found = (find(candidate) for candidate in (name, f'weights/{name}', f'weights/{name}.pth'))
-    return next((path for path in found if path.is_file()), Path(name))
 
 
 def parse_rate(value):

@@ -7,6 +7,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import distributed
 from tqdm import tqdm
 
+from animevsr.degradations import BatchDegrader
 from animevsr.models.checked_model import CheckedSRModel
 from animevsr.utils.options import check_keys
 
@@ -33,11 +34,17 @@ class RecurrentVSRModel(CheckedSRModel):
         check_keys(usm or {}, ('weight', 'radius'), 'gt_usm')
         self.usm_weight = usm.get('weight', 0.3) if usm else 0
         self.usm = USMSharp(radius=usm.get('radius', 50)).to(self.device) if usm else None
+        train_set = self.opt['datasets']['train']
+        if train_set.get('degrade_on') == 'device':
+            self.degrader = BatchDegrader(train_set['degradation'], self.device, train_set.get('degrade_threads'))
         super().init_training_settings()
 
     def feed_data(self, data):
-        """A batch of the training set: `lq` (b, t, 3, h, w) and `gt` (b, t, 3, H, W)."""
-        super().feed_data(data)
+        """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here, `params`."""
+        if 'lq' in data:
+            super().feed_data(data)
+        else:
+            self.lq, self.gt = self.degrader(data)
         if self.usm is not None:
             self.gt = self.usm(self.gt.flatten(0, 1), weight=self.usm_weight).view_as(self.gt)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 
 from animevsr.compat import UNREADABLE
+from animevsr.utils import inert
 
 WRAPPERS = ('params_ema', 'params', 'state_dict')  # in the order of preference
-PREFIXES = ('module.', 'endecoder.')  # DistributedDataParallel; VQD-SR's Lightning checkpoints
+LIGHTNING = 'endecoder.'  # the network in VQD-SR's checkpoints
+PREFIXES = ('module.', LIGHTNING)  # DistributedDataParallel's first
 
 
 class CheckpointError(ValueError):
@@ -19,27 +21,18 @@ class CheckpointError(ValueError):
 def read_state_dict(path, prefer='params_ema'):
     """The tensors {name: Tensor} of a weights file, on the CPU.
 
-    Reads bare state dicts and BasicSR's files, which hold the averaged weights (`params_ema`) beside the last ones (`params`);
-    `prefer` is looked for first.
+    Reads bare state dicts, BasicSR's files, which hold the averaged weights (`params_ema`) beside the last ones (`params`; `prefer` is
+    looked for first), and Lightning's checkpoints of VQD-SR, of which the network's part is taken.
 
     Raises:
         CheckpointError: the file is missing, truncated, not a checkpoint, or holds code to execute.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f'{path}: no such weights file')
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about pickle protocols of files that are no checkpoints
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
-            raise CheckpointError(f'{path}: refused, because it holds Python objects other than tensors '
-                                  '(loading them could run code); save its state dict alone') from None
-        raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged') from None
-    except (*UNREADABLE, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged ({reason[:120]})') from None
+    return {strip(name): tensor for name, tensor in read_named_tensors(path, prefer).items()}
+
+
+def read_named_tensors(path, prefer='params_ema'):
+    """`read_state_dict` with the names as they stand in the file."""
+    content = _unpickle(Path(path))
     for wrapper in (prefer, *WRAPPERS):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -47,7 +40,35 @@ def read_state_dict(path, prefer='params_ema'):
     if not isinstance(content, dict) or not content or not all(
             isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()):
         raise CheckpointError(f'{path}: holds no state dict (expected named tensors, bare or under {" | ".join(WRAPPERS)})')
-    return {_strip(name): tensor for name, tensor in content.items()}
+    if any(name.startswith(LIGHTNING) for name in content):  # the losses' networks lie beside the one that was trained
+        content = {name: tensor for name, tensor in content.items() if name.startswith(LIGHTNING)}
+    return content
+
+
+def _unpickle(path):
+    if not path.is_file():
+        raise CheckpointError(f'{path}: no such weights file')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # about pickle protocols of files that are no checkpoints
+            try:
+                return torch.load(path, map_location='cpu', weights_only=True)
+            except pickle.UnpicklingError as error:
+                if not _holds_objects(error):
+                    raise
+                return torch.load(path, map_location='cpu', weights_only=False, pickle_module=inert)
+    except pickle.UnpicklingError as error:
+        if _holds_objects(error):
+            raise CheckpointError(f'{path}: refused, because it holds Python objects other than tensors '
+                                  '(loading them could run code); save its state dict alone') from None
+        raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged') from None
+    except (*UNREADABLE, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged ({reason[:120]})') from None
+
+
+def _holds_objects(error):
+    return 'Unsupported global' in str(error) or 'GLOBAL' in str(error)
 
 
 def load_weights(net, path, prefer='params_ema', strict=True):
@@ -70,7 +91,8 @@ def load_weights(net, path, prefer='params_ema', strict=True):
     return dict(Counter(name.split('.')[0] for name in missing))
 
 
-def _strip(name):
+def strip(name):
+    """The name of a tensor without what wrappers put before it."""
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name

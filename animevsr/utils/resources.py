@@ -14,3 +14,9 @@ def find(path):
         if (root / path).exists():
             return root / path
     return path
+
+
+def find_weights(name):
+    """Path of a weights file: as given, or by its name among those that come with the package ('animevsr_x4')."""
+    found = (find(candidate) for candidate in (name, f'weights/{name}', f'weights/{name}.pth'))
+    return next((path for path in found if path.is_file()), Path(name))

@@ -36,10 +36,7 @@ def open_writer(path, reader, size, codec='h264', crf=18, fps=None):
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if not path.parent.is_dir():
-        raise MediaError(f'{path}: its folder does not exist')
-    if not os.access(path.parent, os.W_OK):
-        raise MediaError(f'{path}: its folder is not writable')
+    check_folder_of(path)
     if suffix in VIDEO_SUFFIXES:
         if path.is_dir():
             raise MediaError(f'{path}: is a folder')
@@ -55,6 +52,14 @@ def open_writer(path, reader, size, codec='h264', crf=18, fps=None):
     if path.is_dir() and any(path.iterdir()):
         raise MediaError(f'{path}: is a folder that is not empty; name a new one')
     return ImageWriter(path)
+
+
+def check_folder_of(path):
+    """MediaError unless a file can be made at `path`."""
+    if not path.parent.is_dir():
+        raise MediaError(f'{path}: its folder does not exist')
+    if not os.access(path.parent, os.W_OK):
+        raise MediaError(f'{path}: its folder is not writable')
 
 
 class Writer:

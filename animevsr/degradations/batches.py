@@ -1,0 +1,47 @@
+"""Degradation of whole batches on the device of the model, ahead of its training."""
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from animevsr.degradations.pipeline import DegradationPipeline
+
+
+class BatchDegrader:
+    """Degrades batches of clips on a device, several clips side by side, and the next batch while the current one is used.
+
+    The parameters of each clip were sampled where it was loaded; here they are applied. On a CPU the pixels are those that the loader
+    would have made; on a GPU they differ by rounding before the codec.
+
+    Args:
+        config (list): the degradation, see `DegradationPipeline`.
+        device (torch.device): where blur, resizes and networks run. Codecs run on the threads.
+        threads (int | None): clips that are degraded side by side. Default: the CPUs, 8 at most.
+    """
+
+    def __init__(self, config, device, threads=None):
+        self.pipeline, self.device = DegradationPipeline(config), device
+        self.pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix='degrade')
+        self._ahead = (None, None)  # `params` of a batch, by which it is known again, and the futures of its clips
+
+    def __call__(self, batch):
+        """`batch`: `gt` (b, t, 3, H, W), `params` (b JSON texts), and perhaps `next`, the batch after it, which is begun.
+
+        Returns:
+            lq (b, t, 3, h, w), gt (b, t, 3, H, W): on the device.
+        """
+        begun, futures = self._ahead
+        futures = futures if begun is batch['params'] else self._begin(batch)
+        following = batch.get('next')
+        self._ahead = (following['params'], self._begin(following)) if following else (None, None)
+        lq, gt = zip(*(future.result() for future in futures))
+        return torch.stack(lq), torch.stack(gt)
+
+    def _begin(self, batch):
+        return [self.pool.submit(self._degrade, gt, params) for gt, params in zip(batch['gt'], batch['params'])]
+
+    @torch.no_grad()
+    def _degrade(self, gt, params):
+        gt = gt.to(self.device)
+        return self.pipeline.apply(gt, json.loads(params)), gt

@@ -1,0 +1,96 @@
+"""Perceptual loss on VGG features (VQD-SR Sec. 3.4; the layers and weights are those of the released code)."""
+import os
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models import get_model, get_model_weights
+
+from animevsr.utils.checkpoint import CheckpointError, read_state_dict
+
+BLOCKS = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}  # convolutions of each block
+LAYER_WEIGHTS = {'conv1_2': 0.1, 'conv2_2': 0.1, 'conv3_4': 1, 'conv4_4': 1, 'conv5_4': 1}
+
+
+@LOSS_REGISTRY.register()
+class VGGPerceptualLoss(nn.Module):
+    """Weighted L1 distance between the VGG features of two batches of images. Never with random weights.
+
+    Args:
+        layer_weights (dict[str, float]): layer -> weight; 'conv3_4' is the fourth convolution of the third block, before its ReLU.
+        vgg_type (str): 'vgg19' or 'vgg16'.
+        weights (str | None): a file of torchvision's ImageNet weights; without it torchvision downloads them, once.
+        loss_weight (float): Default: 1.0.
+
+    Raises:
+        CheckpointError: there are no weights: the download failed, or the file is not what it should be.
+        ValueError: an unknown layer or type.
+    """
+
+    def __init__(self, layer_weights=None, vgg_type='vgg19', weights=None, loss_weight=1.0):
+        super().__init__()
+        if vgg_type not in BLOCKS:
+            raise ValueError(f'vgg_type must be one of {", ".join(BLOCKS)}, got {vgg_type}')
+        self.layer_weights, self.loss_weight = dict(layer_weights or LAYER_WEIGHTS), loss_weight
+        places = layer_places(vgg_type)
+        for layer in self.layer_weights:
+            if layer not in places:
+                raise ValueError(f'layer_weights: {vgg_type} has no layer {layer}; its layers: {", ".join(places)}')
+        self.names = {places[layer]: layer for layer in self.layer_weights}
+        features = get_model(vgg_type, weights=None).features
+        features.load_state_dict(feature_weights(vgg_type, weights, features))
+        self.features = features[:max(self.names) + 1].eval().requires_grad_(False)
+        for layer in self.features:  # a layer's output must stay as it is while it is compared
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False
+        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, x, gt):
+        """Two batches of images (b, 3, h, w), RGB in [0, 1] -> (loss, None), as BasicSR's models expect it: no style loss."""
+        loss = 0
+        for layer, of_x, of_gt in zip(self.layer_weights, self._features(x), self._features(gt.detach())):
+            loss = loss + self.layer_weights[layer] * F.l1_loss(of_x, of_gt)
+        return loss * self.loss_weight, None
+
+    def _features(self, x):
+        """Features of the layers in the order of `layer_weights`."""
+        x, found = (x - self.mean) / self.std, {}
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.names:
+                found[self.names[i]] = x
+        return [found[name] for name in self.layer_weights]
+
+
+def layer_places(vgg_type):
+    """{'conv1_1': 0, 'conv1_2': 2, ...}: place of each convolution in torchvision's `features`."""
+    places, at = {}, 0
+    for block, count in enumerate(BLOCKS[vgg_type], 1):
+        for i in range(1, count + 1):
+            places[f'conv{block}_{i}'] = at
+            at += 2  # its ReLU
+        at += 1  # the pooling
+    return places
+
+
+def feature_weights(vgg_type, path, features):
+    """The state dict of `features` from a file, or from torchvision's download."""
+    if path:
+        state = read_state_dict(path)
+    else:
+        weights = get_model_weights(vgg_type).DEFAULT
+        try:
+            state = weights.get_state_dict(progress=True)
+        except (OSError, RuntimeError) as error:
+            cache, file = os.path.join(torch.hub.get_dir(), 'checkpoints'), weights.url.split('/')[-1]
+            reason = ' '.join(str(error).split())[:120]
+            raise CheckpointError(f'perceptual_opt: the {vgg_type} weights cannot be downloaded ({reason}). Put {file} '
+                                  f'(from {weights.url}) into {cache}, or name the file: perceptual_opt: {{weights: FILE}}; '
+                                  'perceptual_opt: ~ trains without') from None
+    state = {name.removeprefix('features.'): tensor for name, tensor in state.items() if name.startswith('features.')}
+    expected = {name: tensor.shape for name, tensor in features.state_dict().items()}
+    if {name: tensor.shape for name, tensor in state.items()} != expected:
+        raise CheckpointError(f'{path}: not torchvision\'s weights of {vgg_type} (its `features` are missing or have other shapes)')
+    return state

@@ -1,0 +1,58 @@
+"""An unpickler for training checkpoints of Lightning, as `pickle_module` of `torch.load`: tensors are read, nothing is executed.
+
+Such files hold, beside the tensors, objects of the trainer (callbacks, hyper-parameters). Those of the packages in `TRAINERS` are replaced
+by empty stand-ins; whatever else is not needed to rebuild tensors is refused.
+"""
+import io
+import pickle
+from collections import OrderedDict, defaultdict
+from pickle import UnpicklingError
+
+import torch
+
+TRAINERS = ('pytorch_lightning', 'lightning', 'lightning_fabric', 'omegaconf')
+REBUILD = {('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
+           ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
+           ('collections', 'OrderedDict'): OrderedDict, ('collections', 'defaultdict'): defaultdict,
+           **{('torch', name): getattr(torch, name) for name in ('Size', 'float32', 'float16', 'int64', 'device')}}
+
+
+class Inert:
+    """Stands in for any object: takes whatever the pickle gives it and does nothing."""
+
+    def __new__(cls, *_, **__):
+        return super().__new__(cls)
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+    def __setitem__(self, key, value):
+        pass
+
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+
+class Unpickler(pickle.Unpickler):
+
+    def find_class(self, module, name):
+        if (module, name) in REBUILD:
+            return REBUILD[module, name]
+        if module.split('.')[0] in TRAINERS:
+            return Inert
+        raise UnpicklingError(f'Unsupported global: {module}.{name}')
+
+
+def load(file, **options):
+    """`pickle.load`, which torch calls for files in its old format."""
+    return Unpickler(file, **options).load()
+
+
+def loads(data, **options):
+    return load(io.BytesIO(data), **options)

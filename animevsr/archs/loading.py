@@ -22,10 +22,9 @@ def load_network(path, device='cpu', **overrides):
     named = read_named_tensors(path)
     state = {strip(name): tensor for name, tensor in named.items()}
     released = any(name.startswith(LIGHTNING) for name in named)
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for network in NETWORKS:
         try:
-            arguments = network.arguments_of(shapes)
+            arguments = network.arguments_of(state)
             if arguments is not None:
                 if released and len(arguments.get('branches', ())) > 1:
                     arguments['legacy_no_output_act'] = True
@@ -36,4 +35,4 @@ def load_network(path, device='cpu', **overrides):
             reason = ' '.join(str(error).split())[:300]
             raise CheckpointError(f'{path}: incomplete or altered {network.__name__} weights: {reason}') from None
     known = ', '.join(network.__name__ for network in NETWORKS)
-    raise CheckpointError(f'{path}: weights of a network that is not known here (known: {known}); first entry: {next(iter(shapes))}')
+    raise CheckpointError(f'{path}: weights of a network that is not known here (known: {known}); first entry: {next(iter(state))}')

@@ -1,4 +1,5 @@
 """The multi-scale VQGAN that learns how animation was degraded (VQD-SR Sec. 3.2)."""
+import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
@@ -7,6 +8,7 @@ from animevsr.archs.quantizer import VectorQuantizer
 
 BRANCHES = ('top', 'middle', 'bottom')  # compression factors 8, 4, 2
 FACTOR = 8  # height and width inside are multiples of it
+EPS, PUBLISHED_GROUPS = 1e-6, 32  # of the normalisation
 
 
 @ARCH_REGISTRY.register()
@@ -17,13 +19,15 @@ class MultiScaleVQGAN(nn.Module):
     nearest entries of the bottom branch degrades details and keeps the structure.
 
     Args:
-        ch (int): channels at full size, a multiple of 32 (the groups of the normalisation).
+        ch (int): channels at full size, a multiple of `norm_groups`.
         ch_mult (tuple[int]): channels of the five encoding stages, in multiples of `ch`.
         num_res_blocks (int): residual blocks of each stage.
         embed_dim, n_embed (int): channels of an entry of the codebook, number of entries.
         beta (float): weight of the commitment loss, see `VectorQuantizer`.
         branches (tuple[str]): those of 'top', 'middle', 'bottom' that exist. `('top',)` is the network of training stage 1; one
             branch alone is a single-scale VQGAN.
+        norm_groups (int): groups of every normalisation. With `ch` of 32 and the published 32 groups each channel is normalised alone,
+            and the colour of a whole image gets lost; 8 keep the published four channels to a group.
         legacy_no_output_act (bool): leave out the activation before the last convolution, as the published multi-scale weights
             were trained (their top-only stage has it).
 
@@ -31,24 +35,26 @@ class MultiScaleVQGAN(nn.Module):
     """
 
     def __init__(self, ch=128, ch_mult=(1, 1, 2, 2, 4), num_res_blocks=2, embed_dim=256, n_embed=1024, beta=0.25, branches=BRANCHES,
-                 legacy_no_output_act=False):
+                 norm_groups=PUBLISHED_GROUPS, legacy_no_output_act=False):
         super().__init__()
         unknown = set(branches) - set(BRANCHES)
         if unknown or not branches:
             raise ValueError(f'branches must be some of {", ".join(BRANCHES)}; got {branches}')
-        if ch < 32 or ch % 32 or len(ch_mult) != 5:
-            raise ValueError(f'ch must be a multiple of 32 and ch_mult five numbers; got ch {ch} and ch_mult {ch_mult}')
+        if ch < 1 or ch % norm_groups or len(ch_mult) != 5:
+            raise ValueError(f'ch must be a multiple of norm_groups, and ch_mult five numbers; got {ch}, {norm_groups} and {ch_mult}')
         self.branches = tuple(name for name in BRANCHES if name in branches)
         self.legacy_no_output_act = legacy_no_output_act
+        if norm_groups != PUBLISHED_GROUPS:  # no tensor's shape tells it, so it stands in the file
+            self.register_buffer('norm_groups', torch.tensor(norm_groups))
         widths = [ch * m for m in ch_mult]
         self.conv_in = conv(3, ch)
         # "top" also holds what the branches share: the first stages, the last ones and the codebook
-        self.top = TopBranch(widths, num_res_blocks, embed_dim, VectorQuantizer(n_embed, embed_dim, beta), self.branches)
+        self.top = TopBranch(widths, num_res_blocks, embed_dim, norm_groups, VectorQuantizer(n_embed, embed_dim, beta), self.branches)
         if 'middle' in branches:
-            self.mid = SideBranch(widths, num_res_blocks, embed_dim, first=3)
+            self.mid = SideBranch(widths, num_res_blocks, embed_dim, norm_groups, first=3)
         if 'bottom' in branches:
-            self.bot = SideBranch(widths, num_res_blocks, embed_dim, first=2)
-        self.norm_out = norm(widths[0])
+            self.bot = SideBranch(widths, num_res_blocks, embed_dim, norm_groups, first=2)
+        self.norm_out = nn.GroupNorm(norm_groups, widths[0], EPS)
         self.conv_out = conv(widths[0], 3)
 
     @property
@@ -116,8 +122,9 @@ class MultiScaleVQGAN(nn.Module):
         return out[..., :size[0], :size[1]]
 
     @staticmethod
-    def arguments_of(shapes):
-        """Constructor arguments read off the tensor shapes {name: shape} of a checkpoint, or None if it is another network."""
+    def arguments_of(state):
+        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another network."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         codebook, first = shapes.get('top.quantize.embedding.weight'), shapes.get('conv_in.weight')
         if codebook is None or first is None:
             return None
@@ -128,36 +135,37 @@ class MultiScaleVQGAN(nn.Module):
         owner = {i: longest if f'{longest}.encode_{i}.1.blocks.0.norm1.weight' in shapes else 'top' for i in range(1, 5)}
         mult = (1, *(shapes[f'{owner[i]}.encode_{i}.1.blocks.0.norm1.weight'][0] // ch for i in range(1, 5)))
         blocks = len({n.split('.')[3] for n in shapes if n.startswith('top.encode_0.blocks.')})
-        return dict(ch=ch, ch_mult=mult, num_res_blocks=blocks, embed_dim=codebook[1], n_embed=codebook[0], branches=branches)
+        return dict(ch=ch, ch_mult=mult, num_res_blocks=blocks, embed_dim=codebook[1], n_embed=codebook[0], branches=branches,
+                    norm_groups=int(state.get('norm_groups', PUBLISHED_GROUPS)))
 
 
 class TopBranch(nn.Module):
     """The branch that compresses by 8, and the stages and the codebook that all branches share (`branches`: those that exist)."""
 
-    def __init__(self, widths, num_res_blocks, embed_dim, quantize, branches):
+    def __init__(self, widths, num_res_blocks, embed_dim, groups, quantize, branches):
         super().__init__()
         w0, w1, w2, w3, w4 = widths
-        n = num_res_blocks
-        self.encode_0 = ResidualStage(w0, n)
-        self.encode_1 = nn.Sequential(Downsample(w0, w1), ResidualStage(w1, n))
+        n, g = num_res_blocks, groups
+        self.encode_0 = ResidualStage(w0, n, g)
+        self.encode_1 = nn.Sequential(Downsample(w0, w1), ResidualStage(w1, n, g))
         if branches != ('bottom', ):
-            self.encode_2 = nn.Sequential(Downsample(w1, w2), ResidualStage(w2, n))
+            self.encode_2 = nn.Sequential(Downsample(w1, w2), ResidualStage(w2, n, g))
         self.quantize = quantize
         if 'top' in branches:
-            self.encode_3 = nn.Sequential(Downsample(w2, w3), ResidualStage(w3, n))
-            self.encode_4 = nn.Sequential(conv(w3, w4), ResidualStage(w4, n))
-            self.encode_attn_1 = nn.Sequential(SpatialAttention(w4), ResidualBlock(w4))
-            self.encode_attn_2 = nn.Sequential(SpatialAttention(w4), ResidualBlock(w4))
-            self.encode_out = nn.Sequential(norm(w4), conv(w4, embed_dim))
+            self.encode_3 = nn.Sequential(Downsample(w2, w3), ResidualStage(w3, n, g))
+            self.encode_4 = nn.Sequential(conv(w3, w4), ResidualStage(w4, n, g))
+            self.encode_attn_1 = nn.Sequential(SpatialAttention(w4, g), ResidualBlock(w4, g))
+            self.encode_attn_2 = nn.Sequential(SpatialAttention(w4, g), ResidualBlock(w4, g))
+            self.encode_out = nn.Sequential(nn.GroupNorm(g, w4, EPS), conv(w4, embed_dim))
             self.decode_convin = conv(embed_dim, w4)
-            self.decode_atten_1 = nn.Sequential(SpatialAttention(w4), ResidualBlock(w4))
-            self.decode_atten_2 = nn.Sequential(SpatialAttention(w4), ResidualBlock(w4))
-            self.decode_0 = nn.Sequential(conv(w4, w3), ResidualStage(w3, n))
-            self.decode_1 = nn.Sequential(ResidualStage(w3, n), Upsample(w3, w2))
+            self.decode_atten_1 = nn.Sequential(SpatialAttention(w4, g), ResidualBlock(w4, g))
+            self.decode_atten_2 = nn.Sequential(SpatialAttention(w4, g), ResidualBlock(w4, g))
+            self.decode_0 = nn.Sequential(conv(w4, w3), ResidualStage(w3, n, g))
+            self.decode_1 = nn.Sequential(ResidualStage(w3, n, g), Upsample(w3, w2))
         if branches != ('bottom', ):
-            self.decode_2 = nn.Sequential(ResidualStage(w2, n), Upsample(w2, w1))
-        self.decode_3 = nn.Sequential(ResidualStage(w1, n), Upsample(w1, w0))
-        self.decode_4 = ResidualStage(w0, n)
+            self.decode_2 = nn.Sequential(ResidualStage(w2, n, g), Upsample(w2, w1))
+        self.decode_3 = nn.Sequential(ResidualStage(w1, n, g), Upsample(w1, w0))
+        self.decode_4 = ResidualStage(w0, n, g)
 
     def encode(self, shared):
         """Shared features (b, c, h/4, w/4) -> (b, embed_dim, h/8, w/8)."""
@@ -172,15 +180,15 @@ class TopBranch(nn.Module):
 class SideBranch(nn.Module):
     """The middle (`first` = 3) or bottom (`first` = 2) branch: it goes on from the shared features without further compression."""
 
-    def __init__(self, widths, num_res_blocks, embed_dim, first):
+    def __init__(self, widths, num_res_blocks, embed_dim, groups, first):
         super().__init__()
         self.stages = range(first, 5)
         for i in self.stages:
-            self.add_module(f'encode_{i}', nn.Sequential(conv(widths[i - 1], widths[i]), ResidualStage(widths[i], num_res_blocks)))
-        self.encode_out = nn.Sequential(norm(widths[4]), conv(widths[4], embed_dim))
+            self.add_module(f'encode_{i}', nn.Sequential(conv(widths[i - 1], widths[i]), ResidualStage(widths[i], num_res_blocks, groups)))
+        self.encode_out = nn.Sequential(nn.GroupNorm(groups, widths[4], EPS), conv(widths[4], embed_dim))
         self.decode_convin = conv(embed_dim, widths[4])
         for i, stage in enumerate(reversed(self.stages)):  # the mirror image of the encoder
-            self.add_module(f'decode_{i}', nn.Sequential(ResidualStage(widths[stage], num_res_blocks),
+            self.add_module(f'decode_{i}', nn.Sequential(ResidualStage(widths[stage], num_res_blocks, groups),
                                                          conv(widths[stage], widths[stage - 1])))
 
     def encode(self, shared):
@@ -200,9 +208,9 @@ class SideBranch(nn.Module):
 class ResidualStage(nn.Module):
     """Residual blocks in a row."""
 
-    def __init__(self, width, num_blocks):
+    def __init__(self, width, num_blocks, groups):
         super().__init__()
-        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(num_blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(width, groups) for _ in range(num_blocks)))
 
     def forward(self, x):
         """(b, width, h, w) -> the same."""
@@ -212,10 +220,10 @@ class ResidualStage(nn.Module):
 class ResidualBlock(nn.Module):
     """Two times normalisation, activation, convolution."""
 
-    def __init__(self, width):
+    def __init__(self, width, groups):
         super().__init__()
-        self.norm1, self.conv1 = norm(width), conv(width, width)
-        self.norm2, self.conv2 = norm(width), conv(width, width)
+        self.norm1, self.conv1 = nn.GroupNorm(groups, width, EPS), conv(width, width)
+        self.norm2, self.conv2 = nn.GroupNorm(groups, width, EPS), conv(width, width)
 
     def forward(self, x):
         """(b, width, h, w) -> the same."""
@@ -226,9 +234,9 @@ class ResidualBlock(nn.Module):
 class SpatialAttention(nn.Module):
     """Self-attention over all positions, one head."""
 
-    def __init__(self, width):
+    def __init__(self, width, groups):
         super().__init__()
-        self.norm = norm(width)
+        self.norm = nn.GroupNorm(groups, width, EPS)
         self.q, self.k, self.v, self.proj_out = (nn.Conv2d(width, width, 1) for _ in range(4))
 
     def forward(self, x):
@@ -265,10 +273,6 @@ class Upsample(nn.Module):
 
 def conv(in_ch, out_ch):
     return nn.Conv2d(in_ch, out_ch, 3, 1, 1)
-
-
-def norm(width):
-    return nn.GroupNorm(32, width, eps=1e-6)
 
 
 def add(x, y):

@@ -71,8 +71,9 @@ class MSRBVSR(nn.Module):
         return tuple(frames.new_zeros(b, c, h, w) for c in channels)
 
     @staticmethod
-    def arguments_of(shapes):
-        """Constructor arguments read off the tensor shapes {name: shape} of a checkpoint, or None if it is another network."""
+    def arguments_of(state):
+        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another network."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         first = shapes.get('recurrent_cell.conv_s1_first.0.weight')
         last = shapes.get('recurrent_cell.fusion.2.weight')
         if first is None or last is None:

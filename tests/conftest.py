@@ -28,12 +28,14 @@ def device(request):
 
 
 def golden(name):
-    """(constructor arguments, state dict, input, expected output) of a published network under seeded weights."""
+    """(constructor arguments, state dict, input, expected output) of a published network under seeded weights; several outputs are a
+    dict."""
     meta = json.loads((REPO / f'tests/golden/{name}.json').read_text())
     state = {k: torch.from_numpy(v) for k, v in golden_weights.state_dict(meta['keys']).items()}
     i = meta['input']
     x = torch.from_numpy(golden_weights.uniform(i['seed'], i['shape'], i['low'], i['high']))
-    return meta['kwargs'], state, x, torch.from_numpy(np.load(REPO / f'tests/golden/{name}.npz')['output'])
+    outputs = {key: torch.from_numpy(value) for key, value in np.load(REPO / f'tests/golden/{name}.npz').items()}
+    return meta['kwargs'], state, x, outputs['output'] if list(outputs) == ['output'] else outputs
 
 
 @pytest.fixture
@@ -43,6 +45,21 @@ def tiny_weights(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / 'tiny.pth'
     torch.save({'params': MSRBVSR(num_feat=8, num_block=(1, 1, 1)).state_dict()}, path)
+    return path
+
+
+TINY_VQGAN = dict(ch=8, ch_mult=(1, 1, 2, 2, 2), num_res_blocks=1, embed_dim=8, n_embed=64, norm_groups=2)
+
+
+@pytest.fixture
+def tiny_vqgan(tmp_path):
+    """A small untrained VQGAN's file, with a codebook about as wide as its encoder's output."""
+    from animevsr.archs.vqgan_arch import MultiScaleVQGAN
+    torch.manual_seed(0)
+    net = MultiScaleVQGAN(**TINY_VQGAN)
+    torch.nn.init.normal_(net.codebook)
+    path = tmp_path / 'tiny_vqgan.pth'
+    torch.save({'params': net.state_dict()}, path)
     return path
 
 

@@ -1,5 +1,7 @@
 """The checkpoint loader: what it recognises, and what it refuses."""
 import pickle
+import sys
+import types
 
 import pytest
 import torch
@@ -7,7 +9,7 @@ from conftest import golden
 
 import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.utils.checkpoint import CheckpointError, load_weights
 
 
 @pytest.mark.parametrize('arguments', [
@@ -79,3 +81,57 @@ def test_refuses_bad_files_with_one_line(tmp_path, monkeypatch):
         assert len(str(caught.value).splitlines()) == 1, name
         assert ('could run code' in str(caught.value)) == ('code' in name), (name, caught.value)
     assert not (tmp_path / 'executed').exists()
+
+
+def lightning_file(path, extra=None):
+    """VQD-SR's checkpoint layout: the network under a prefix, losses and the trainer's objects beside it, a callback's class as a key."""
+    module, callbacks = (types.ModuleType(name) for name in ('pytorch_lightning', 'pytorch_lightning.callbacks'))
+    callbacks.ModelCheckpoint = type('ModelCheckpoint', (), {'__module__': callbacks.__name__})
+    _, state, _, _ = golden('multiscale_vqgan')
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(3))])
+    sys.modules.update({m.__name__: m for m in (module, callbacks)})
+    try:
+        torch.save({'epoch': 3, 'global_step': 7, 'callbacks': {callbacks.ModelCheckpoint: {'best': torch.tensor(1.)}},
+                    'hyper_parameters': callbacks.ModelCheckpoint(), 'optimizer_states': [optimizer.state_dict()], 'extra': extra,
+                    'state_dict': {**state, 'loss.logvar': torch.ones(()), 'loss.discriminator.main.0.weight': torch.ones(2)}}, path)
+    finally:
+        for m in (module, callbacks):
+            del sys.modules[m.__name__]
+
+
+def test_published_vqgan_checkpoint(tmp_path):
+    lightning_file(tmp_path / 'pretrain_mul_vqgan.ckpt')
+    net = animevsr.load_network(tmp_path / 'pretrain_mul_vqgan.ckpt')
+    _, _, x, expected = golden('multiscale_vqgan')
+    with torch.no_grad():
+        assert (net(x)[0] - expected['nearest']).abs().max() < 1e-4
+    # saved anew, the names no longer say that the output has no activation
+    torch.save(net.state_dict(), tmp_path / 'anew.pth')
+    with torch.no_grad():
+        again = animevsr.load_network(tmp_path / 'anew.pth', legacy_no_output_act=True)(x)[0]
+        assert torch.equal(again, net(x)[0])
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_code_beside_a_trainers_objects_is_refused(zipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save = torch.save
+    monkeypatch.setattr(torch, 'save', lambda *a: save(*a, _use_new_zipfile_serialization=zipped))
+    lightning_file(tmp_path / 'bad.ckpt', extra=Malicious())
+    with pytest.raises(CheckpointError, match='could run code'):
+        animevsr.load_network(tmp_path / 'bad.ckpt')
+    lightning_file(tmp_path / 'good.ckpt')
+    assert animevsr.load_network(tmp_path / 'good.ckpt').legacy_no_output_act
+    assert not (tmp_path / 'executed').exists()
+
+
+def test_weights_for_another_network_say_what_differs(tmp_path):
+    torch.save(MSRBVSR(num_feat=16).state_dict(), tmp_path / 'w.pth')
+    with pytest.raises(CheckpointError, match=r'w.pth: not the weights of this MSRBVSR: it has \S+ \(.*tensors do not fit, 0 are missing'):
+        load_weights(MSRBVSR(num_feat=8), tmp_path / 'w.pth')
+    state = MSRBVSR(num_feat=8).state_dict()
+    state.pop('recurrent_cell.fusion.2.bias')
+    torch.save(state, tmp_path / 'part.pth')
+    with pytest.raises(CheckpointError, match='lacks recurrent_cell.fusion.2.bias'):
+        load_weights(MSRBVSR(num_feat=8), tmp_path / 'part.pth')
+    assert load_weights(MSRBVSR(num_feat=8), tmp_path / 'part.pth', strict=False) == {'recurrent_cell': 1}

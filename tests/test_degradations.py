@@ -158,3 +158,106 @@ def test_configuration_is_not_changed():
     before = json.dumps(config)
     DegradationPipeline(config).sample(np.random.default_rng(0), 3)
     assert json.dumps(config) == before
+
+
+# --- the learned degradation ------------------------------------------------------------------------------------------------------
+
+
+def vq_pipeline(weights, **options):
+    return DegradationPipeline([{'down': 2}, {'vq': {'weights': str(weights), 'k': [1, 50], **options}}, {'codec': 'h264'}])
+
+
+def drawn(weights, count=3000, **options):
+    pipeline, rng = vq_pipeline(weights, **options), np.random.default_rng(0)
+    return [pipeline.sample(rng, 4)[1] for _ in range(count)]
+
+
+def test_vq_draws_the_papers_k_by_default(tiny_vqgan):
+    draws = drawn(tiny_vqgan)
+    ks = Counter(d['k'] for d in draws)
+    assert set(ks) == set(range(1, 51)) and {d['k_middle'] for d in draws} == {1}
+    assert all(abs(n / 3000 - 0.02) < 5 * math.sqrt(0.02 * 0.98 / 3000) for n in ks.values())
+    assert {d['k'] for d in drawn(tiny_vqgan, 50, k=1)} == {1}  # the nearest-only ablation
+
+
+def test_vq_draws_the_released_bands(tiny_vqgan):
+    draws = drawn(tiny_vqgan, bands=[[1, 15, 0.3], [16, 30, 0.4], [31, 50, 0.3]], k_middle=[1, 10])
+    for low, high, probability in ((1, 15, 0.3), (16, 30, 0.4), (31, 50, 0.3)):
+        inside = [d['k'] for d in draws if low <= d['k'] <= high]
+        assert abs(len(inside) / 3000 - probability) < 4 * math.sqrt(0.24 / 3000)
+        assert set(inside) == set(range(low, high + 1))
+    assert {d['k_middle'] for d in draws} == set(range(1, 11))
+
+
+def test_vq_is_the_networks_lookup(tiny_vqgan, device):
+    import animevsr
+    clip = torch.from_numpy(moving_frames(3, 36, 44)).permute(0, 3, 1, 2).float().to(device) / 255
+    net = animevsr.load_network(tiny_vqgan, device)
+    operator = DegradationPipeline([{'vq': {'weights': str(tiny_vqgan)}}]).operators[0]
+    with torch.no_grad():
+        expected = ((net(clip * 2 - 1, (1, 4, 17))[0] + 1) / 2).clamp(0, 1)
+    out = operator.apply(clip, dict(k=17, k_middle=4))
+    assert out.shape == clip.shape and out.device == clip.device and not out.requires_grad
+    assert (out - expected).abs().max() < 1e-4
+    assert not torch.allclose(out, operator.apply(clip, dict(k=1, k_middle=4)), atol=1e-3)
+    assert torch.equal(out, operator.apply(clip, dict(k=17, k_middle=4)))
+
+
+@pytest.mark.parametrize('branch', ['top', 'bottom'])
+def test_vq_of_a_single_scale_network_perturbs_its_only_branch(branch, tmp_path):
+    from conftest import TINY_VQGAN
+
+    from animevsr.archs.vqgan_arch import MultiScaleVQGAN
+    net = MultiScaleVQGAN(**TINY_VQGAN, branches=(branch, ))
+    torch.nn.init.normal_(net.codebook)
+    torch.save(net.state_dict(), tmp_path / 'w.pth')
+    operator = DegradationPipeline([{'vq': {'weights': str(tmp_path / 'w.pth')}}]).operators[0]
+    clip = torch.rand(1, 3, 16, 16)
+    assert not torch.allclose(operator.apply(clip, dict(k=1, k_middle=1)), operator.apply(clip, dict(k=30, k_middle=1)))
+
+
+def test_vq_refuses_what_does_not_fit(tiny_vqgan, tiny_weights, tmp_path):
+    from animevsr.utils.checkpoint import CheckpointError
+    with pytest.raises(ValueError, match='k goes up to 65, but the codebook .* has 64 entries'):
+        vq_pipeline(tiny_vqgan, k=[1, 65])
+    with pytest.raises(ValueError, match='k goes up to 70'):
+        vq_pipeline(tiny_vqgan, k_middle=[1, 70])
+    with pytest.raises(ValueError, match='whole numbers >= 1'):
+        vq_pipeline(tiny_vqgan, k=[0, 5])
+    with pytest.raises(ValueError, match='must add up to 1'):
+        vq_pipeline(tiny_vqgan, bands=[[1, 5, 0.5]])
+    with pytest.raises(CheckpointError, match='holds a MSRBVSR, but degradation needs a MultiScaleVQGAN'):
+        vq_pipeline(tiny_weights)
+    with pytest.raises(CheckpointError, match='no such weights file'):
+        vq_pipeline(tmp_path / 'gone.pth')
+
+
+def batch_of(pipeline, seed, size=3):
+    rng = np.random.default_rng(seed)
+    frames = np.stack([moving_frames(2, 48, 48, seed=10 * seed + i) for i in range(size)])
+    params = [json.dumps(pipeline.sample(rng, 2)) for _ in range(size)]
+    return dict(gt=torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float() / 255, params=params)
+
+
+def test_batches_on_the_device_are_those_of_the_loader(tiny_vqgan, device):
+    from animevsr.compat import LookAhead
+    from animevsr.degradations import BatchDegrader
+    config = ['blur', 'noise', {'down': 2}, {'down': 2}, {'vq': {'weights': str(tiny_vqgan)}}, {'codec': 'h264'}]
+    pipeline, degrader = DegradationPipeline(config), BatchDegrader(config, torch.device(device), threads=3)
+    batches = [batch_of(pipeline, seed) for seed in range(3)]
+    expected = [torch.stack([pipeline.apply(g, json.loads(p)) for g, p in zip(b['gt'], b['params'])]) for b in batches]
+    for i, batch in enumerate(LookAhead(batches)):
+        lq, gt = degrader(batch)
+        assert lq.device.type == device and torch.equal(gt.cpu(), batches[i]['gt'])
+        # rounding on a GPU may choose another entry here and there
+        assert torch.equal(lq, expected[i]) if device == 'cpu' else (lq.cpu() - expected[i]).abs().mean() < 0.01
+        begun = degrader._ahead[1]
+        assert (begun is None) == (i == 2)  # the next batch is on its way
+    assert torch.equal(degrader(batches[0])[0].cpu(), expected[0]) or device != 'cpu'  # without a look ahead
+
+
+def test_failure_in_a_thread_is_raised():
+    from animevsr.degradations import BatchDegrader
+    degrader = BatchDegrader(['noise'], torch.device('cpu'), threads=1)
+    with pytest.raises(ValueError, match='do not fit'):
+        degrader(dict(gt=torch.zeros(1, 1, 3, 8, 8), params=['[{"op": "blur"}]']))

@@ -29,7 +29,7 @@ class VQGANModel(CheckedSRModel):
           optim_d: ...                 # with gan_opt
           lr_factors: {top: 0.25}      # learning rate of parameters by the beginning of their names, as part of optim_g's
           revive_after: ~              # move an entry that was not used for so many iterations onto a vector of the current batch; a
-                                       # codebook that is not loaded starts from such vectors. Off in the papers.
+                                       # codebook that is not loaded starts from such vectors. Off in the papers; excludes ema_decay
 
     Validation reports BasicSR's metrics between frame and reconstruction. The training log has, for each branch, the perplexity of the
     entries used in the batch (1: a single one; number of entries: all alike), and how many entries were not used lately (`dead`).
@@ -45,6 +45,8 @@ class VQGANModel(CheckedSRModel):
     def init_training_settings(self):
         train = self.opt['train']
         self.cri_gan = None
+        if train.get('revive_after') and train.get('ema_decay'):
+            raise ValueError('ema_decay and revive_after exclude each other: an averaged network does not fit entries that jump')
         if train.get('gan_opt'):
             self.cri_gan = build_loss(train['gan_opt']).to(self.device)
             self.net_d = self.model_to_device(build_network(self.opt['network_d']))
@@ -183,8 +185,6 @@ class VQGANModel(CheckedSRModel):
         codebook.data[dead] = new + 1e-3 * new.std() * torch.randn_like(new)
         if self.opt['dist']:
             distributed.broadcast(codebook.data, 0)
-        if self.ema_decay > 0:
-            self.net_g_ema.codebook.data[dead] = codebook.data[dead]
 
     # --- validation -------------------------------------------------------------------------------------------------------------
 

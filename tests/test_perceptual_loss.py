@@ -1,0 +1,64 @@
+"""The perceptual loss: its layers, its value, and that it never runs on random weights."""
+import pytest
+import torch
+from torch.nn import functional as F
+from torchvision.models import get_model
+
+from animevsr.losses.perceptual_loss import VGGPerceptualLoss, layer_places
+from animevsr.utils.checkpoint import CheckpointError
+
+
+@pytest.fixture(scope='module')
+def vgg(tmp_path_factory):
+    torch.manual_seed(0)
+    net = get_model('vgg16', weights=None)
+    path = tmp_path_factory.mktemp('vgg') / 'vgg16.pth'
+    torch.save(net.state_dict(), path)
+    return net, path
+
+
+def test_places_are_convolutions():
+    for kind in ('vgg16', 'vgg19'):
+        with torch.device('meta'):
+            features = get_model(kind, weights=None).features
+        convolutions = [i for i, layer in enumerate(features) if isinstance(layer, torch.nn.Conv2d)]
+        assert list(layer_places(kind).values()) == convolutions
+
+
+def test_value_and_gradient(vgg, device):
+    net, path = vgg
+    loss = VGGPerceptualLoss({'conv1_2': 0.1, 'conv3_3': 1}, 'vgg16', path, loss_weight=2).to(device)
+    x, gt = (torch.rand(1, 3, 24, 24, device=device) for _ in range(2))
+    x.requires_grad_()
+    value, style = loss(x, gt)
+    value.backward()
+    assert style is None and x.grad.abs().sum() > 0 and not any(p.requires_grad for p in loss.parameters())
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    net = net.to(device)
+    with torch.no_grad():
+        a, b = ([net.features[:n]((y - mean) / std) for n in (3, 15)] for y in (x, gt))
+        expected = 2 * (0.1 * F.l1_loss(a[0], b[0]) + F.l1_loss(a[1], b[1]))
+    assert value.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert loss(gt, gt)[0].item() == 0
+
+
+def test_never_random(vgg, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', lambda *a, **k: (_ for _ in ()).throw(OSError('no route')))
+    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', lambda *a, **k: (_ for _ in ()).throw(OSError('no route')))
+    with pytest.raises(CheckpointError) as caught:
+        VGGPerceptualLoss()
+    message = str(caught.value)
+    for part in ('no route', 'vgg19-', 'checkpoints', 'weights: FILE', 'perceptual_opt: ~'):
+        assert part in message
+    assert len(message.splitlines()) == 1
+    with pytest.raises(CheckpointError, match='not torchvision.s weights of vgg19'):
+        VGGPerceptualLoss(weights=vgg[1])
+    with pytest.raises(CheckpointError, match='no such weights file'):
+        VGGPerceptualLoss(weights=tmp_path / 'gone.pth')
+
+
+def test_wrong_options_are_named(vgg):
+    with pytest.raises(ValueError, match='no layer conv3_4; its layers: conv1_1'):
+        VGGPerceptualLoss({'conv3_4': 1}, 'vgg16', vgg[1])
+    with pytest.raises(ValueError, match='vgg_type must be one of'):
+        VGGPerceptualLoss(vgg_type='vgg11')

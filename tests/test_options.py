@@ -1,5 +1,6 @@
 """Every YAML file of options/ says something that exists."""
 import pytest
+import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
@@ -9,6 +10,7 @@ from conftest import REPO
 
 import animevsr  # noqa: F401
 from animevsr.degradations import DegradationPipeline
+from animevsr.utils.options import check_keys
 
 FILES = sorted((REPO / 'options').rglob('*.yml'))
 
@@ -17,17 +19,24 @@ FILES = sorted((REPO / 'options').rglob('*.yml'))
 def test_builds(path):
     opt = yaml.load(path.read_text(), Loader=ordered_yaml()[0])
     assert opt['model_type'] in MODEL_REGISTRY
-    assert sum(p.numel() for p in build_network(opt['network_g']).parameters()) > 0
+    with torch.device('meta'):
+        assert sum(p.numel() for p in build_network(opt['network_g']).parameters()) > 0
     for dataset in opt['datasets'].values():
         assert dataset['type'] in DATASET_REGISTRY
-        DegradationPipeline(dataset['degradation'])
+        if 'degradation' in dataset:
+            DegradationPipeline(dataset['degradation'])
         # an unknown key would be the first complaint; here it is the data that is missing
+        root = 'dataroot_lq' if 'dataroot_lq' in dataset else 'dataroot_gt'
         with pytest.raises(ValueError, match='not here: no such folder'):
-            DATASET_REGISTRY.get(dataset['type'])({**dataset, 'scale': opt['scale'], 'dataroot_gt': 'not here'})
+            DATASET_REGISTRY.get(dataset['type'])({**dataset, 'scale': opt['scale'], root: 'not here'})
     for metric in opt['val']['metrics'].values():
         assert metric['type'] in METRIC_REGISTRY
     if 'train' in opt:
         build_loss(opt['train']['pixel_opt'])
+        check_keys(opt['train'], MODEL_REGISTRY.get(opt['model_type']).TRAIN_KEYS, 'train')
+    if opt.get('train', {}).get('gan_opt'):
+        build_loss(opt['train']['gan_opt'])
+        build_network(opt['network_d'])
 
 
 def test_the_papers_values():
@@ -41,3 +50,27 @@ def test_the_papers_values():
     by_default = DegradationPipeline(opt['datasets']['val']['degradation'])
     assert [vars(o) for o in spelt_out.operators] == [vars(o) for o in by_default.operators]
     assert sum(p.numel() for p in build_network(opt['network_g']).parameters()) == 1_467_728
+
+
+def test_the_papers_values_of_the_vqgan():
+    """VQD-SR Sec. 3.4: branches, codebook, crops, learning rates and batches of the two stages, what each loss needs, the ablations."""
+    top, full, single_stage, single_scale = (yaml.load((REPO / f'options/vqgan/{name}.yml').read_text(), Loader=ordered_yaml()[0])
+                                             for name in ('top', 'full', 'single_stage', 'single_scale'))
+    for opt, batch in ((top, 32), (full, 24), (single_stage, 24), (single_scale, 24)):
+        data, net = opt['datasets']['train'], opt['network_g']
+        assert (data['crop_size'], data['batch_size_per_gpu'] * 4) == (256, batch)
+        assert opt['train']['optim_g']['lr'] == pytest.approx(4.5e-6 * batch) and opt['train']['optim_g']['type'] == 'Adam'
+        assert (net['n_embed'], net['embed_dim'], net['beta']) == (1024, 256, 0.25)
+        assert opt['train']['perceptual_opt']['type'] == 'VGGPerceptualLoss'
+    assert list(top['network_g']['branches']) == ['top'] and 'gan_opt' not in top['train']
+    with torch.device('meta'):
+        assert sum(p.numel() for p in build_network(full['network_g']).parameters()) == 121_208_451
+    train = full['train']
+    assert train['lr_factors'] == {'top': 0.25} and (train['gan_start'], train['gan_adaptive']) == (10000, True)
+    assert (train['gan_opt']['gan_type'], train['gan_opt']['loss_weight']) == ('hinge', 0.8)
+    assert 'vqgan_top' in full['path']['pretrain_network_g'] and full['path']['strict_load_g'] is False
+    # the ablations differ in what they are about
+    assert single_stage['network_g'] == full['network_g'] and single_stage['path']['pretrain_network_g'] is None
+    assert list(single_scale['network_g']['branches']) == ['top'] and single_scale['path']['pretrain_network_g'] is None
+    for ablation in (single_stage, single_scale):
+        assert {k: v for k, v in train.items() if k != 'lr_factors'} == ablation['train'] and 'lr_factors' not in ablation['train']

@@ -5,11 +5,12 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import REPO
+from conftest import REPO, moving_frames, write_clip
 
 pytest.importorskip('resvg_py')
 sys.path.insert(0, str(REPO / 'recipes/open_animation'))
 import compose  # noqa: E402
+import lowquality  # noqa: E402
 import materials  # noqa: E402
 
 
@@ -81,3 +82,29 @@ def test_heldout_clips_are_bundled():
     assert len(clips) == 12 and all(count_frames(c) == 6 for c in clips)
     text = (REPO / 'assets/heldout/CREDITS.md').read_text()
     assert all(c.stem in text for c in clips)
+
+
+@pytest.mark.parametrize('chain', list(lowquality.CHAINS))
+def test_low_quality_files(chain, tmp_path, monkeypatch):
+    """Every chain of codecs gives frames that are worse than the clip, the same ones again, and never half a folder."""
+    write_clip(tmp_path / 'train/0000', np.repeat(moving_frames(6, 192, 320), 2, 0))
+    monkeypatch.setattr(lowquality, 'CHAINS', {chain: lowquality.CHAINS[chain]})
+    out = tmp_path / 'lowquality/train'
+    folder = lowquality.degrade_file([tmp_path / 'train/0000'], out, 'train', 5, 1)
+    frames = [cv2.imread(str(p)) for p in sorted(folder.glob('*.png'))]
+    assert folder.name.startswith(f'00005_{chain}') and 1 <= len(frames) <= lowquality.KEEP
+    assert len({f.shape for f in frames}) == 1 and frames[0].shape[0] % 16 == frames[0].shape[1] % 16 == 0
+    assert 64 <= frames[0].shape[0] <= 128
+    for a, b in zip(frames, frames[1:]):
+        assert np.abs(a.astype(int) - b).mean() > 0.5  # repeated pictures are not kept
+    assert json.loads((folder / 'source.json').read_text())['clip'] == '0000'
+    folder.rename(tmp_path / 'first')
+    again = lowquality.degrade_file([tmp_path / 'train/0000'], out, 'train', 5, 1)
+    assert all(np.array_equal(a, cv2.imread(str(p))) for a, p in zip(frames, sorted(again.glob('*.png'))))
+    assert not list(out.glob('*.partial'))
+
+
+def test_heldout_low_quality_frames_are_bundled():
+    folders = sorted(p for p in (REPO / 'assets/heldout_lowquality').iterdir() if p.is_dir())
+    assert len(folders) == 24 and all(len(list(p.glob('*.png'))) == 1 for p in folders)
+    assert len({p.name.split('_')[1] for p in folders}) >= 8  # codecs

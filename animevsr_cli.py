@@ -5,6 +5,7 @@ It stands outside the package because importing `animevsr` fills BasicSR's regis
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +16,11 @@ A video keeps every frame, its times, its sound and its colours. The output is a
 of PNG images."""
 
 
+LEARN_SIZES = {'tiny': 'options/tiny/vqgan_{}.yml', 'small': 'options/open_animation/vqgan_{}.yml', 'paper': 'options/vqgan/{}.yml'}
+LEARN = """Learn how a collection of frames was degraded: train a multi-scale VQGAN in two stages (python -m animevsr.train, twice).
+
+Interrupted, the same command goes on from the last checkpoint. The result is experiments/NAME_full/models/net_g_latest.pth: look at it
+with `animevsr atlas`, and train with it by the line `- vq: {weights: FILE}` in a degradation."""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
 
@@ -31,6 +37,13 @@ def parser():
     up.add_argument('input', help='video file, folder of frames or image')
     up.add_argument('-o', '--output', required=True, help='video file, image, or new folder for PNG images')
     add_upscale_options(up)
+    learn = commands.add_parser('learn', help='learn a degradation from low-quality frames', description=LEARN,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    learn.add_argument('frames', help='folder that is searched for images and video files')
+    learn.add_argument('--name', default='degradation', help='name of the experiment (default: %(default)s)')
+    learn.add_argument('--size', choices=list(LEARN_SIZES), default='small',
+                       help='tiny: minutes on a CPU, to try it; small: about two hours of a CPU; paper: GPUs (default: %(default)s)')
+    learn.add_argument('--set', nargs='*', default=[], metavar='KEY:KEY=VALUE', help='options of both stages, e.g. train:total_iter=9000')
     at = commands.add_parser('atlas', help='draw what a degradation model (VQGAN) has learned', description=ATLAS,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
@@ -59,6 +72,23 @@ def run_upscale(args):
     options = {name: getattr(args, name) for name in ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half')}
     done = guarded(args.output, lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options))
     print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s ({done.fps:.2f} frames a second)')
+
+
+def run_learn(args):
+    """Run the two stages, each as a training process of its own."""
+    for stage in ('top', 'full'):
+        frames = Path(args.frames).resolve()
+        options = [f'name={args.name}_{stage}', f'datasets:train:dataroot_lq={frames}', f'datasets:val:dataroot_lq={frames}']
+        if stage == 'full':
+            options.append(f'path:pretrain_network_g=experiments/{args.name}_top/models/net_g_latest.pth')
+        command = [sys.executable, '-m', 'animevsr.train', '-opt', LEARN_SIZES[args.size].format(stage), '--auto_resume', '--force_yml']
+        try:
+            code = subprocess.call([*command, *options, *args.set])
+        except KeyboardInterrupt:
+            code = 130
+        if code:
+            sys.exit(code)
+    print(f'experiments/{args.name}_full/models/net_g_latest.pth')
 
 
 def run_atlas(args):
@@ -97,6 +127,8 @@ def main(argv=None):
     if args.command == 'setup':
         import animevsr_install
         animevsr_install.main()
+    elif args.command == 'learn':
+        run_learn(args)
     elif args.command == 'atlas':
         run_atlas(args)
     else:

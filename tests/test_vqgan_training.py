@@ -89,6 +89,17 @@ def test_resumed_run_continues_exactly(stage, frames, tmp_path):
         assert {i: logged(whole, key)[i] for i in (6, 7, 8)} == logged(second, key)
 
 
+def test_learn_is_one_command(frames, tmp_path):
+    smaller = ['datasets:train:crop_size=24', 'datasets:train:batch_size_per_gpu=2', 'datasets:train:num_worker_per_gpu=0',
+               'train:total_iter=3']
+    arguments = ['-m', 'animevsr_cli', 'learn', frames, '--name', 'mine', '--size', 'tiny', '--set', *smaller]
+    done = run_python(*arguments, cwd=tmp_path)
+    weights = done.stdout.strip().splitlines()[-1]
+    assert animevsr.load_network(tmp_path / weights).branches == ('top', 'middle', 'bottom')
+    done = run_python('-m', 'animevsr_cli', 'learn', tmp_path / 'gone', cwd=tmp_path, check=False)
+    assert done.returncode != 0 and 'gone: no such folder' in done.stderr.strip().splitlines()[-1]
+
+
 def model_of(stage='top', **train_options):
     opt = yaml.safe_load((REPO / f'options/tiny/vqgan_{stage}.yml').read_text())
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, network_g=dict(NETWORK, branches=['top']))

@@ -12,14 +12,13 @@ import argparse
 import json
 import random
 import shutil
-import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+from jobs import run_jobs
 
 SS = 2  # supersampling: everything below is in pixels of the large canvas unless it says otherwise
 HOLDS = [1, 2, 2, 2, 3, 3]  # frames for which a drawing is held
@@ -351,14 +350,7 @@ def make_clip(root, split, number, seed, size, length):
 
 
 def compose(root, split, clips, seed=1, size=(640, 384), length=12, jobs=2):
-    start = time.monotonic()
-    with ProcessPoolExecutor(jobs) as pool:
-        todo = [pool.submit(make_clip, root, split, n, seed, size, length) for n in range(clips)]
-        for done, future in enumerate(todo, 1):
-            future.result()
-            spent = time.monotonic() - start
-            print(f'\r{split}: {done}/{clips} clips, {spent / done * (clips - done):.0f} s to go ', end='', flush=True)
-    print()
+    run_jobs(make_clip, [(root, split, n, seed, size, length) for n in range(clips)], f'clips, {split}', jobs)
 
 
 if __name__ == '__main__':

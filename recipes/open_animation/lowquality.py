@@ -14,13 +14,12 @@ import json
 import random
 import shutil
 import tempfile
-import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
 import ffmpeg
 import numpy as np
+from jobs import run_jobs
 
 from animevsr.video.ffmpeg import binary, passthrough
 
@@ -115,16 +114,10 @@ def degrade_file(clips, out, split, number, seed):
 
 def degrade(root, split, count, seed=1, jobs=2):
     """Make `count` low-quality files of the clips of a split."""
-    root, start = Path(root), time.monotonic()
+    root = Path(root)
     clips = sorted(p for p in (root / split).iterdir() if p.is_dir() and not p.name.endswith('.partial'))
     out = root / 'lowquality' / split
-    with ProcessPoolExecutor(jobs) as pool:
-        todo = [pool.submit(degrade_file, clips, out, split, n, seed) for n in range(count)]
-        for done, future in enumerate(todo, 1):
-            future.result()
-            spent = time.monotonic() - start
-            print(f'\rlowquality/{split}: {done}/{count} files, {spent / done * (count - done):.0f} s to go ', end='', flush=True)
-    print()
+    run_jobs(degrade_file, [(clips, out, split, n, seed) for n in range(count)], f'low-quality files, {split}', jobs)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,15 @@
+"""Work in several processes, with progress."""
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+
+def run_jobs(function, calls, label, jobs):
+    """Call `function(*arguments)` for each of `calls`, `jobs` at a time; the first error stops it."""
+    start = time.monotonic()
+    with ProcessPoolExecutor(jobs) as pool:
+        todo = [pool.submit(function, *arguments) for arguments in calls]
+        for done, future in enumerate(todo, 1):
+            future.result()
+            spent = time.monotonic() - start
+            print(f'\r{label}: {done}/{len(todo)}, {spent / done * (len(todo) - done):.0f} s to go ', end='', flush=True)
+    print()

@@ -1,12 +1,22 @@
-"""The averaged weights alone of a training checkpoint, for release: `python benchmarks/export.py CHECKPOINT OUT`."""
-import sys
+"""The weights alone of a training checkpoint, for release: `python benchmarks/export.py CHECKPOINT OUT [--half]`.
+
+The averaged ones, where there are any. `--half` stores them as float16, half the size; they are loaded as float32.
+"""
+import argparse
 
 import torch
 
 from animevsr.archs.loading import load_network
 
 if __name__ == '__main__':
-    checkpoint, out = sys.argv[1:]
-    torch.save({'params_ema': load_network(checkpoint).state_dict()}, out)
-    load_network(out)  # it can be read again
-    print(out)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('checkpoint')
+    parser.add_argument('out')
+    parser.add_argument('--half', action='store_true')
+    args = parser.parse_args()
+    state = load_network(args.checkpoint).state_dict()
+    if args.half:
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    torch.save({'params_ema': state}, args.out)
+    load_network(args.out)  # it can be read again
+    print(args.out)

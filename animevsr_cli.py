@@ -19,7 +19,8 @@ of PNG images."""
 LEARN_SIZES = {'tiny': 'options/tiny/vqgan_{}.yml', 'small': 'options/open_animation/vqgan_{}.yml', 'paper': 'options/vqgan/{}.yml'}
 LEARN = """Learn how a collection of frames was degraded: train a multi-scale VQGAN in two stages (python -m animevsr.train, twice).
 
-Interrupted, the same command goes on from the last checkpoint. The result is experiments/NAME_full/models/net_g_latest.pth: look at it
+Interrupted, the same command goes on from the last checkpoint. The validation it logs is on 24 of these frames; --set
+datasets:val:dataroot_lq=FOLDER names others. The result is experiments/NAME_full/models/net_g_latest.pth: look at it
 with `animevsr atlas`, and train with it by the line `- vq: {weights: FILE}` in a degradation."""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
@@ -40,7 +41,7 @@ def parser():
     learn = commands.add_parser('learn', help='learn a degradation from low-quality frames', description=LEARN,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     learn.add_argument('frames', help='folder that is searched for images and video files')
-    learn.add_argument('--name', default='degradation', help='name of the experiment (default: %(default)s)')
+    learn.add_argument('--name', help='name of the experiment (default: that of the folder)')
     learn.add_argument('--size', choices=list(LEARN_SIZES), default='small',
                        help='tiny: minutes on a CPU, to try it; small: about two hours of a CPU; paper: GPUs (default: %(default)s)')
     learn.add_argument('--set', nargs='*', default=[], metavar='KEY:KEY=VALUE', help='options of both stages, e.g. train:total_iter=9000')
@@ -76,19 +77,30 @@ def run_upscale(args):
 
 def run_learn(args):
     """Run the two stages, each as a training process of its own."""
+    import torch
+    frames, gpus = Path(args.frames).resolve(), torch.cuda.device_count()
+    name = args.name or frames.name
+    note = Path(f'experiments/{name}_frames.txt')
+    if note.exists() and note.read_text() != str(frames):
+        sys.exit(f'animevsr: experiments/{name}_* were learned from {note.read_text()}; choose another --name for {frames}')
+    if frames.is_dir():
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(str(frames))
     for stage in ('top', 'full'):
-        frames = Path(args.frames).resolve()
-        options = [f'name={args.name}_{stage}', f'datasets:train:dataroot_lq={frames}', f'datasets:val:dataroot_lq={frames}']
+        options = [f'name={name}_{stage}', f'datasets:train:dataroot_lq={frames}', f'datasets:val:dataroot_lq={frames}',
+                   'datasets:val:max_frames=24']
         if stage == 'full':
-            options.append(f'path:pretrain_network_g=experiments/{args.name}_top/models/net_g_latest.pth')
-        command = [sys.executable, '-m', 'animevsr.train', '-opt', LEARN_SIZES[args.size].format(stage), '--auto_resume', '--force_yml']
+            options.append(f'path:pretrain_network_g=experiments/{name}_top/models/net_g_latest.pth')
+        start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(gpus)] if gpus > 1 else []
+        command = [sys.executable, *start, '-m', 'animevsr.train', '-opt', LEARN_SIZES[args.size].format(stage), '--auto_resume',
+                   '--launcher', 'pytorch' if gpus > 1 else 'none', '--force_yml']
         try:
             code = subprocess.call([*command, *options, *args.set])
         except KeyboardInterrupt:
             code = 130
         if code:
             sys.exit(code)
-    print(f'experiments/{args.name}_full/models/net_g_latest.pth')
+    print(f'experiments/{name}_full/models/net_g_latest.pth')
 
 
 def run_atlas(args):

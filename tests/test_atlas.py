@@ -39,19 +39,27 @@ def test_views_are_what_the_network_makes(tiny_vqgan, frame, tmp_path):
     assert (picture[18:68, :70] == image).all()  # the first picture, below its caption
 
 
-def test_sheet_has_every_entry(tmp_path, frame):
-    """An entry that paints its patch in one colour is found in the sheet."""
-    net = MultiScaleVQGAN(**TINY_VQGAN, branches=('bottom', ))
+def test_sheet_has_every_entry_by_its_use(tmp_path, frame):
+    net = MultiScaleVQGAN(**TINY_VQGAN, branches=('bottom', )).eval()
     torch.nn.init.normal_(net.codebook)
     torch.save(net.state_dict(), tmp_path / 'w.pth')
     views = animevsr.atlas(tmp_path / 'w.pth', frame, tmp_path / 'a.png', device='cpu')
     assert [v.title for v in views] == ['frame', 'reconstruction, k = 1', 'k = 5', 'k = 10', 'k = 20', 'k = 50']
     picture = cv2.imread(str(tmp_path / 'a.png'))[..., ::-1]
-    tiles = picture[2 * (50 + 18) + 18:, :32 * 34]
-    assert tiles.shape[:2] == (64 // 32 * 34, 32 * 34)
-    borders = tiles[::34, ::34].reshape(-1, 3).tolist()
-    used = sum(b == [90, 130, 240] for b in borders)
-    assert 1 <= used <= 64 and borders == [[90, 130, 240]] * used + [[60, 60, 60]] * (64 - used)
+    tiles = picture[2 * (50 + 18) + 18:, :32 * 34].reshape(2, 34, 32, 34, 3).swapaxes(1, 2).reshape(64, 34, 34, 3)
+
+    with torch.no_grad():
+        x = torch.from_numpy(views[0].image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        counts = torch.bincount(net.quantize(net.encode(x))[2]['bottom'].flatten(), minlength=64)
+        order = counts.argsort(descending=True, stable=True)
+        for place in (0, 1, 40, 63):
+            constant = net.codebook[order[place]][None, :, None, None].expand(-1, -1, 16, 16)
+            patch = (net.decode({'bottom': constant}, (32, 32))[0, :, 8:24, 8:24] + 1) * 127.5
+            shown = tiles[place, 1:-1:2, 1:-1:2]
+            assert np.abs(shown - patch.clamp(0, 255).permute(1, 2, 0).numpy()).max() <= 1
+    borders = tiles[:, 0, 0].tolist()
+    used = int((counts > 0).sum())
+    assert 1 <= used < 64 and borders == [[90, 130, 240]] * used + [[60, 60, 60]] * (64 - used)
 
 
 def test_structure_change_is_blind_to_detail():
@@ -69,6 +77,7 @@ def test_command(tiny_vqgan, frame, tmp_path):
     for arguments, message in (([tiny_vqgan, frame, '-o', 'a.mp4'], 'a.mp4: the atlas is an image'),
                                ([tiny_vqgan, video, '--number', '3'], 'has 3 frames, frame 3 was asked for'),
                                ([tmp_path / 'gone.pth', frame], 'gone.pth: no such weights file'),
+                               ([tiny_vqgan, frame, '-o', frame], 'frame.png: is an input; name another output'),
                                ([tiny_vqgan, frame, '-o', 'nowhere/a.png'], 'its folder does not exist')):
         done = run_python('-m', 'animevsr_cli', 'atlas', *arguments, cwd=tmp_path, check=False)
         assert done.returncode != 0 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -135,3 +135,14 @@ def test_weights_for_another_network_say_what_differs(tmp_path):
     with pytest.raises(CheckpointError, match='lacks recurrent_cell.fusion.2.bias'):
         load_weights(MSRBVSR(num_feat=8), tmp_path / 'part.pth')
     assert load_weights(MSRBVSR(num_feat=8), tmp_path / 'part.pth', strict=False) == {'recurrent_cell': 1}
+
+
+def test_a_checkpoint_cannot_change_torch(tmp_path):
+    from io import BytesIO
+
+    from animevsr.utils import inert
+    # GLOBAL torch._utils _rebuild_tensor_v2, a dict {'__name__': 'changed'}, BUILD, STOP
+    data = b"ctorch._utils\n_rebuild_tensor_v2\n(dS'__name__'\nS'changed'\nsb."
+    found = inert.load(BytesIO(data))
+    assert torch._utils._rebuild_tensor_v2.__name__ == '_rebuild_tensor_v2' and not hasattr(found, '__name__')
+    assert inert.Rebuild(len)('abc') == 3

@@ -212,6 +212,8 @@ def test_vq_of_a_single_scale_network_perturbs_its_only_branch(branch, tmp_path)
     torch.nn.init.normal_(net.codebook)
     torch.save(net.state_dict(), tmp_path / 'w.pth')
     operator = DegradationPipeline([{'vq': {'weights': str(tmp_path / 'w.pth')}}]).operators[0]
+    with pytest.raises(ValueError, match='k_middle is given, but .* has no middle branch beside a finer one'):
+        vq_pipeline(tmp_path / 'w.pth', k_middle=[1, 10])
     clip = torch.rand(1, 3, 16, 16)
     assert not torch.allclose(operator.apply(clip, dict(k=1, k_middle=1)), operator.apply(clip, dict(k=30, k_middle=1)))
 
@@ -224,6 +226,8 @@ def test_vq_refuses_what_does_not_fit(tiny_vqgan, tiny_weights, tmp_path):
         vq_pipeline(tiny_vqgan, k_middle=[1, 70])
     with pytest.raises(ValueError, match='whole numbers >= 1'):
         vq_pipeline(tiny_vqgan, k=[0, 5])
+    with pytest.raises(ValueError, match='a band is .lowest k, highest k, probability.'):
+        vq_pipeline(tiny_vqgan, bands=[[1, 5]])
     with pytest.raises(ValueError, match='must add up to 1'):
         vq_pipeline(tiny_vqgan, bands=[[1, 5, 0.5]])
     with pytest.raises(CheckpointError, match='holds a MSRBVSR, but degradation needs a MultiScaleVQGAN'):
@@ -244,6 +248,8 @@ def test_batches_on_the_device_are_those_of_the_loader(tiny_vqgan, device):
     from animevsr.degradations import BatchDegrader
     config = ['blur', 'noise', {'down': 2}, {'down': 2}, {'vq': {'weights': str(tiny_vqgan)}}, {'codec': 'h264'}]
     pipeline, degrader = DegradationPipeline(config), BatchDegrader(config, torch.device(device), threads=3)
+    degrade, calls = degrader._degrade, []
+    degrader._degrade = lambda *arguments: calls.append(1) or degrade(*arguments)
     batches = [batch_of(pipeline, seed) for seed in range(3)]
     expected = [torch.stack([pipeline.apply(g, json.loads(p)) for g, p in zip(b['gt'], b['params'])]) for b in batches]
     for i, batch in enumerate(LookAhead(batches)):
@@ -253,6 +259,7 @@ def test_batches_on_the_device_are_those_of_the_loader(tiny_vqgan, device):
         assert torch.equal(lq, expected[i]) if device == 'cpu' else (lq.cpu() - expected[i]).abs().mean() < 0.01
         begun = degrader._ahead[1]
         assert (begun is None) == (i == 2)  # the next batch is on its way
+    assert len(calls) == 9  # nothing is done twice
     assert torch.equal(degrader(batches[0])[0].cpu(), expected[0]) or device != 'cpu'  # without a look ahead
 
 
@@ -261,3 +268,10 @@ def test_failure_in_a_thread_is_raised():
     degrader = BatchDegrader(['noise'], torch.device('cpu'), threads=1)
     with pytest.raises(ValueError, match='do not fit'):
         degrader(dict(gt=torch.zeros(1, 1, 3, 8, 8), params=['[{"op": "blur"}]']))
+
+
+def test_vq_goes_to_workers(tiny_vqgan):
+    import pickle
+    pipeline = DegradationPipeline([{'vq': {'weights': str(tiny_vqgan)}}])
+    clip, params = torch.rand(1, 3, 16, 16), [dict(op='vq', k=9, k_middle=1)]
+    assert torch.equal(pickle.loads(pickle.dumps(pipeline)).apply(clip, params), pipeline.apply(clip, params))

@@ -128,3 +128,24 @@ def test_a_large_folder_is_listed_once(tmp_path, monkeypatch):
     dataset = frames_of(tmp_path / 'f')
     monkeypatch.setattr('animevsr.data.low_quality_frame_dataset.list_images', None)
     assert dataset[2]['lq'].shape == (3, 24, 24)
+
+
+@pytest.mark.parametrize('suffix, codec, options, exact', [
+    ('mkv', 'libx264', dict(bf=3, g=12), True), ('mp4', 'libx264', dict(bf=2, g=250), True), ('avi', 'mpeg4', dict(g=12), True),
+    ('mpg', 'mpeg2video', dict(bf=2, g=8), False)])
+def test_frames_of_a_video_are_found_by_seeking(suffix, codec, options, exact, tmp_path):
+    from animevsr.video.reader import read_frames, seek_frame
+    path = write_video(tmp_path / f'v.{suffix}', moving_frames(40, 48, 64), codec=codec, **options)
+    frames = read_frames(path, range(40))
+    for index in (0, 1, 11, 12, 25, 39):
+        found = seek_frame(path, index)
+        near = [i for i in range(40) if np.array_equal(frames[i], found)]
+        assert near and min(abs(i - index) for i in near) <= (0 if exact else 1), (index, near)
+    assert np.array_equal(seek_frame(path, 60), frames[39])  # the length was an estimate
+
+
+def test_max_frames_are_spread_evenly(tmp_path):
+    write_clip(tmp_path / 'f', moving_frames(10, 32, 32))
+    dataset = frames_of(tmp_path / 'f', phase='val', max_frames=3)
+    assert [dataset[i]['lq_path'] for i in range(len(dataset))] == [f'f_{i:08d}.png' for i in (0, 3, 6)]
+    assert len(frames_of(tmp_path / 'f', max_frames=50)) == 10

@@ -76,17 +76,32 @@ def test_two_stages(frames, tmp_path):
 
 @pytest.mark.parametrize('stage', ['top', 'full'])
 def test_resumed_run_continues_exactly(stage, frames, tmp_path):
-    """Interrupted and resumed, with revived entries and a discriminator: the same losses and weights."""
-    if stage == 'full':
-        torch.save({'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top', )).state_dict()}, tmp_path / 'top.pth')
+    """Stopped and resumed, with entries that are revived in every iteration and a discriminator: the same losses and weights."""
     changes = {'train.total_iter': 8, 'logger.save_checkpoint_freq': 5, 'train.revive_after': 2}
     if stage == 'full':
-        changes.update({'path.pretrain_network_g': 'top.pth', 'train.revive_after': None})
+        torch.save({'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top', )).state_dict()}, tmp_path / 'top.pth')
+        changes['path.pretrain_network_g'] = 'top.pth'
     whole = train(options(frames, stage, 'whole', **changes)).stderr
     train(options(frames, stage, 'halves', **{**changes, 'train.total_iter': 5}))
     second = train(options(frames, stage, 'halves', **changes), '--auto_resume').stderr
-    for key in ('l_pix', 'dead') if stage == 'full' else ('dead', ):
-        assert {i: logged(whole, key)[i] for i in (6, 7, 8)} == logged(second, key)
+    assert logged(second, 'l_pix') == {i: logged(whole, 'l_pix')[i] for i in (6, 7, 8)}
+    names = ['net_g_latest.pth', *(['net_d_latest.pth'] if stage == 'full' else [])]
+    for name in names:
+        nets = [torch.load(tmp_path / f'experiments/{run}/models/{name}', weights_only=True)['params'] for run in ('whole', 'halves')]
+        assert all(torch.equal(nets[0][key], nets[1][key]) for key in nets[0]), name
+    state = torch.load(tmp_path / 'experiments/halves/training_states/5.state', weights_only=True)
+    last_used = [s['last_used'] for s in state['optimizers'][0]['state'].values() if 'last_used' in s]
+    assert len(last_used) == 1 and last_used[0].max() == 5
+
+
+def test_two_processes_train_on_a_cpu(frames, tmp_path):
+    """Entries that are revived and the discriminator are the same in both processes: their weights stay alike."""
+    path = options(frames, 'full', 'two', **{'train.total_iter': 4, 'train.revive_after': 1, 'train.gan_start': 2,
+                                             'path.pretrain_network_g': None})
+    done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr.train', '-opt', path,
+                      '--launcher', 'pytorch', cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+    out = done.stdout + done.stderr
+    assert 'world_size: 2' in out and sorted(logged(out, 'l_d')) == [2, 3, 4] and re.search(r'# psnr: \d', out)
 
 
 def test_learn_is_one_command(frames, tmp_path):
@@ -96,6 +111,9 @@ def test_learn_is_one_command(frames, tmp_path):
     done = run_python(*arguments, cwd=tmp_path)
     weights = done.stdout.strip().splitlines()[-1]
     assert animevsr.load_network(tmp_path / weights).branches == ('top', 'middle', 'bottom')
+    write_clip(tmp_path / 'other/lq', moving_frames(1, 40, 48))
+    done = run_python('-m', 'animevsr_cli', 'learn', tmp_path / 'other/lq', '--name', 'mine', cwd=tmp_path, check=False)
+    assert done.returncode != 0 and 'choose another --name' in done.stderr and len(done.stderr.strip().splitlines()) == 1
     done = run_python('-m', 'animevsr_cli', 'learn', tmp_path / 'gone', cwd=tmp_path, check=False)
     assert done.returncode != 0 and 'gone: no such folder' in done.stderr.strip().splitlines()[-1]
 
@@ -145,6 +163,35 @@ def test_dead_entries_are_counted():
     assert model.log_dict['dead'] >= 7
 
 
+def test_validation_keeps_nothing_of_its_frames():
+    model = model_of()
+    model.usage = {}
+    for seed in range(3):
+        model.feed_data(batch(1, seed))
+        model.test()
+    assert model.lookups == [] and int(sum(model.usage.values()).sum()) == 3 * 16
+
+
+@pytest.mark.parametrize('name', ['net_g', 'net_d'])
+def test_weights_that_are_not_finite_are_not_saved(name, tmp_path):
+    model = model_of('full')
+    model.opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
+    model.save(0, 1)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert set(before) == {'net_g_1.pth', 'net_d_1.pth', '1.state'}
+    next(getattr(model, name).parameters()).data.view(-1)[0] = float('nan')
+    for iteration in (1, 2):
+        with pytest.raises(ValueError, match=f'not finite at iteration {iteration}: nothing is saved'):
+            model.save(0, iteration)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_several_gpus_need_torchrun():
+    opt = yaml.safe_load((REPO / 'options/tiny/vqgan_top.yml').read_text())
+    with pytest.raises(ValueError, match='2 GPUs need one process each: torchrun'):
+        VQGANModel({**opt, 'num_gpu': 2, 'dist': False, 'is_train': True, 'rank': 0, 'world_size': 1})
+
+
 def test_perplexity():
     assert perplexity(torch.tensor([4., 4, 4, 4])).item() == pytest.approx(4)
     assert perplexity(torch.tensor([9., 0, 0])).item() == pytest.approx(1)
@@ -179,6 +226,7 @@ def test_discriminator_learns_and_the_generator_does_not_move_it():
     ({'datasets.train.crop_size': 64}, 'smaller than the crop of 64'),
     ({'train.gan_strat': 1}, "unknown key 'gan_strat' in train; did you mean 'gan_start'"),
     ({'train.lr_factors': {'tpo': 0.25}}, "no parameter begins with 'tpo'"),
+    ({'network_g': {**NETWORK, 'branches': ['top'], 'norm_groups': 4}, 'path.pretrain_network_g': 'top.pth'}, 'it has norm_groups'),
     ({'train.ema_decay': 0.9}, 'ema_decay and revive_after exclude each other'),
     ({'path.pretrain_network_g': 'vsr.pth'}, 'vsr.pth: not the weights of this MultiScaleVQGAN'),
     ({'train.perceptual_opt': {'type': 'VGGPerceptualLoss', 'weights': 'gone.pth'}}, 'gone.pth: no such weights file'),
@@ -186,6 +234,7 @@ def test_discriminator_learns_and_the_generator_does_not_move_it():
 ])
 def test_bad_options_are_one_line(changes, message, frames, tmp_path, tiny_weights):
     tiny_weights.rename(tmp_path / 'vsr.pth')
+    torch.save({'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top', )).state_dict()}, tmp_path / 'top.pth')
     done = train(options(frames, **{**changes, 'logger.save_checkpoint_freq': 1} if 'optim_g' in str(changes) else changes), check=False)
     assert done.returncode != 0 and 'Traceback' not in done.stderr
     assert message in done.stderr.strip().splitlines()[-1], done.stderr[-600:]

@@ -20,7 +20,7 @@ class MultiScaleVQGAN(nn.Module):
 
     Args:
         ch (int): channels at full size, a multiple of `norm_groups`.
-        ch_mult (tuple[int]): channels of the five encoding stages, in multiples of `ch`.
+        ch_mult (tuple[int]): channels of the five encoding stages, in multiples of `ch`; the first is 1.
         num_res_blocks (int): residual blocks of each stage.
         embed_dim, n_embed (int): channels of an entry of the codebook, number of entries.
         beta (float): weight of the commitment loss, see `VectorQuantizer`.
@@ -40,8 +40,8 @@ class MultiScaleVQGAN(nn.Module):
         unknown = set(branches) - set(BRANCHES)
         if unknown or not branches:
             raise ValueError(f'branches must be some of {", ".join(BRANCHES)}; got {branches}')
-        if ch < 1 or ch % norm_groups or len(ch_mult) != 5:
-            raise ValueError(f'ch must be a multiple of norm_groups, and ch_mult five numbers; got {ch}, {norm_groups} and {ch_mult}')
+        if ch < 1 or ch % norm_groups or len(ch_mult) != 5 or ch_mult[0] != 1:
+            raise ValueError(f'ch must be a multiple of norm_groups, ch_mult 1 and four more numbers; got {ch}, {norm_groups}, {ch_mult}')
         self.branches = tuple(name for name in BRANCHES if name in branches)
         self.legacy_no_output_act = legacy_no_output_act
         if norm_groups != PUBLISHED_GROUPS:  # no tensor's shape tells it, so it stands in the file

@@ -11,9 +11,9 @@ from torch.utils import data
 from animevsr.data.clips import draw_generator, to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.utils.resources import find
-from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, count_frames, list_images, read_frames, read_image
+from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, VideoReader, count_frames, list_images, read_image, seek_frame
 
-KEYS = ('dataroot_lq', 'crop_size', 'rescale', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'colour_shift', 'seed')
+KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'colour_shift', 'seed')
 INTERPOLATIONS = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4)
 
 
@@ -27,6 +27,7 @@ class LowQualityFrameDataset(data.Dataset):
     Args:
         opt (dict):
             dataroot_lq (str): searched with all its folders for images and video files.
+            max_frames (int): take no more than so many frames, evenly spread over those found. Default: all.
             crop_size (int): side of the random crop in training. Default: 256.
             rescale (pair of float): range of a random factor by which half of the frames are resized, in a random one of area, bilinear,
                 bicubic and Lanczos, before the crop; never below the crop. Default: [0.75, 1.25].
@@ -45,13 +46,15 @@ class LowQualityFrameDataset(data.Dataset):
         self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
         self.crop_size, self.seed = opt.get('crop_size', 256), opt.get('seed', 0)
         self.frames = list_frames(opt['dataroot_lq'], self.crop_size if self.train else 1)
+        if opt.get('max_frames', len(self.frames)) < len(self.frames):
+            self.frames = [self.frames[i * len(self.frames) // opt['max_frames']] for i in range(opt['max_frames'])]
 
     def __len__(self):
         return len(self.frames)
 
     def __getitem__(self, index):
         path, number = self.frames[index]
-        frame = read_image(path) if number is None else read_frames(path, [number])[0]
+        frame = read_image(path) if number is None else seek_frame(path, number)
         if self.train:
             frame = self._augment(frame, draw_generator(self, index))
         name = f'{path.parent.name}_{path.stem}' if number is None else f'{path.stem}_{number:08d}'
@@ -97,8 +100,10 @@ def list_frames(root, at_least):
         for name in names:
             if name.suffix.lower() in VIDEO_SUFFIXES:
                 video = Path(folder) / name
-                _check_size(video, read_frames(video, [0])[0].shape[1::-1], at_least)
-                found += [(video, i) for i in range(count_frames(video))]
+                with VideoReader(video) as reader:
+                    _check_size(video, (reader.width, reader.height), at_least)
+                    count = reader.frame_count or reader.expected_frames
+                found += [(video, i) for i in range(count or count_frames(video))]
     if not found:
         raise MediaError(f'dataroot_lq: {root}: holds no images and no videos')
     return found

@@ -21,7 +21,8 @@ class BatchDegrader:
     """
 
     def __init__(self, config, device, threads=None):
-        self.pipeline, self.device = DegradationPipeline(config), device
+        self.pipeline = DegradationPipeline(config)
+        self.device = torch.empty(0, device=device).device  # with its index: the current GPU of a new thread is the first one
         self.pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix='degrade')
         self._ahead = (None, None)  # `params` of a batch, by which it is known again, and the futures of its clips
 

@@ -6,6 +6,7 @@ the params. A new degradation is a new class in `OPERATORS` and a line of YAML.
 """
 import copy
 import math
+import threading
 
 from animevsr.degradations import functional as D
 from animevsr.utils.resources import find_weights
@@ -97,11 +98,16 @@ class VQ:
 
     def __init__(self, weights='vqgan_animation', k=(1, 50), bands=None, k_middle=1):
         bands = bands or [(*whole_interval('vq: k', k), 1.0)]
+        if any(len(band) != 3 for band in bands):
+            raise ValueError(f'vq: a band is [lowest k, highest k, probability], got {bands}')
         if not math.isclose(sum(band[2] for band in bands), 1, abs_tol=1e-6):
             raise ValueError(f'vq: the probabilities of the bands must add up to 1, got {bands}')
         self.bands = [(*whole_interval('vq: bands', band[:2]), probability('vq: bands', band[2])) for band in bands]
         self.k_middle = whole_interval('vq: k_middle', k_middle)
         self.networks = {'cpu': D.load_vqgan(find_weights(weights))}
+        self.copying = threading.Lock()
+        if self.k_middle != (1, 1) and 'middle' not in self.networks['cpu'].branches[:-1]:
+            raise ValueError(f'vq: k_middle is given, but {weights} has no middle branch beside a finer one')
         entries = len(self.networks['cpu'].codebook)
         highest = max(self.k_middle[1], *(high for _, high, _ in self.bands))
         if highest > entries:
@@ -111,13 +117,20 @@ class VQ:
         low, high, _ = self.bands[rng.choice(len(self.bands), p=[p for _, _, p in self.bands])]
         return dict(k=int(rng.integers(low, high + 1)), k_middle=int(rng.integers(self.k_middle[0], self.k_middle[1] + 1)))
 
+    def __getstate__(self):  # a lock does not go to a loader's worker
+        return {**self.__dict__, 'copying': None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, copying=threading.Lock())
+
     def apply(self, clip, params):
         return D.look_up(clip, self._network(clip.device), **params)
 
     def _network(self, device):
         """The network on the device of the data, copied there once."""
-        if str(device) not in self.networks:
-            self.networks[str(device)] = copy.deepcopy(self.networks['cpu']).to(device)
+        with self.copying:
+            if str(device) not in self.networks:
+                self.networks[str(device)] = copy.deepcopy(self.networks['cpu']).to(device)
         return self.networks[str(device)]
 
 

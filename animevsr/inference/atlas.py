@@ -55,6 +55,8 @@ def atlas(weights, frame, output, number=0, device='auto'):
     check_folder_of(output)
     if output.suffix.lower() not in IMAGE_SUFFIXES:
         raise MediaError(f'{output}: the atlas is an image; name it e.g. {output.stem}.png')
+    if any(output.exists() and Path(other).exists() and output.samefile(other) for other in (frame, weights)):
+        raise MediaError(f'{output}: is an input; name another output')
     device = choose(device)
     net = load_network(find_weights(weights), device)
     if not isinstance(net, MultiScaleVQGAN):

@@ -52,9 +52,13 @@ class CheckedSRModel(SRModel):
         return log_dict
 
     def save(self, epoch, current_iter):
-        """Write checkpoint and training state; never one with numbers that are not finite."""
-        for name, value in self.get_bare_model(self.net_g).state_dict().items():
-            if not torch.isfinite(value).all():
-                raise ValueError(f'{name} holds numbers that are not finite at iteration {current_iter}: nothing is saved, '
-                                 'the last checkpoint is kept; lower the learning rate and go on with --auto_resume')
+        """Write networks and training state; nothing at all if a network holds numbers that are not finite."""
+        networks = {name: self.get_bare_model(getattr(self, name)) for name in ('net_g', 'net_d') if hasattr(self, name)}
+        for net in networks.values():
+            for name, value in net.state_dict().items():
+                if not torch.isfinite(value).all():
+                    raise ValueError(f'{name} holds numbers that are not finite at iteration {current_iter}: nothing is saved, '
+                                     'the last checkpoint is kept; lower the learning rate and go on with --auto_resume')
+        if 'net_d' in networks:
+            self.save_network(self.net_d, 'net_d', current_iter)
         super().save(epoch, current_iter)

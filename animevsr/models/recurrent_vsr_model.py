@@ -45,6 +45,9 @@ class RecurrentVSRModel(CheckedSRModel):
             super().feed_data(data)
         else:
             self.lq, self.gt = self.degrader(data)
+            if self.lq.shape[-1] * self.opt['scale'] != self.gt.shape[-1]:
+                raise ValueError(f'the degradation gives {self.lq.shape[-1]} pixels for a GT of {self.gt.shape[-1]}, '
+                                 f'but scale is {self.opt["scale"]}')
         if self.usm is not None:
             self.gt = self.usm(self.gt.flatten(0, 1), weight=self.usm_weight).view_as(self.gt)
 

@@ -39,7 +39,10 @@ class VQGANModel(CheckedSRModel):
                   'revive_after')
 
     def __init__(self, opt):
-        self.lookups = []  # (vectors, indices) of each branch in the last forward pass
+        self.lookups = []  # (vectors, indices) of each branch in the last training pass
+        if not opt['dist'] and opt['num_gpu'] > 1:
+            raise ValueError(f'{opt["num_gpu"]} GPUs need one process each: torchrun --nproc_per_node {opt["num_gpu"]} -m animevsr.train '
+                             '-opt ... --launcher pytorch; or set num_gpu: 1')
         super().__init__(opt)
 
     def init_training_settings(self):
@@ -137,7 +140,8 @@ class VQGANModel(CheckedSRModel):
     # --- codebook ---------------------------------------------------------------------------------------------------------------
 
     def _keep_lookup(self, quantizer, inputs, outputs):
-        self.lookups.append((inputs[0].detach(), outputs[2]))
+        if quantizer.training:  # validation counts for itself
+            self.lookups.append((inputs[0].detach(), outputs[2]))
 
     @torch.no_grad()
     def _start_codebook(self, x):
@@ -177,12 +181,14 @@ class VQGANModel(CheckedSRModel):
     def _revive(self, dead, vectors):
         """Move entries where `dead` (n_embed,) onto random vectors, as many from each branch; `vectors`: [(b, c, h, w)]."""
         codebook, count = self.get_bare_model(self.net_g).codebook, int(dead.sum())
+        # a generator of its own, so that a resumed run draws what an uninterrupted one does
+        draw = torch.Generator().manual_seed(self.opt['manual_seed'] * 1_000_003 + self.current_iter)
         pools = [z.permute(0, 2, 3, 1).flatten(0, 2) for z in vectors]
-        parts = [pool[torch.randperm(len(pool), device=pool.device)[:-(-count // len(pools))]] for pool in pools]
-        new = torch.cat(parts)
-        new = new[torch.randint(len(new), (count, ), device=new.device)] if len(new) < count else new[torch.randperm(len(new))[:count]]
+        new = torch.cat([pool[torch.randperm(len(pool), generator=draw)[:-(-count // len(pools))].to(pool.device)] for pool in pools])
+        chosen = torch.randperm(len(new), generator=draw).repeat(-(-count // len(new)))[:count]
         # vectors that were drawn twice must not stay the same entry
-        codebook.data[dead] = new + 1e-3 * new.std() * torch.randn_like(new)
+        noise = torch.randn(count, new.shape[1], generator=draw).to(new)
+        codebook.data[dead] = new[chosen.to(new.device)] + 1e-3 * new.std() * noise
         if self.opt['dist']:
             distributed.broadcast(codebook.data, 0)
 
@@ -207,11 +213,6 @@ class VQGANModel(CheckedSRModel):
         report = ', '.join(f'{branch} {perplexity(counts.float()).item():.0f}' for branch, counts in self.usage.items())
         get_root_logger().info(f'{dataloader.dataset.opt["name"]} codebook: {int((total > 0).sum())} of {len(total)} entries used; '
                                f'perplexity {report}')
-
-    def save(self, epoch, current_iter):
-        if self.cri_gan:
-            self.save_network(self.net_d, 'net_d', current_iter)
-        super().save(epoch, current_iter)
 
 
 def perplexity(counts):

@@ -10,6 +10,7 @@ from animevsr.compat import UNREADABLE
 from animevsr.utils import inert
 
 WRAPPERS = ('params_ema', 'params', 'state_dict')  # in the order of preference
+SETTINGS = ('norm_groups', )  # tensors that are no weights: another value is another network
 LIGHTNING = 'endecoder.'  # the network in VQD-SR's checkpoints
 PREFIXES = ('module.', LIGHTNING)  # DistributedDataParallel's first
 
@@ -82,8 +83,9 @@ def load_weights(net, path, prefer='params_ema', strict=True):
     """
     state, own = read_state_dict(path, prefer), net.state_dict()
     other = [name for name in state if name not in own or own[name].shape != state[name].shape]
+    other += [name for name in SETTINGS if name in state and name in own and name not in other and not torch.equal(state[name], own[name])]
     missing = [name for name in own if name not in state]
-    if other or (missing and (strict or len(missing) == len(own))):
+    if other or (missing and (strict or len(missing) == len(own) or set(missing) & set(SETTINGS))):
         what = f'has {other[0]} {tuple(state[other[0]].shape)}' if other else f'lacks {missing[0]}'
         count = f'{len(other)} tensors do not fit, {len(missing)} are missing'
         raise CheckpointError(f'{path}: not the weights of this {type(net).__name__}: it {what} ({count})')

@@ -11,10 +11,26 @@ from pickle import UnpicklingError
 import torch
 
 TRAINERS = ('pytorch_lightning', 'lightning', 'lightning_fabric', 'omegaconf')
-REBUILD = {('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
-           ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
+
+
+class Rebuild:
+    """A function of torch that the pickle may call, but not change: pickles can set attributes, even those of functions."""
+    __slots__ = ('_function', )
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *arguments):
+        return self._function(*arguments)
+
+    def __setstate__(self, state):
+        pass
+
+
+REBUILD = {('torch._utils', '_rebuild_tensor_v2'): Rebuild(torch._utils._rebuild_tensor_v2),
+           ('torch._utils', '_rebuild_parameter'): Rebuild(torch._utils._rebuild_parameter),
            ('collections', 'OrderedDict'): OrderedDict, ('collections', 'defaultdict'): defaultdict,
-           **{('torch', name): getattr(torch, name) for name in ('Size', 'float32', 'float16', 'int64', 'device')}}
+           **{('torch', name): getattr(torch, name) for name in ('Size', 'float32', 'float16', 'int64')}}
 
 
 class Inert:

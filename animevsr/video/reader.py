@@ -141,6 +141,23 @@ class VideoReader:
         for frame in self.decoded():
             yield to_rgb(frame, self.color), None if frame.pts is None or self._timeless else frame.pts * frame.time_base
 
+    def seek(self, time):
+        """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where the video is shorter."""
+        best, half = self._first, 1 / self.fps / 2
+        frames, target = self.decoded(), None
+        if best.pts is not None:
+            target = best.pts + round(time / best.time_base)
+            self._container.seek(target, stream=self.stream)
+            frames = self._container.decode(self.stream)
+        try:
+            for i, best in enumerate(frames):
+                reached = i >= time * self.fps if target is None else best.pts is None or best.pts + half / best.time_base > target
+                if reached:
+                    break
+        except av.FFmpegError as error:
+            raise MediaError(f'{self.path}: damaged near {float(time):.2f} s ({error.strerror})') from None
+        return best
+
     def decoded(self):
         """The frames as PyAV gives them, not converted."""
         frame = self._first
@@ -181,6 +198,17 @@ def read_frames(path, indices):
     if len(frames) < len(wanted):
         raise MediaError(f'{path}: ends after {i + 1} frames, frame {max(indices)} was asked for')
     return [frames[i] for i in indices]
+
+
+def seek_frame(path, index):
+    """Frame of a video file near number `index`, found by its time from the key frame before it: (h, w, 3) uint8 RGB.
+
+    Exact where frames are evenly spaced from the start on; the last frame stands in for those beyond the end. For picking frames out of
+    long videos; `read_frames` counts.
+    """
+    with VideoReader(path) as reader:
+        best = reader.seek(index / reader.fps)
+        return to_rgb(best, reader.color)
 
 
 def count_frames(path):

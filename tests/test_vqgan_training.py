@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 import yaml
+from basicsr.data import build_dataset
 from conftest import REPO, TINY_CLIPS, TINY_VQGAN, moving_frames, run_python, write_clip
 
 import animevsr
@@ -230,12 +231,25 @@ def test_discriminator_learns_and_the_generator_does_not_move_it():
     ({'train.ema_decay': 0.9}, 'ema_decay and revive_after exclude each other'),
     ({'path.pretrain_network_g': 'vsr.pth'}, 'vsr.pth: not the weights of this MultiScaleVQGAN'),
     ({'train.perceptual_opt': {'type': 'VGGPerceptualLoss', 'weights': 'gone.pth'}}, 'gone.pth: no such weights file'),
-    ({'train.optim_g': {'type': 'Adam', 'lr': 1e18}}, 'training stops, the last checkpoint is kept'),
 ])
-def test_bad_options_are_one_line(changes, message, frames, tmp_path, tiny_weights):
+def test_bad_options_are_named(changes, message, frames, tmp_path, tiny_weights, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     tiny_weights.rename(tmp_path / 'vsr.pth')
     torch.save({'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top', )).state_dict()}, tmp_path / 'top.pth')
-    done = train(options(frames, **{**changes, 'logger.save_checkpoint_freq': 1} if 'optim_g' in str(changes) else changes), check=False)
+    opt = yaml.safe_load(options(frames, **changes).read_text())
+    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        build_dataset({**opt['datasets']['train'], 'scale': 1, 'phase': 'train'})
+        VQGANModel(opt)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'datasets.train.dataroot_lq': 'nowhere'}, 'nowhere: no such folder'),
+    ({'train.optim_g': {'type': 'Adam', 'lr': 1e18}, 'logger.save_checkpoint_freq': 1}, 'training stops, the last checkpoint is kept'),
+])
+def test_bad_input_ends_training_with_one_line(changes, message, frames, tmp_path):
+    done = train(options(frames, **changes), check=False)
     assert done.returncode != 0 and 'Traceback' not in done.stderr
     assert message in done.stderr.strip().splitlines()[-1], done.stderr[-600:]
     for path in tmp_path.glob('experiments/top/models/*.pth'):  # what was saved can be used

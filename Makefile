@@ -31,11 +31,14 @@ lint: setup
 data: setup  ## fetch the open sources and compose the training and the held-out clips (needs Debian and npm)
 	$(BIN)/python recipes/open_animation/build.py
 
-table: setup  ## PSNR and SSIM of the bundled weights and of bicubic on the held-out clips
+table: setup  ## PSNR and SSIM of the bundled weights on the held-out clips (beside bicubic) and low-quality frames
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/vqgan.py
 
-benchmark: setup  ## speed of training steps and of upscaling
+benchmark: setup  ## speed of the network, of upscaling, of the codebook search and of degradation beside training
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/quantizer.py
+	$(BIN)/python benchmarks/overlap.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo.mp4 demo.png .pytest_cache .ruff_cache

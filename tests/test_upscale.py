@@ -199,7 +199,9 @@ def test_problems_are_one_line(tiny_weights, tmp_path):
 def test_an_interrupt_leaves_nothing(number, code, tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mp4', moving_frames(2000, 48, 64))
     process = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', 'upscale', str(source), '-o', 'out.mp4', '-n', str(tiny_weights)],
-                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={'PYTHONPATH': str(REPO), 'PATH': ''})
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={'PYTHONPATH': str(REPO), 'PATH': ''},
+                               # a shell starts what it runs in the background deaf to SIGINT, and children inherit it
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for _ in range(600):
         if list(tmp_path.glob('.out*')):
             break

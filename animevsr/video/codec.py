@@ -53,7 +53,9 @@ def _encode(frames, codec, options):
     encoder.pix_fmt = 'yuv420p'
     encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
     encoder.thread_count = 1  # the caller's own processes or threads are the parallelism; one thread gives one result
-    encoder.options = {key: str(value) for key, value in options.items()}
+    # x264's macroblock tree now and then gives another result for the same frames (seen up to 96x96; as if it read memory that was never
+    # written), and the same params must give the same pixels
+    encoder.options = {'x264-params': 'mbtree=0', **{key: str(value) for key, value in options.items()}}
     packets = []
     for pts, image in enumerate(frames):
         frame = reformat(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24'), format='yuv420p')

@@ -1,4 +1,5 @@
-"""Patch discriminators: one scale for the VQGAN, three scales for video super-resolution (VQD-SR Sec. 3.4, stage 2)."""
+"""Patch discriminators: one scale for VQGAN and LBO, three scales for video super-resolution (VQD-SR Sec. 3.4, stage 2)."""
+import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
@@ -22,13 +23,24 @@ class MultiScalePatchDiscriminator(nn.Module):
         self.dis_list = nn.ModuleList(PatchDiscriminator(num_in_ch, num_feat, layers, max_nf_mult, use_sn) for layers in num_layers)
 
     def forward(self, x):
-        """Images (b, c, h, w) -> one map of scores (b, 1, h', w') for each scale, a list. About 24 pixels is the least of the coarsest."""
-        out = []
+        """Images (b, c, h, w), or clips of them (b, t, c, h, w) -> `ScoreMaps`, one map (b, 1, h', w') or (b*t, 1, h', w') for each scale.
+
+        About 24 pixels is the least side of an image at the coarsest scale.
+        """
+        x, out = x.flatten(0, -4), ScoreMaps()
         for i, discriminator in enumerate(self.dis_list):
             if i:
                 x = F.interpolate(x, scale_factor=0.5, mode='bilinear', align_corners=True)
             out.append(discriminator(x))
         return out
+
+
+class ScoreMaps(list):
+    """The maps of scores of several scales, as BasicSR's `MultiScaleGANLoss` takes them."""
+
+    def detach(self):
+        """All scores, flat, without history: of this BasicSR's models log the mean."""
+        return torch.cat([scores.detach().flatten() for scores in self])
 
 
 class PatchDiscriminator(nn.Module):

@@ -1,9 +1,10 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
+from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.utils.checkpoint import LIGHTNING, CheckpointError, read_named_tensors, strip
 
-NETWORKS = (MSRBVSR, MultiScaleVQGAN)
+NETWORKS = (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator)
 
 
 def load_network(path, device='cpu', **overrides):

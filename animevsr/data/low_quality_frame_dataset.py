@@ -5,13 +5,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
-from PIL import Image
 from torch.utils import data
 
 from animevsr.data.clips import draw_generator, to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.utils.resources import find
-from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, VideoReader, count_frames, list_images, read_image, seek_frame
+from animevsr.video.reader import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    MediaError,
+    VideoReader,
+    count_frames,
+    image_size,
+    list_images,
+    read_image,
+    seek_frame,
+)
 
 KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'colour_shift', 'seed')
 INTERPOLATIONS = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4)
@@ -112,11 +121,7 @@ def list_frames(root, at_least):
 def _check_sizes(images, at_least):
     first = None
     for path in images:
-        try:
-            with Image.open(path) as image:  # reads the header alone
-                size = image.size
-        except OSError:
-            raise MediaError(f'{path}: cannot be read as an image') from None
+        size = image_size(path)
         first = first or size
         if size != first:
             raise MediaError(f'{path}: is {size[0]}x{size[1]}, but {images[0].name} beside it {first[0]}x{first[1]}; '

@@ -8,14 +8,11 @@ from basicsr.data.degradations import bivariate_Gaussian
 from basicsr.utils.img_process_util import filter2D
 from torch.nn import functional as F
 
-from animevsr.archs.loading import load_network
-from animevsr.archs.vqgan_arch import MultiScaleVQGAN
-from animevsr.utils.checkpoint import CheckpointError
 from animevsr.video.codec import roundtrip as codec_roundtrip
 from animevsr.video.ffmpeg import roundtrip as ffmpeg_roundtrip
 
 RESIZE_MODES = ('area', 'bilinear', 'bicubic')
-PIECE = 2**17  # pixels that the VQGAN is given at one time
+PIECE = 2**17  # pixels that a network is given at one time
 
 
 def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
@@ -48,26 +45,23 @@ def resize(clip, height, width, mode):
     return F.interpolate(clip, (height, width), mode=mode, **align).clamp(0, 1)
 
 
-def load_vqgan(path):
-    """The VQGAN of a weights file, frozen, on the CPU.
-
-    Raises:
-        CheckpointError: it cannot be read, or holds another network.
-    """
-    net = load_network(path)
-    if not isinstance(net, MultiScaleVQGAN):
-        raise CheckpointError(f'{path}: holds a {type(net).__name__}, but degradation needs a MultiScaleVQGAN')
-    return net.requires_grad_(False)
-
-
 @torch.no_grad()
 def look_up(clip, net, k, k_middle=1):
     """Reconstruct a clip through the codebook of a VQGAN, by the k-th nearest entries of its finest branch; clamped."""
     ks = dict(top=1, middle=k_middle, bottom=1)
     ks[net.branches[-1]] = k
-    # frames go through in pieces of the same size on every device, so that memory does not grow with the clip
-    pieces = clip.split(max(1, PIECE // (clip.shape[-2] * clip.shape[-1])))
-    return torch.cat([(net(piece * 2 - 1, tuple(ks.values()))[0] + 1) / 2 for piece in pieces]).clamp(0, 1)
+    return torch.cat([(net(piece * 2 - 1, tuple(ks.values()))[0] + 1) / 2 for piece in _pieces(clip)]).clamp(0, 1)
+
+
+@torch.no_grad()
+def degrade_by_lbo(clip, net):
+    """A clip through a `LearnableBasicOperator`, which makes it smaller; clamped."""
+    return torch.cat([net(piece) for piece in _pieces(clip)]).clamp(0, 1)
+
+
+def _pieces(clip):
+    """Frames that a network is given at one time: the same on every device, so that memory does not grow with the clip."""
+    return clip.split(max(1, PIECE // (clip.shape[-2] * clip.shape[-1])))
 
 
 def compress(clip, codec, **options):

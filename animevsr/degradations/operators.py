@@ -1,15 +1,13 @@
 """Degradation operators: each samples its parameters, then applies them (values: AnimeSR supplement, Sec. 3).
 
-An operator has two methods. `sample(rng)` draws a dict of plain numbers and strings from a `numpy.random.Generator`;
-`apply(clip, params)` turns a clip (t, 3, h, w) into a degraded one. The same params give the same pixels. All frames of a clip share
-the params. A new degradation is a new class in `OPERATORS` and a line of YAML.
+An operator has two methods. `sample(rng, drawn)` draws a dict of plain numbers and strings from a `numpy.random.Generator`; `drawn` are
+the params that the operators before it drew for the same clip. `apply(clip, params)` turns a clip (t, 3, h, w) into a degraded one. The
+same params give the same pixels. All frames of a clip share the params. A new degradation is a new class, its name in `OPERATORS`
+(pipeline.py), and a line of YAML.
 """
-import copy
 import math
-import threading
 
 from animevsr.degradations import functional as D
-from animevsr.utils.resources import find_weights
 from animevsr.video.codec import ROUND_TRIPS
 
 SEEDS = 2**31
@@ -30,7 +28,7 @@ class Blur:
         self.kernel_size, self.isotropic_prob = kernel_size, probability('blur: isotropic_prob', isotropic_prob)
         self.sigma, self.sigma_aniso = interval('blur: sigma', sigma), interval('blur: sigma_aniso', sigma_aniso)
 
-    def sample(self, rng):
+    def sample(self, rng, drawn=()):
         if rng.random() < self.isotropic_prob:
             sigma = float(rng.uniform(*self.sigma))
             return dict(kernel_size=self.kernel_size, sigma_x=sigma, sigma_y=sigma, theta=0.0)
@@ -52,7 +50,7 @@ class Noise:
     def __init__(self, gray_prob=0.5, sigma=(0, 10)):
         self.gray_prob, self.sigma = probability('noise: gray_prob', gray_prob), interval('noise: sigma', sigma)
 
-    def sample(self, rng):
+    def sample(self, rng, drawn=()):
         return dict(gray=bool(rng.random() < self.gray_prob), sigma=float(rng.uniform(*self.sigma)), seed=int(rng.integers(SEEDS)))
 
     def apply(self, clip, params):
@@ -75,63 +73,12 @@ class Down:
             raise ValueError(f'down: factor must be a whole number >= 1, got {factor}')
         self.factor, self.modes = factor, tuple(modes)
 
-    def sample(self, rng):
+    def sample(self, rng, drawn=()):
         return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
 
     def apply(self, clip, params):
         h, w = (-(-size // params['factor']) for size in clip.shape[-2:])
         return D.resize(clip, h, w, params['mode'])
-
-
-class VQ:
-    """Degradation learned from real frames: the clip is looked up in the codebook of a VQGAN (VQD-SR Sec. 3.2).
-
-    Example of the released recipe: `{vq: {bands: [[1, 15, 0.3], [16, 30, 0.4], [31, 50, 0.3]], k_middle: [1, 10]}}`
-
-    Args:
-        weights (str): file of a `MultiScaleVQGAN`, or name of bundled ones.
-        k (int | pair of int): the k-th nearest entries are taken in the finest branch, k from this range, both ends included;
-            1 is nearest-only.
-        bands (list of [low, high, probability]): ranges to draw k from, in place of `k`.
-        k_middle (int | pair of int): the same for the middle branch. The top branch takes its nearest entries.
-    """
-
-    def __init__(self, weights='vqgan_animation', k=(1, 50), bands=None, k_middle=1):
-        bands = bands or [(*whole_interval('vq: k', k), 1.0)]
-        if any(len(band) != 3 for band in bands):
-            raise ValueError(f'vq: a band is [lowest k, highest k, probability], got {bands}')
-        if not math.isclose(sum(band[2] for band in bands), 1, abs_tol=1e-6):
-            raise ValueError(f'vq: the probabilities of the bands must add up to 1, got {bands}')
-        self.bands = [(*whole_interval('vq: bands', band[:2]), probability('vq: bands', band[2])) for band in bands]
-        self.k_middle = whole_interval('vq: k_middle', k_middle)
-        self.networks = {'cpu': D.load_vqgan(find_weights(weights))}
-        self.copying = threading.Lock()
-        if self.k_middle != (1, 1) and 'middle' not in self.networks['cpu'].branches[:-1]:
-            raise ValueError(f'vq: k_middle is given, but {weights} has no middle branch beside a finer one')
-        entries = len(self.networks['cpu'].codebook)
-        highest = max(self.k_middle[1], *(high for _, high, _ in self.bands))
-        if highest > entries:
-            raise ValueError(f'vq: k goes up to {highest}, but the codebook of {weights} has {entries} entries')
-
-    def sample(self, rng):
-        low, high, _ = self.bands[rng.choice(len(self.bands), p=[p for _, _, p in self.bands])]
-        return dict(k=int(rng.integers(low, high + 1)), k_middle=int(rng.integers(self.k_middle[0], self.k_middle[1] + 1)))
-
-    def __getstate__(self):  # a lock does not go to a loader's worker
-        return {**self.__dict__, 'copying': None}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, copying=threading.Lock())
-
-    def apply(self, clip, params):
-        return D.look_up(clip, self._network(clip.device), **params)
-
-    def _network(self, device):
-        """The network on the device of the data, copied there once."""
-        with self.copying:
-            if str(device) not in self.networks:
-                self.networks[str(device)] = copy.deepcopy(self.networks['cpu']).to(device)
-        return self.networks[str(device)]
 
 
 class Codec:
@@ -151,7 +98,7 @@ class Codec:
             raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')
         self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf), profiles
 
-    def sample(self, rng):
+    def sample(self, rng, drawn=()):
         profile = rng.choice(list(self.profiles), p=list(self.profiles.values()))
         return dict(codec=self.codec, crf=int(rng.integers(self.crf[0], self.crf[1] + 1)), profile=str(profile))
 
@@ -174,7 +121,7 @@ class FFmpeg:
         self.options = {key: interval(f'ffmpeg: {key}', v) if isinstance(v, (list, tuple)) else v for key, v in options.items()}
         self.fixed = dict(suffix=suffix, filters=filters, decode_filters=decode_filters)
 
-    def sample(self, rng):
+    def sample(self, rng, drawn=()):
         drawn = {key: int(rng.integers(v[0], v[1] + 1)) if isinstance(v, tuple) else v for key, v in self.options.items()}
         return dict(options=drawn, **self.fixed)
 
@@ -201,6 +148,3 @@ def probability(name, value):
     if not 0 <= value <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}')
     return value
-
-
-OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'vq': VQ, 'codec': Codec, 'ffmpeg': FFmpeg}

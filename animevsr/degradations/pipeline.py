@@ -1,8 +1,11 @@
 """The degradation pipeline: a list of operators, sampled once per clip, then applied in order."""
 import inspect
 
-from animevsr.degradations.operators import OPERATORS
+from animevsr.degradations.learned import VQ, DownOrLBO
+from animevsr.degradations.operators import Blur, Codec, Down, FFmpeg, Noise
 from animevsr.utils.options import check_keys
+
+OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'down_or_lbo': DownOrLBO, 'vq': VQ, 'codec': Codec, 'ffmpeg': FFmpeg}
 
 
 class DegradationPipeline:
@@ -26,7 +29,10 @@ class DegradationPipeline:
         Args:
             rng (numpy.random.Generator): the only source of chance.
         """
-        return [dict(op=name, **operator.sample(rng)) for name, operator in zip(self.names, self.operators)]
+        params = []
+        for name, operator in zip(self.names, self.operators):
+            params.append(dict(op=name, **operator.sample(rng, params)))
+        return params
 
     def apply(self, clip, params):
         """Degrade a clip (t, 3, h, w), RGB in [0, 1], as `params` say. The same params give the same pixels."""

@@ -48,9 +48,13 @@ class VGGPerceptualLoss(nn.Module):
         self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def forward(self, x, gt):
-        """Two batches of images (b, 3, h, w), RGB in [0, 1] -> (loss, None), as BasicSR's models expect it: no style loss."""
+        """Two batches of images (b, 3, h, w) or of clips (b, t, 3, h, w), RGB in [0, 1] -> (loss, None).
+
+        That is what BasicSR's models expect; None is the style loss, which is not there.
+        """
+        x, gt = x.flatten(0, -4), gt.detach().flatten(0, -4)
         loss = 0
-        for layer, of_x, of_gt in zip(self.layer_weights, self._features(x), self._features(gt.detach())):
+        for layer, of_x, of_gt in zip(self.layer_weights, self._features(x), self._features(gt)):
             loss = loss + self.layer_weights[layer] * F.l1_loss(of_x, of_gt)
         return loss * self.loss_weight, None
 

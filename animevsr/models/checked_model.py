@@ -11,8 +11,12 @@ from animevsr.utils.resources import find
 
 
 class CheckedSRModel(SRModel):
-    """Base of the registered models. A subclass adds its keys of the `train` section to `TRAIN_KEYS`."""
+    """Base of the registered models. A subclass adds its keys of the `train` section to `TRAIN_KEYS`.
 
+    Adversarial models inherit from it first and from BasicSR's SRGANModel second, whose training loop they use as it is.
+    """
+
+    GAN_KEYS = ('gan_opt', 'optim_d', 'net_d_iters', 'net_d_init_iters')
     TRAIN_KEYS = ('ema_decay', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
 
     def init_training_settings(self):
@@ -53,12 +57,14 @@ class CheckedSRModel(SRModel):
 
     def save(self, epoch, current_iter):
         """Write networks and training state; nothing at all if a network holds numbers that are not finite."""
+        self.check_finite(current_iter)
+        super().save(epoch, current_iter)
+
+    def check_finite(self, current_iter):
+        """ValueError if a network holds numbers that are not finite."""
         networks = {name: self.get_bare_model(getattr(self, name)) for name in ('net_g', 'net_d') if hasattr(self, name)}
         for net in networks.values():
             for name, value in net.state_dict().items():
                 if not torch.isfinite(value).all():
                     raise ValueError(f'{name} holds numbers that are not finite at iteration {current_iter}: nothing is saved, '
                                      'the last checkpoint is kept; lower the learning rate and go on with --auto_resume')
-        if 'net_d' in networks:
-            self.save_network(self.net_d, 'net_d', current_iter)
-        super().save(epoch, current_iter)

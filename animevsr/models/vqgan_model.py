@@ -122,6 +122,12 @@ class VQGANModel(CheckedSRModel):
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
+    def save(self, epoch, current_iter):
+        self.check_finite(current_iter)
+        if self.cri_gan:
+            self.save_network(self.net_d, 'net_d', current_iter)
+        super().save(epoch, current_iter)
+
     def _adaptive_weight(self, reconstruction, l_gan):
         last = self.get_bare_model(self.net_g).conv_out.weight
         of_reconstruction, of_gan = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, l_gan))

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from animevsr.video.color import Color, guess_matrix, to_rgb
 
@@ -64,6 +65,15 @@ def read_image(path):
     if image.shape[2] == 4:
         image = np.round(image[..., :3] * (image[..., 3:] / 255.0)).astype(np.uint8)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def image_size(path):
+    """(width, height) of an image file, from its header alone."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError:
+        raise MediaError(f'{path}: cannot be read as an image') from None
 
 
 class ImageReader:

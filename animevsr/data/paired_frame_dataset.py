@@ -1,0 +1,115 @@
+"""Pairs of single frames, for learnable basic operators (AnimeSR supplement Sec. 1)."""
+from pathlib import Path
+
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils import data
+
+from animevsr.data.clips import draw_generator, to_tensor
+from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.utils.resources import find
+from animevsr.video.reader import IMAGE_SUFFIXES, MediaError, image_size, read_image
+
+KEYS = ('dataroot_gt', 'dataroot_lq', 'max_frames', 'gt_size', 'use_hflip', 'use_rot', 'seed')
+
+
+@DATASET_REGISTRY.register()
+class PairedFrameDataset(data.Dataset):
+    """Frames and the same frames in low quality, as `animevsr rescale` writes them.
+
+    A sample is a dict: `gt` (3, gt_size, gt_size) and `lq` (3, gt_size/scale, gt_size/scale) in training, the whole frames in validation,
+    RGB in [0, 1]; `gt_path` and `lq_path`. Crops and flips are drawn as in `DegradedClipDataset`.
+
+    Args:
+        opt (dict):
+            dataroot_gt, dataroot_lq (str): folders of images, searched with all their folders; a pair has the same path in both, but
+                for the suffix.
+            max_frames (int): take no more than so many pairs, evenly spread over those found. Default: all.
+            scale (int): size of `gt` over that of `lq`. Default: 2.
+            gt_size (int): side of the square crop of `gt` in training, a multiple of `scale`. Default: 256.
+            use_hflip, use_rot (bool): flips, and turns by 90 degrees, of half of the crops. Default: True, True.
+            seed (int): Default: 0.
+
+    Raises:
+        MediaError: an empty root, a frame without its partner, a pair whose sizes do not fit, or a frame smaller than the crop; names it.
+        ValueError: an option is unknown or does not fit.
+    """
+
+    def __init__(self, opt):
+        super().__init__()
+        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
+        self.scale, self.gt_size, self.seed = opt.get('scale', 2), opt.get('gt_size', 256), opt.get('seed', 0)
+        if self.gt_size % self.scale:
+            raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
+        self.pairs = list_pairs(opt['dataroot_gt'], opt['dataroot_lq'])
+        for gt, lq in self.pairs:
+            self._check_size(gt, lq)
+        count = opt.get('max_frames') or len(self.pairs)
+        if count < len(self.pairs):
+            self.pairs = [self.pairs[i * len(self.pairs) // count] for i in range(count)]
+
+    def _check_size(self, gt, lq):
+        (w, h), (gt_w, gt_h) = image_size(lq), image_size(gt)
+        if (w * self.scale, h * self.scale) != (gt_w, gt_h):
+            raise MediaError(f'{lq}: is {w}x{h}, but {gt} is {gt_w}x{gt_h}, not {self.scale} times as large')
+        if self.train and min(gt_w, gt_h) < self.gt_size:
+            raise MediaError(f'{gt}: is {gt_w}x{gt_h}, smaller than the crop of {self.gt_size} (gt_size)')
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        paths = self.pairs[index]
+        gt, lq = (read_image(path) for path in paths)
+        if self.train:
+            gt, lq = self._augment(gt, lq, draw_generator(self, index))
+        gt_path, lq_path = map(str, paths)
+        return dict(gt=to_tensor(gt[None])[0], lq=to_tensor(lq[None])[0], gt_path=gt_path, lq_path=lq_path)
+
+    def _augment(self, gt, lq, rng):
+        """The same crop, flips and turn of both."""
+        size = self.gt_size // self.scale
+        top, left = (int(rng.integers(side - size + 1)) for side in lq.shape[:2])
+        flips, pair = rng.random(3) < 0.5, []
+        for image, factor in ((gt, self.scale), (lq, 1)):
+            image = image[top * factor:(top + size) * factor, left * factor:(left + size) * factor]
+            if flips[0] and self.opt.get('use_hflip', True):
+                image = image[:, ::-1]
+            if flips[1] and self.opt.get('use_rot', True):
+                image = image[::-1]
+            if flips[2] and self.opt.get('use_rot', True):
+                image = image.transpose(1, 0, 2)
+            pair.append(image)
+        return pair
+
+
+def list_pairs(gt_root, lq_root):
+    """[(image of `gt_root`, image of `lq_root`)], in the order of their names.
+
+    Raises:
+        MediaError: a root is missing or empty, or an image has no partner.
+    """
+    gt, lq = (_images(root, key) for root, key in ((gt_root, 'dataroot_gt'), (lq_root, 'dataroot_lq')))
+    for mine, other, where in ((gt, lq, lq_root), (lq, gt, gt_root)):
+        for name in mine:
+            if name not in other:
+                raise MediaError(f'{mine[name]}: has no partner of the same name in {where} ({len(gt)} frames in dataroot_gt, '
+                                 f'{len(lq)} in dataroot_lq)')
+    return [(gt[name], lq[name]) for name in sorted(gt)]
+
+
+def _images(root, key):
+    """{path below the root without the suffix: image}."""
+    root, found = find(root), {}
+    if not root.is_dir():
+        raise MediaError(f'{key}: {root}: no such folder')
+    for path in sorted(Path(root).rglob('*')):
+        name = path.relative_to(root).with_suffix('')
+        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith('.') for part in name.parts):
+            continue
+        if name in found:
+            raise MediaError(f'{path}: {found[name].name} beside it has the same name; a pair has one image on each side')
+        found[name] = path
+    if not found:
+        raise MediaError(f'{key}: {root}: holds no images')
+    return found

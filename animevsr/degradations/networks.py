@@ -1,0 +1,39 @@
+"""Frozen networks that degrade, on whatever device the data is."""
+import copy
+import threading
+
+from animevsr.archs.loading import load_network
+from animevsr.utils.checkpoint import CheckpointError
+from animevsr.utils.resources import find_weights
+
+
+class FrozenNetwork:
+    """The network of a weights file, copied to a device once when data there first needs it; it can go to a loader's worker.
+
+    Args:
+        weights (str): file, or name of bundled weights.
+        kind (type): the class that the network must be of.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds another network.
+    """
+
+    def __init__(self, weights, kind):
+        net = load_network(find_weights(weights))
+        if not isinstance(net, kind):
+            raise CheckpointError(f'{weights}: holds a {type(net).__name__}, but degradation needs a {kind.__name__}')
+        self.cpu = net.requires_grad_(False)
+        self._copies, self._copying = {'cpu': self.cpu}, threading.Lock()
+
+    def on(self, device):
+        """The network on a device."""
+        with self._copying:
+            if str(device) not in self._copies:
+                self._copies[str(device)] = copy.deepcopy(self.cpu).to(device)
+        return self._copies[str(device)]
+
+    def __getstate__(self):  # a lock cannot be sent
+        return self.cpu
+
+    def __setstate__(self, net):
+        self.cpu, self._copies, self._copying = net, {'cpu': net}, threading.Lock()

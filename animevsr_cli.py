@@ -22,6 +22,12 @@ LEARN = """Learn how a collection of frames was degraded: train a multi-scale VQ
 Interrupted, the same command goes on from the last checkpoint. The validation it logs is on 24 of these frames; --set
 datasets:val:dataroot_lq=FOLDER names others. The result is experiments/NAME_full/models/net_g_latest.pth: look at it
 with `animevsr atlas`, and train with it by the line `- vq: {weights: FILE}` in a degradation."""
+RESCALE = """Find pairs of frames in one low-quality video, from which a learnable basic operator learns its damage (AnimeSR).
+
+Without --factor: patches of the video are made smaller by ten factors and super-resolved; the pictures are written into the output
+folder. Open its choose.html, click the factor that looks best, and save. With --factor, a number or the file that was saved, the pairs
+are written: pseudo-HR frames, twice as large, into factor_<factor>/gt and the frames as they are into factor_<factor>/lq.
+Interrupted, the same command goes on."""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
 
@@ -45,6 +51,18 @@ def parser():
     learn.add_argument('--size', choices=list(LEARN_SIZES), default='small',
                        help='tiny: minutes on a CPU, to try it; small: about two hours of a CPU; paper: GPUs (default: %(default)s)')
     learn.add_argument('--set', nargs='*', default=[], metavar='KEY:KEY=VALUE', help='options of both stages, e.g. train:total_iter=9000')
+    re = commands.add_parser('rescale', help='make training pairs from one low-quality video', description=RESCALE,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+    re.add_argument('video', help='video file or folder of frames')
+    re.add_argument('-o', '--output', help='folder for the results (default: <name of the video>_rescaled here)')
+    re.add_argument('-n', '--weights', default='animevsr_x4',
+                    help='recurrent network that was trained on basic operators alone (default: %(default)s)')
+    re.add_argument('--factor', help='write the pairs of this factor, in (0, 1], or of the factor.json that choose.html saved')
+    re.add_argument('--patches', type=int, default=6, help='how many patches are looked at (default: %(default)s)')
+    re.add_argument('--patch-size', type=int, default=96, help='their side in pixels of the video (default: %(default)s)')
+    re.add_argument('--max-frames', type=int, default=300,
+                    help='at most so many pairs, in runs spread evenly over the video (default: %(default)s)')
+    re.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     at = commands.add_parser('atlas', help='draw what a degradation model (VQGAN) has learned', description=ATLAS,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
@@ -71,7 +89,8 @@ def run_upscale(args):
     """Call `animevsr.upscale` and say what was done."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a partial output is removed
     options = {name: getattr(args, name) for name in ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half')}
-    done = guarded(args.output, lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options))
+    done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
+                   f'nothing was written at {args.output}')
     print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s ({done.fps:.2f} frames a second)')
 
 
@@ -103,17 +122,31 @@ def run_learn(args):
     print(f'experiments/{name}_full/models/net_g_latest.pth')
 
 
+def run_rescale(args):
+    """Call `animevsr.rescale` and print the ranking, or how to train with the pairs."""
+    output = Path(args.output or f'{Path(args.video.rstrip("/")).stem}_rescaled')
+    options = {name: getattr(args, name) for name in ('weights', 'factor', 'patches', 'patch_size', 'max_frames', 'device')}
+    done = guarded(lambda animevsr: animevsr.rescale(args.video, output, progress=True, **options), 'the same command goes on')
+    if args.factor is None:
+        for place, (factor, relative) in enumerate(done.ranking, 1):
+            print(f'{place:2}. factor {factor:g}  relative score {relative:.3f}')
+        print(f'Open {output}/choose.html and choose; then: animevsr rescale {args.video} -o {output} -n {args.weights} --factor FACTOR')
+    else:
+        print(f'{done}: {len(list((done / "lq").glob("*.png")))} pairs; train with dataroot_gt: {done}/gt and dataroot_lq: {done}/lq')
+
+
 def run_atlas(args):
     """Call `animevsr.atlas` and print its numbers."""
     output = args.output or f'{Path(args.frame).stem}_atlas.png'
-    views = guarded(output, lambda animevsr: animevsr.atlas(args.weights, args.frame, output, args.number, args.device))
+    views = guarded(lambda animevsr: animevsr.atlas(args.weights, args.frame, output, args.number, args.device),
+                    f'nothing was written at {output}')
     for view in views[1:]:
         print(f'{view.title:24} {view.psnr:6.2f} dB  structure {view.structure:.2f}')
     print(output)
 
 
-def guarded(output, function):
-    """`function(animevsr)`; every problem with the input is one line and a non-zero exit."""
+def guarded(function, interrupted):
+    """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt, with what it means."""
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     try:
         import animevsr
@@ -130,7 +163,7 @@ def guarded(output, function):
     except (MediaError, CheckpointError, ValueError, OSError) as error:
         sys.exit(f'animevsr: {error}')
     except KeyboardInterrupt:
-        print(f'\nanimevsr: interrupted, nothing was written at {output}', file=sys.stderr)
+        print(f'\nanimevsr: interrupted, {interrupted}', file=sys.stderr)
         sys.exit(130)
 
 
@@ -143,6 +176,8 @@ def main(argv=None):
         run_learn(args)
     elif args.command == 'atlas':
         run_atlas(args)
+    elif args.command == 'rescale':
+        run_rescale(args)
     else:
         run_upscale(args)
 

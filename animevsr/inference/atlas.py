@@ -11,12 +11,13 @@ from animevsr.archs.loading import load_network
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
+from animevsr.utils.drawing import titled
 from animevsr.utils.resources import find_weights
 from animevsr.video.reader import IMAGE_SUFFIXES, MediaError, open_reader
 from animevsr.video.writer import ImageWriter, check_folder_of
 
 KS = (5, 10, 20, 50)
-COLUMNS, CAPTION = 4, 18  # pictures in a row; height of a caption
+COLUMNS = 4  # pictures in a row
 ENTRY, ENTRY_SCALE = 16, 2  # side of an entry's patch in pixels, and how much larger it is drawn
 COLOURS = dict(top=('red', (230, 90, 90)), middle=('green', (90, 200, 90)), bottom=('blue', (90, 130, 240)))
 
@@ -134,7 +135,7 @@ def codebook_sheet(net, indices):
     used = int((counts.sum(0) > 0).sum())
     legend = ', '.join(f'{name} {COLOURS[name][0]}' for name in net.branches)
     title = f'codebook: {used} of {entries} entries used, most used first ({legend}, unused gray)'
-    return np.vstack([_caption(title, rows[0].shape[1]), *rows])
+    return titled(title, np.vstack(rows))
 
 
 def _parts(views, sheet):
@@ -142,17 +143,12 @@ def _parts(views, sheet):
     tiles = []
     for view in views:
         numbers = '' if view.psnr is None else f'  {view.psnr:.2f} dB, structure {view.structure:.2f}'
-        tiles.append(np.vstack([_caption(view.title + numbers, view.image.shape[1]), view.image]))
+        tiles.append(titled(view.title + numbers, view.image))
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % COLUMNS)
     rows = [np.hstack(tiles[i:i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
     width = max(part.shape[1] for part in (*rows, sheet))
     return [(part, width) for part in (*rows, sheet)]
-
-
-def _caption(text, width):
-    strip = np.zeros((CAPTION, width, 3), np.uint8)
-    return cv2.putText(strip, text, (3, CAPTION - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def _pad(image, width):

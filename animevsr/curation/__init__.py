@@ -1,0 +1,4 @@
+"""From raw video to training data."""
+from animevsr.curation.input_rescaling import rescale
+
+__all__ = ['rescale']

@@ -1,0 +1,54 @@
+"""The pictures from which a person chooses the rescaling factor: a contact sheet, and a self-contained HTML page."""
+import base64
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from animevsr.utils.drawing import caption, titled
+from animevsr.video.writer import ImageWriter
+
+TEMPLATE = Path(__file__).with_name('choose.html')
+
+
+def write(study, folder, video, weights):
+    """Write `contact_sheet.png`, `choose.html` and `scores.json` of a `Study` into a folder."""
+    with ImageWriter(folder / 'contact_sheet.png', single=True) as writer:
+        writer.write(contact_sheet(study))
+    content = page_content(study, folder, video, weights)
+    numbers = dict(content, rows=[{key: value for key, value in row.items() if key != 'images'} for row in content['rows']])
+    del numbers['sources']
+    (folder / 'scores.json').write_text(json.dumps(numbers, indent=1))
+    # '<' must not end the script element that holds the data
+    data = json.dumps(content).replace('<', '\\u003c')
+    (folder / 'choose.html').write_text(TEMPLATE.read_text(encoding='utf8').replace('"DATA"', data), encoding='utf8')
+
+
+def contact_sheet(study):
+    """One row for each factor, best rank first, below the source; (h, w, 3) uint8 RGB."""
+    titles = [f'frame {frame}, {left},{top}' for frame, top, left, _ in study.places]
+    rows = [np.hstack([titled(title, image) for title, image in zip(titles, study.sources)])]
+    rows.insert(0, caption('source, enlarged 2x by bicubic interpolation', rows[0].shape[1]))
+    for place, (factor, relative) in enumerate(study.ranking, 1):
+        scores = study.scores[list(study.results).index(factor)]
+        tiles = [titled(f'{score:.3f}', image) for score, image in zip(scores, study.results[factor])]
+        rows += [caption(f'rank {place}: factor {factor:g}, relative score {relative:.3f}', rows[1].shape[1]), np.hstack(tiles)]
+    return np.vstack(rows)
+
+
+def page_content(study, folder, video, weights):
+    """What the page shows, for JSON; images as data URLs."""
+    rows = []
+    for place, (factor, relative) in enumerate(study.ranking, 1):
+        scores = study.scores[list(study.results).index(factor)]
+        rows.append(dict(factor=factor, rank=place, relative=round(relative, 4), scores=[round(float(s), 4) for s in scores],
+                         images=[data_url(image) for image in study.results[factor]]))
+    places = [dict(frame=frame, top=top, left=left, size=size) for frame, top, left, size in study.places]
+    sources = [data_url(image) for image in study.sources]
+    return dict(video=str(video), folder=str(folder), weights=weights, places=places, sources=sources, rows=rows)
+
+
+def data_url(image):
+    """An image (h, w, 3) uint8 RGB as a PNG in a URL."""
+    return 'data:image/png;base64,' + base64.b64encode(cv2.imencode('.png', image[..., ::-1])[1]).decode()

@@ -1,4 +1,6 @@
 """Every YAML file of options/ says something that exists."""
+import re
+
 import pytest
 import torch
 import yaml
@@ -17,7 +19,9 @@ FILES = sorted((REPO / 'options').rglob('*.yml'))
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(REPO)))
 def test_builds(path):
-    opt = yaml.load(path.read_text(), Loader=ordered_yaml()[0])
+    # an operator that an earlier step would have trained
+    text = re.sub(r'experiments/\S*lbo\S*/net_g_latest.pth(?=,)', 'lbo_disc', path.read_text())
+    opt = yaml.load(text, Loader=ordered_yaml()[0])
     assert opt['model_type'] in MODEL_REGISTRY
     with torch.device('meta'):
         assert sum(p.numel() for p in build_network(opt['network_g']).parameters()) > 0
@@ -26,9 +30,9 @@ def test_builds(path):
         if 'degradation' in dataset:
             DegradationPipeline(dataset['degradation'])
         # an unknown key would be the first complaint; here it is the data that is missing
-        root = 'dataroot_lq' if 'dataroot_lq' in dataset else 'dataroot_gt'
+        roots = {root: 'not here' for root in ('dataroot_lq', 'dataroot_gt') if root in dataset}
         with pytest.raises(ValueError, match='not here: no such folder'):
-            DATASET_REGISTRY.get(dataset['type'])({**dataset, 'scale': opt['scale'], root: 'not here'})
+            DATASET_REGISTRY.get(dataset['type'])({**dataset, 'scale': opt['scale'], **roots})
     for metric in opt['val']['metrics'].values():
         assert metric['type'] in METRIC_REGISTRY
     if 'train' in opt:

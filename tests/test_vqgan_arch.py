@@ -140,3 +140,15 @@ def test_discriminator_matches_the_published_one(device):
     for i, score in enumerate(scores):
         right = expected[f'scale{i}']
         assert (score.cpu() - right).abs().max() / right.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize('num_layers, least', [((3, 3, 3), 96), ((3, ), 24), ((2, 1), 12)])
+def test_discriminator_takes_clips_and_names_its_least_size(num_layers, least):
+    net = MultiScalePatchDiscriminator(num_feat=4, num_layers=num_layers).eval()
+    clip = torch.rand(2, 3, 3, least, least + 2)
+    with torch.no_grad():
+        scores = net(clip)
+        assert all(torch.equal(a, b) for a, b in zip(scores, net(clip.flatten(0, 1)))) and scores[-1].shape[0] == 6
+    assert scores.detach().shape == (sum(s.numel() for s in scores), ) and not scores.detach().requires_grad
+    with pytest.raises(ValueError, match=f'too small for this discriminator, which needs {least} pixels'):
+        net(clip[..., :-1, :])

@@ -20,14 +20,20 @@ class MultiScalePatchDiscriminator(nn.Module):
 
     def __init__(self, num_in_ch=3, num_feat=64, num_layers=(3, 3, 3), max_nf_mult=8, use_sn=True):
         super().__init__()
+        # each strided layer halves the image, and three pixels must be left for the last two convolutions
+        self.least = max(3 * 2**(layers + scale) for scale, layers in enumerate(num_layers))
         self.dis_list = nn.ModuleList(PatchDiscriminator(num_in_ch, num_feat, layers, max_nf_mult, use_sn) for layers in num_layers)
 
     def forward(self, x):
         """Images (b, c, h, w), or clips of them (b, t, c, h, w) -> `ScoreMaps`, one map (b, 1, h', w') or (b*t, 1, h', w') for each scale.
 
-        About 24 pixels is the least side of an image at the coarsest scale.
+        Raises:
+            ValueError: an image is smaller than the coarsest scale can see: 96 pixels with three scales of three layers.
         """
         x, out = x.flatten(0, -4), ScoreMaps()
+        if min(x.shape[-2:]) < self.least:
+            raise ValueError(f'images of {x.shape[-1]}x{x.shape[-2]} are too small for this discriminator, which needs {self.least} pixels '
+                             'each way; train on larger crops, or with fewer scales or layers (num_layers)')
         for i, discriminator in enumerate(self.dis_list):
             if i:
                 x = F.interpolate(x, scale_factor=0.5, mode='bilinear', align_corners=True)

@@ -11,7 +11,7 @@ FULL = 16  # gradient, in levels of 255 per pixel, that counts in full
 LINE = 8  # gradient after a blur of 1 pixel from which a pixel belongs to a line
 WEIGHT = 4  # of unrest against loss
 STRUCTURE = 2  # standard deviation, in pixels, of the blur that leaves structure and takes noise away
-FAINT = 0.5  # mean gradient of the structure, in levels per pixel, below which a patch has hardly anything to lose
+FAINT = 2  # gradient after that blur, in levels per pixel, up to which there is noise and no structure
 
 
 def artefact_score(result, source):
@@ -19,12 +19,13 @@ def artefact_score(result, source):
 
         score  = 4 unrest + loss
         unrest = sum over A of min(|grad result|, 16) / 16, over (pixels of A + 0.02 pixels)
-        loss   = sum of max(0, |grad S(source)| - |grad S(result)|), over (sum of |grad S(source)| + 0.5 pixels)
+        loss   = sum of max(0, T - |grad S(result)|), over (sum of T + 0.1 pixels), with T = max(0, |grad S(source)| - 2)
 
     where |grad| is the Sobel gradient in levels of 255 per pixel, the largest of the three colours; S a Gaussian blur of 2 pixels; A the
     pixels more than 2 pixels away from every line, a line being where the gradient of the result, blurred by 1 pixel, exceeds 8.
     `unrest`, in [0, 1], is what lies between the lines; the small term makes it vanish where a busy patch has no such place. `loss`, in
-    [0, 1], is the share of the source's structure that is gone; its small term makes it vanish where a flat patch has no structure.
+    [0, 1], is the share of the source's structure that is gone; the 2 leaves its noise out, and the small term makes it vanish where a flat
+    patch has no structure. Soft halos close to thick lines are not seen.
 
     Args:
         result, source (ndarray): (h, w, 3) uint8 RGB of the same size; the source is the low-quality patch, enlarged by bicubic
@@ -36,8 +37,8 @@ def artefact_score(result, source):
     lines = (gradient(result, 1) > LINE).astype(np.uint8)
     away = cv2.dilate(lines, np.ones((5, 5), np.uint8)) == 0
     unrest = np.minimum(gradient(result), FULL)[away].sum() / FULL / (away.sum() + 0.02 * away.size)
-    wanted, there = gradient(source, STRUCTURE), gradient(result, STRUCTURE)
-    loss = np.maximum(0, wanted - there).sum() / (wanted.sum() + FAINT * wanted.size)
+    wanted = np.maximum(0, gradient(source, STRUCTURE) - FAINT)
+    loss = np.maximum(0, wanted - gradient(result, STRUCTURE)).sum() / (wanted.sum() + 0.1 * wanted.size)
     return float(WEIGHT * unrest + loss)
 
 

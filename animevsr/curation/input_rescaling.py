@@ -26,7 +26,7 @@ from animevsr.video.reader import MediaError, count_frames, open_reader, read_fr
 FACTORS = tuple(i / 10 for i in range(1, 11))
 PSEUDO_HR = 2  # size of the pseudo-HR frame over that of the real one; the learnable basic operator halves it
 WINDOW = 5  # frames around a patch that the recurrent network is given; the one in the middle is looked at
-SAME = 8  # mean difference of two patches, in levels of 255, up to which they show the same
+SAME = 8  # mean difference of two patches, in levels of 255, below which they show the same
 RUN = 10  # frames in sequence of which pairs are made
 
 
@@ -144,17 +144,28 @@ def pick_patches(video, count, patches, size):
     around = {m: [min(max(m + d, 0), count - 1) for d in range(-(WINDOW // 2), WINDOW // 2 + 1)] for m in middles}
     wanted = sorted({i for window in around.values() for i in window})
     frames = dict(zip(wanted, read_frames(video, wanted)))
-    found = sorted(((density, m, top, left) for m in middles for density, top, left in edge_rich_places(frames[m], size)), reverse=True)
-    chosen, spare = [], []
-    for place in found:  # the same drawing, held or seen again, and a second patch of a frame, only where there are not enough
-        _, m, top, left = place
-        patch = frames[m][top:top + size, left:left + size]
-        new = all(m != n and np.abs(patch.astype(int) - frames[n][y:y + size, x:x + size]).mean() > SAME for _, n, y, x in chosen)
-        (chosen if new and len(chosen) < patches else spare).append(place)
-    chosen += spare[:patches - len(chosen)]
-    places = [(m, top, left, size) for _, m, top, left in chosen]
+    found = [(density, m, top, left) for m in middles for density, top, left in edge_rich_places(frames[m], size)]
+    places = [(m, top, left, size) for _, m, top, left in choose_places(sorted(found, reverse=True), frames, patches, size)]
     clips = [np.stack([frames[i][top:top + size, left:left + size] for i in around[m]]) for m, top, left, _ in places]
     return torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).float() / 255, places
+
+
+def choose_places(found, frames, patches, size):
+    """So many of `found`, (density, frame, top, left): one of each frame, then more of a frame, then repetitions, as far as needed."""
+
+    def repeats(place, other):
+        """Whether both show the same: a drawing that is held, or seen again."""
+        (_, m, top, left), (_, n, y, x) = place, other
+        mine, its = (frames[i][top:top + size, left:left + size].astype(int) for i in (m, n))
+        return abs(top - y) < size and abs(left - x) < size and np.abs(mine - its).mean() < SAME
+
+    chosen = []
+    for acceptable in (lambda place, other: place[1] != other[1] and not repeats(place, other),
+                       lambda place, other: not repeats(place, other), lambda place, other: place != other):
+        for place in found:
+            if len(chosen) < patches and all(acceptable(place, other) for other in chosen):
+                chosen.append(place)
+    return chosen
 
 
 def edge_rich_places(frame, size):

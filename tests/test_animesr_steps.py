@@ -1,0 +1,89 @@
+"""AnimeSR's five steps, each from the result of the one before, as the tiny YAML files of options/tiny/animesr run them."""
+import re
+
+import pytest
+import torch
+import yaml
+from basicsr.utils.options import ordered_yaml
+from conftest import REPO, run_python
+
+import animevsr
+from animevsr.archs.lbo_arch import LearnableBasicOperator
+from animevsr.degradations import DegradationPipeline
+
+
+def train(name, cwd, *options, iterations=4):
+    arguments = ['-m', 'animevsr.train', '-opt', f'options/tiny/animesr/{name}.yml', '--force_yml', f'train:total_iter={iterations}',
+                 'logger:print_freq=1', 'logger:use_tb_logger=false', *options]
+    return run_python(*arguments, cwd=cwd, CUDA_VISIBLE_DEVICES='').stderr
+
+
+def weights(name, cwd, key='params'):
+    return torch.load(cwd / f'experiments/tiny_animesr_{name}/models/net_g_latest.pth', weights_only=True)[key]
+
+
+def test_five_steps(tmp_path):
+    (tmp_path / 'assets').symlink_to(REPO / 'assets')
+    short = ('datasets:train:num_frame=3', 'datasets:val:num_frame=1', 'val:save_img=false')
+    out = train('step1_net', tmp_path, *short)
+    assert len(re.findall('l_pix', out)) == 4 and 'l_g_gan' not in out
+
+    out = train('step1_gan', tmp_path, *short)
+    assert 'Loading MSRBVSR from experiments/tiny_animesr_step1_net/models/net_g_latest.pth (params preferred)' in out
+    for key in ('l_g_pix', 'l_g_gan', 'l_d_real', 'l_d_fake', 'out_d_real', 'out_d_fake'):
+        assert len(re.findall(f'{key}: ', out)) == 4, key
+    assert re.search(r'# psnr: \d', out)
+    assert (tmp_path / 'experiments/tiny_animesr_step1_gan/models/net_d_latest.pth').exists()
+
+    done = run_python('-m', 'animevsr_cli', 'rescale', 'assets/demo/butterfly.avi', '-o', 'experiments/tiny_animesr_pairs', '-n',
+                      'experiments/tiny_animesr_step1_gan/models/net_g_latest.pth', '--factor', '0.5', '--max-frames', '4', cwd=tmp_path)
+    assert '4 pairs' in done.stdout
+
+    out = train('step2_lbo_net', tmp_path, iterations=20)
+    losses = [float(loss) for loss in re.findall(r'l_pix: (\S+)', out)]
+    assert len(losses) == 20 and min(losses[-3:]) < 0.7 * losses[0]
+    out = train('step2_lbo_gan', tmp_path)
+    assert 'Loading LearnableBasicOperator from experiments/tiny_animesr_step2_lbo_net' in out and len(re.findall('l_d_fake', out)) == 4
+    learned = animevsr.load_network(tmp_path / 'experiments/tiny_animesr_step2_lbo_gan/models/net_g_latest.pth')
+    assert isinstance(learned, LearnableBasicOperator)
+
+    out = train('step3_gan', tmp_path, *short)
+    assert 'Loading MSRBVSR from experiments/tiny_animesr_step1_net' in out and len(re.findall('l_g_gan', out)) == 4
+    start, end = weights('step1_net', tmp_path), weights('step3_gan', tmp_path)
+    changes = [(end[key] - start[key]).abs().max().item() for key in start]
+    assert all(0 < change < 0.1 for change in changes)  # begun there, and trained
+    assert animevsr.load_network(tmp_path / 'experiments/tiny_animesr_step3_gan/models/net_g_latest.pth').sr_feedback
+
+
+def test_two_processes_train_adversarially(tmp_path):
+    (tmp_path / 'assets').symlink_to(REPO / 'assets')
+    options = ['path:pretrain_network_g=~', 'train:total_iter=3', 'logger:print_freq=1', 'logger:use_tb_logger=false', 'val:save_img=false',
+               'datasets:train:num_frame=2', 'datasets:val:num_frame=1', 'network_g:num_feat=8']
+    done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr.train', '-opt',
+                      'options/tiny/animesr/step1_gan.yml', '--launcher', 'pytorch', '--force_yml', *options, cwd=tmp_path,
+                      CUDA_VISIBLE_DEVICES='')
+    out = done.stdout + done.stderr
+    assert 'world_size: 2' in out and len(re.findall('l_d_fake', out)) == 3 and re.search(r'# psnr: \d', out)
+
+
+@pytest.mark.parametrize('name', ['step1_net', 'step1_gan', 'step2_lbo_net', 'step2_lbo_gan', 'step3_gan'])
+def test_the_papers_values(name):
+    """Supplement of AnimeSR, and DESIGN's table; the tiny file beside it trains the same model."""
+    opt, tiny = (yaml.load((REPO / f'options/{folder}/{name}.yml').read_text(), Loader=ordered_yaml()[0]) for folder in
+                 ('animesr', 'tiny/animesr'))
+    data, train = opt['datasets']['train'], opt['train']
+    assert data['batch_size_per_gpu'] == 4 and tiny['model_type'] == opt['model_type'] and opt['network_g']['num_feat'] == 64
+    assert train['optim_g']['lr'] == (2e-4 if name.endswith('net') else 1e-4)
+    if name.endswith('gan'):
+        assert train['gan_opt']['gan_type'] == 'lsgan' and train['pixel_opt']['type'] == 'L1Loss'
+        assert train['perceptual_opt']['layer_weights'] == dict(conv1_2=0.1, conv2_2=0.1, conv3_4=1, conv4_4=1, conv5_4=1)
+        assert list(opt['network_d']['num_layers']) == ([3] if 'lbo' in name else [3, 3, 3])
+    if 'lbo' in name:
+        assert data['type'] == 'PairedFrameDataset' and (train['total_iter'], opt['scale']) == (100000, 2)
+        return
+    assert (data['num_frame'], data['gt_size'], data['interval'], train['total_iter']) == (15, 256, [1, 2, 3], 300000)
+    assert opt['network_g']['sr_feedback'] and train['ema_decay'] == 0.999 and tiny['network_g']['sr_feedback']
+    names = DegradationPipeline(data['degradation']).names
+    down = ['down_or_lbo'] * 2 if name == 'step3_gan' else ['down'] * 2
+    assert list(names) == ['blur', 'noise', *down, 'codec']
+    assert ('gt_usm' in train) == (name == 'step1_net')

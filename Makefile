@@ -31,9 +31,10 @@ lint: setup
 data: setup  ## fetch the open sources and compose the training and the held-out clips (needs Debian and npm)
 	$(BIN)/python recipes/open_animation/build.py
 
-table: setup  ## PSNR and SSIM of the bundled weights on the held-out clips (beside bicubic) and low-quality frames
+table: setup  ## quality of the bundled weights on the held-out clips and low-quality frames, beside bicubic
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/vqgan.py
+	$(BIN)/python benchmarks/lbo.py
 
 benchmark: setup  ## speed of the network, of upscaling, of the codebook search and of degradation beside training
 	$(BIN)/python benchmarks/speed.py

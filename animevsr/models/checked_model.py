@@ -13,15 +13,23 @@ from animevsr.utils.resources import find
 class CheckedSRModel(SRModel):
     """Base of the registered models. A subclass adds its keys of the `train` section to `TRAIN_KEYS`.
 
-    Adversarial models inherit from it first and from BasicSR's SRGANModel second, whose training loop they use as it is.
+    What it adds to the options of SRModel:
+
+        train:
+          grad_clip: 1.0    # largest norm of the gradients of a network; larger ones are scaled down to it. Default: as they are
     """
 
-    GAN_KEYS = ('gan_opt', 'optim_d', 'net_d_iters', 'net_d_init_iters')
-    TRAIN_KEYS = ('ema_decay', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
+    TRAIN_KEYS = ('ema_decay', 'grad_clip', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
 
     def init_training_settings(self):
         check_keys(self.opt['train'], self.TRAIN_KEYS, 'train')
         super().init_training_settings()
+        limit = self.opt['train'].get('grad_clip')
+        if limit is not None:
+            if not limit > 0:
+                raise ValueError(f'grad_clip must be above 0, got {limit}')
+            for optimizer in self.optimizers:
+                optimizer.register_step_pre_hook(lambda optimizer, *_: clip_gradients(optimizer, limit))
 
     def load_network(self, net, load_path, strict=True, param_key='params'):
         """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any directory.
@@ -68,3 +76,8 @@ class CheckedSRModel(SRModel):
                 if not torch.isfinite(value).all():
                     raise ValueError(f'{name} holds numbers that are not finite at iteration {current_iter}: nothing is saved, '
                                      'the last checkpoint is kept; lower the learning rate and go on with --auto_resume')
+
+
+def clip_gradients(optimizer, limit):
+    """Scale the gradients of all parameters of an optimizer so that their norm is at most `limit`."""
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params'] if p.grad is not None], limit)

@@ -1,7 +1,7 @@
 """Training of a learnable basic operator on pairs of pseudo-HR and real low-quality frames (AnimeSR supplement Sec. 1 and 2)."""
-from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from animevsr.models.checked_gan_model import CheckedGANModel
 from animevsr.models.checked_model import CheckedSRModel
 
 
@@ -18,7 +18,7 @@ class LBOModel(CheckedSRModel):
 
 
 @MODEL_REGISTRY.register()
-class LBOGANModel(LBOModel, SRGANModel):
-    """`LBOModel` under the training loop of BasicSR's SRGANModel; see there for `network_d`, `gan_opt` and `optim_d`."""
+class LBOGANModel(LBOModel, CheckedGANModel):
+    """`LBOModel` with an adversarial loss; its options are those of both bases."""
 
-    TRAIN_KEYS = (*LBOModel.TRAIN_KEYS, *LBOModel.GAN_KEYS)
+    TRAIN_KEYS = CheckedGANModel.TRAIN_KEYS

@@ -1,0 +1,38 @@
+"""What all adversarial models of this package share: BasicSR's training loop, and a guard over it."""
+from basicsr.models.srgan_model import SRGANModel
+
+from animevsr.models.checked_model import CheckedSRModel
+from animevsr.models.collapse import CollapseGuard
+from animevsr.utils.options import check_keys
+
+
+class CheckedGANModel(CheckedSRModel, SRGANModel):
+    """`CheckedSRModel` under the training loop of BasicSR's SRGANModel, as it is.
+
+    What it adds to the options of SRModel:
+
+        network_d: the discriminator, e.g. MultiScalePatchDiscriminator
+        train:
+          gan_opt: MultiScaleGANLoss        # where the discriminator has several scales
+          optim_d, net_d_iters, net_d_init_iters: as in SRGANModel
+          guard: {window: 1000, least_d: 0.02, pix_rise: 3.0}    # see `CollapseGuard`; false: none
+    """
+
+    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gan_opt', 'optim_d', 'net_d_iters', 'net_d_init_iters', 'guard')
+
+    def init_training_settings(self):
+        super().init_training_settings()
+        options = self.opt['train'].get('guard')
+        check_keys(options or {}, ('window', 'least_d', 'pix_rise'), 'guard')
+        self.guard = None if options is False else CollapseGuard(self.cri_gan.gan_type, **(options or {}))
+
+    def reduce_loss_dict(self, loss_dict):
+        log_dict = super().reduce_loss_dict(loss_dict)
+        if self.guard:
+            self.guard.update(log_dict)
+            problem = self.guard.problem()
+            if problem:
+                raise ValueError(f'{problem}. Training stops at iteration {self.current_iter}, the last checkpoint is kept; lower the '
+                                 'learning rate or the weight of the adversarial loss (gan_opt), clip gradients (grad_clip), and go on '
+                                 'with --auto_resume; guard: false goes on regardless')
+        return log_dict

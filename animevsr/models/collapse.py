@@ -1,0 +1,47 @@
+"""A guard over adversarial training: says when there is nothing left to learn from (VQD-SR Sec. 3.4 saw the GAN loss collapse)."""
+
+# what a discriminator loses that cannot tell real from fake: the sum of its loss on both
+UNDECIDED = {'lsgan': 0.5, 'vanilla': 1.386, 'hinge': 2.0}
+
+
+class CollapseGuard:
+    """Running means of the losses, and what is wrong with them.
+
+    Two things are watched: a discriminator that tells everything apart (its loss is next to nothing, and so are the gradients that it
+    gives), and a generator that drifts away from the ground truth. The means start anew when a run is resumed.
+
+    Args:
+        gan_type (str): see `UNDECIDED`; for another type the discriminator is not watched.
+        window (int): iterations over which is averaged, and before which nothing is said.
+        least_d (float): the discriminator has collapsed when it loses less than this part of what an undecided one loses.
+        pix_rise (float): the generator has drifted when its pixel loss is so many times the lowest mean that it had.
+    """
+
+    def __init__(self, gan_type, window=1000, least_d=0.02, pix_rise=3.0):
+        self.window, self.pix_rise, self.count = window, pix_rise, 0
+        self.least_d = least_d * UNDECIDED[gan_type] if gan_type in UNDECIDED else None
+        self.means, self.lowest = {}, None
+
+    def update(self, losses):
+        """Take in the losses {name: float} of one iteration."""
+        self.count += 1
+        seen = dict(d=losses['l_d_real'] + losses['l_d_fake'])
+        if 'l_g_pix' in losses:
+            seen['pix'] = losses['l_g_pix']
+        for name, value in seen.items():
+            before = self.means.get(name, value)
+            self.means[name] = before + (value - before) / min(self.count, self.window)
+        if self.count >= self.window and 'pix' in self.means:
+            self.lowest = min(self.means['pix'], self.lowest or self.means['pix'])
+
+    def problem(self):
+        """What is wrong, in one sentence, or None."""
+        if self.count < self.window:
+            return None
+        if self.least_d is not None and self.means['d'] < self.least_d:
+            return (f'the discriminator has collapsed: it tells real from fake without fail (mean loss {self.means["d"]:.2g} over '
+                    f'{self.window} iterations), so that the network learns nothing from it')
+        if self.lowest is not None and self.means['pix'] > self.pix_rise * self.lowest:
+            return (f'the network has drifted: its mean pixel loss over {self.window} iterations is {self.means["pix"]:.3g}, it was '
+                    f'{self.lowest:.3g}')
+        return None

@@ -1,0 +1,104 @@
+"""Adversarial training: the guard, clipped gradients, checkpointed gradients."""
+import re
+
+import pytest
+import torch
+from conftest import REPO, run_python
+
+from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.models.checked_model import clip_gradients
+from animevsr.models.collapse import CollapseGuard
+
+
+def problem_after(losses, **options):
+    """What the guard says after (l_d_real, l_d_fake, l_g_pix) of each iteration, and when it first said so."""
+    guard = CollapseGuard('lsgan', **{'window': 10, **options})
+    for i, (real, fake, pix) in enumerate(losses, 1):
+        guard.update(dict(l_d_real=real, l_d_fake=fake, l_g_pix=pix))
+        if guard.problem():
+            return guard.problem(), i
+    return None
+
+
+HEALTHY = [(0.25, 0.2, 0.05)] * 50
+
+
+def test_healthy_training_goes_on():
+    assert problem_after(HEALTHY) is None
+    # a discriminator that wins now and then, and a loss that halves and comes back, are no collapse
+    assert problem_after([(0.25, 0.2, 0.05), (0.0, 0.0, 0.03)] * 50) is None
+    assert problem_after([(0.001, 0.001, 0.05)] * 9) is None  # too early to say
+
+
+def test_a_discriminator_without_fail_is_a_collapse():
+    said, when = problem_after([*HEALTHY, *[(0.001, 0.001, 0.05)] * 500])
+    assert 'discriminator has collapsed' in said and 50 < when < 200
+    assert problem_after([(0.001, 0.001, 0.05)] * 500)[1] == 10
+    assert problem_after([(0.001, 0.001, 0.05)] * 500, least_d=0.001) is None
+
+
+def test_a_network_that_drifts_is_a_collapse():
+    said, when = problem_after([*HEALTHY, *[(0.25, 0.2, 0.4)] * 500])
+    assert 'drifted' in said and '0.05' in said and 50 < when < 100
+    assert problem_after([*HEALTHY, *[(0.25, 0.2, 0.4)] * 500], pix_rise=10) is None
+
+
+def test_losses_of_an_unknown_kind_are_not_judged():
+    guard = CollapseGuard('wgan', window=2)
+    for _ in range(5):
+        guard.update(dict(l_d_real=-3.0, l_d_fake=2.0))
+    assert guard.problem() is None
+
+
+def train(tmp_path, *options, check=True):
+    if not (tmp_path / 'assets').exists():
+        (tmp_path / 'assets').symlink_to(REPO / 'assets')
+    smaller = ['path:pretrain_network_g=~', 'datasets:train:num_frame=2', 'datasets:train:degrade_on=loader', 'datasets:val:num_frame=1',
+               'val:save_img=false', 'network_g:num_feat=8', 'logger:print_freq=1', 'logger:use_tb_logger=false', 'train:total_iter=4']
+    return run_python('-m', 'animevsr.train', '-opt', 'options/tiny/gan.yml', '--force_yml', *smaller, *options, cwd=tmp_path,
+                      CUDA_VISIBLE_DEVICES='', check=check)
+
+
+def test_second_stage_trains_and_stops_at_a_collapse(tmp_path):
+    out = train(tmp_path, 'network_g:checkpointing=true', 'train:grad_clip=0.5').stderr
+    assert len(re.findall('l_g_gan', out)) == 4 and re.search(r'# psnr: \d', out)
+    assert (tmp_path / 'experiments/tiny_vqd_sr_gan/models/net_g_latest.pth').exists()
+    options = ['name=collapsed', 'train:guard:window=2', 'train:guard:pix_rise=0.5', 'logger:save_checkpoint_freq=1']
+    done = train(tmp_path, *options, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and 'has drifted' in last and 'stops at iteration 2, the last checkpoint is kept' in last
+    assert sorted(p.name for p in (tmp_path / 'experiments/collapsed/models').iterdir()) == ['net_d_1.pth', 'net_g_1.pth']
+    done = train(tmp_path, 'name=wrong', 'train:guard:windw=2', check=False)
+    assert done.returncode == 1 and "did you mean 'window'" in done.stderr.strip().splitlines()[-1]
+
+
+def test_clipped_gradients(device):
+    weights = torch.nn.Parameter(torch.zeros(4, device=device))
+    optimizer = torch.optim.SGD([weights], lr=1)
+    optimizer.register_step_pre_hook(lambda optimizer, *_: clip_gradients(optimizer, 0.5))
+    (weights * torch.tensor([3., 0, 4, 0], device=device)).sum().backward()
+    optimizer.step()
+    assert torch.allclose(weights.cpu(), torch.tensor([-0.3, 0, -0.4, 0]), atol=1e-5)
+    optimizer.zero_grad()
+    (weights * torch.tensor([0.1, 0, 0, 0], device=device)).sum().backward()
+    optimizer.step()
+    assert torch.allclose(weights.cpu(), torch.tensor([-0.4, 0, -0.4, 0]), atol=1e-5)  # small ones stay as they are
+
+
+@pytest.mark.parametrize('sr_feedback', [False, True])
+def test_checkpointing_gives_the_same_gradients(sr_feedback, device):
+    torch.manual_seed(0)
+    plain, saving = (MSRBVSR(num_feat=8, num_block=(2, 1, 1), sr_feedback=sr_feedback, checkpointing=c).to(device) for c in (False, True))
+    saving.load_state_dict(plain.state_dict())
+    clip, kept = torch.rand(1, 4, 3, 9, 12, device=device), []
+    for net in (plain, saving):
+        held = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, held=held: held.append(t.numel()) or t, lambda t: t):
+            loss = net(clip).square().mean()
+        kept.append(sum(held))
+        loss.backward()
+    for (name, a), b in zip(plain.named_parameters(), saving.parameters()):
+        assert torch.allclose(a.grad, b.grad, atol=1e-6), name
+    assert kept[1] < 0.3 * kept[0]  # what it is for
+    with torch.no_grad():
+        assert torch.equal(plain(clip), saving(clip))

@@ -25,9 +25,9 @@ with `animevsr atlas`, and train with it by the line `- vq: {weights: FILE}` in 
 RESCALE = """Find pairs of frames in one low-quality video, from which a learnable basic operator learns its damage (AnimeSR).
 
 Without --factor: patches of the video are made smaller by ten factors and super-resolved; the pictures are written into the output
-folder. Open its choose.html, click the factor that looks best, and save. With --factor, a number or the file that was saved, the pairs
+folder. Open its choose.html and click the factor that looks best. With --factor, a number or the file that the page saved, the pairs
 are written: pseudo-HR frames, twice as large, into factor_<factor>/gt and the frames as they are into factor_<factor>/lq.
-Interrupted, the same command goes on."""
+Interrupted then, the same command goes on."""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
 
@@ -57,7 +57,7 @@ def parser():
     re.add_argument('-o', '--output', help='folder for the results (default: <name of the video>_rescaled here)')
     re.add_argument('-n', '--weights', default='animevsr_x4',
                     help='recurrent network that was trained on basic operators alone (default: %(default)s)')
-    re.add_argument('--factor', help='write the pairs of this factor, in (0, 1], or of the factor.json that choose.html saved')
+    re.add_argument('--factor', help='write the pairs of this factor, in (0, 1], or of the file that choose.html saved')
     re.add_argument('--patches', type=int, default=6, help='how many patches are looked at (default: %(default)s)')
     re.add_argument('--patch-size', type=int, default=96, help='their side in pixels of the video (default: %(default)s)')
     re.add_argument('--max-frames', type=int, default=300,
@@ -126,11 +126,12 @@ def run_rescale(args):
     """Call `animevsr.rescale` and print the ranking, or how to train with the pairs."""
     output = Path(args.output or f'{Path(args.video.rstrip("/")).stem}_rescaled')
     options = {name: getattr(args, name) for name in ('weights', 'factor', 'patches', 'patch_size', 'max_frames', 'device')}
-    done = guarded(lambda animevsr: animevsr.rescale(args.video, output, progress=True, **options), 'the same command goes on')
+    interrupted = 'nothing was written' if args.factor is None else 'the same command goes on'
+    done = guarded(lambda animevsr: animevsr.rescale(args.video, output, progress=True, **options), interrupted)
     if args.factor is None:
         for place, (factor, relative) in enumerate(done.ranking, 1):
             print(f'{place:2}. factor {factor:g}  relative score {relative:.3f}')
-        print(f'Open {output}/choose.html and choose; then: animevsr rescale {args.video} -o {output} -n {args.weights} --factor FACTOR')
+        print(f'Open {output}/choose.html in a browser and choose; it shows the command that makes the pairs.')
     else:
         print(f'{done}: {len(list((done / "lq").glob("*.png")))} pairs; train with dataroot_gt: {done}/gt and dataroot_lq: {done}/lq')
 

@@ -18,10 +18,11 @@ from basicsr.metrics import calculate_psnr
 from torch.nn import functional as F
 
 import animevsr
-from animevsr.data.clips import list_clips, load_clip, to_tensor
+from animevsr.data.clips import list_clips, load_clip
 from animevsr.degradations import functional as D
 from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
+from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.resources import find_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,10 +40,6 @@ def methods(weights, device):
         found[Path(path).stem if 'experiments' not in Path(path).parts else Path(path).parts[-3]] = \
             lambda clip, net=net: D.degrade_by_lbo(clip.to(device), net).cpu()
     return found
-
-
-def to_images(clip):
-    return (clip * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def measure(clips, names, found, frames):
@@ -64,7 +61,9 @@ def picture(clip, names, found, crop):
     """One row for each set: clean, the set's operator, target; a crop (top, left, side) of the halved frame, three times as large."""
     clean, (top, left, side), rows, sets = to_tensor(load_clip(clip, range(3))), crop, [], read_sets()
     for name in names:
-        own = next(function for method, function in found.items() if name in method)
+        own = next((function for method, function in found.items() if name in method), None)
+        if own is None:
+            raise SystemExit(f'no operator has the name of the set {name} in its own; leave --picture out, or name it in --sets')
         views = {'clean, bicubic 0.5x': found['bicubic'](clean), f'operator {name}': own(clean),
                  f'target {name}': degrade(clean, sets[name])}
         tiles = [to_images(view)[2][top:top + side, left:left + side] for view in views.values()]

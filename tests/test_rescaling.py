@@ -1,6 +1,7 @@
 """Input rescaling: the artefact score on cases whose order is known, the study, the page in a real browser, the pairs."""
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,11 @@ from torch.nn import functional as F
 import animevsr
 import animevsr_cli
 from animevsr.curation.artefacts import artefact_score, rank
-from animevsr.curation.input_rescaling import FACTORS, edge_rich_places, look_at_factors, pick_patches, spread_runs
+from animevsr.curation.input_rescaling import FACTORS, choose_patches, edge_rich_patches, edge_rich_places, look_at_factors
+from animevsr.curation.pseudo_hr import spread_runs
+from animevsr.utils.images import to_tensor
 from animevsr.video.reader import MediaError
+from animevsr.video.shots import is_cut
 
 # --- the score --------------------------------------------------------------------------------------------------------------------
 
@@ -95,8 +99,8 @@ class Enlarge(torch.nn.Module):
         super().__init__()
         self.unused = torch.nn.Parameter(torch.zeros(1))
 
-    def forward(self, clip):
-        return F.interpolate(clip.flatten(0, 1), scale_factor=4, mode='bicubic').unflatten(0, clip.shape[:2])
+    def step(self, prev, cur, nxt, state):
+        return F.interpolate(cur, scale_factor=4, mode='bicubic'), None
 
 
 def test_patches_have_edges_and_differ():
@@ -111,16 +115,25 @@ def test_patches_of_held_frames_are_taken_once(tmp_path):
     """Two drawings, each held for ten frames; more patches than that come from other places."""
     drawings = moving_frames(2, 80, 120) // 2, 255 - moving_frames(2, 80, 120, seed=3)
     write_clip(tmp_path / 'v', np.concatenate([drawings[0][:1].repeat(10, 0), drawings[1][:1].repeat(10, 0)]))
-    clips, places = pick_patches(tmp_path / 'v', 20, 2, 32)
-    assert clips.shape == (2, 5, 3, 32, 32) and {place[0] < 10 for place in places} == {True, False}
-    clips, places = pick_patches(tmp_path / 'v', 20, 6, 32)
-    assert len({(frame < 10, top, left) for frame, top, left, _ in places}) >= 4
+    found = edge_rich_patches(tmp_path / 'v', 20, 6, 32)
+    assert all(patch.clip.shape == (5, 32, 32, 3) for patch in found)
+    assert {patch.frame < 10 for patch in choose_patches(found, 2)} == {True, False}
+    chosen = choose_patches(found, 6)
+    assert len(chosen) == 6 and len({(patch.frame < 10, patch.top, patch.left) for patch in chosen}) >= 4
+
+
+def test_the_frames_around_a_patch_are_its_neighbours(tmp_path):
+    frames = np.stack([np.full((20, 20, 3), i, np.uint8) for i in range(7)])
+    write_clip(tmp_path / 'v', frames)
+    for patch in edge_rich_patches(tmp_path / 'v', 7, 2, 16):
+        expected = [min(max(patch.frame + d, 0), 6) for d in (-2, -1, 0, 1, 2)]
+        assert patch.clip[:, 0, 0, 0].tolist() == expected
 
 
 def test_each_factor_is_applied(tmp_path):
     write_clip(tmp_path / 'v', moving_frames(6, 48, 64))
     study = look_at_factors(tmp_path / 'v', 6, Enlarge(), 2, 40)
-    assert list(study.results) == list(FACTORS) and [f for f, _ in study.ranking] != [] and study.scores.shape == (10, 2)
+    assert list(study.results) == list(FACTORS) and study.scores.shape == (10, 2)
     assert all(image.shape == (80, 80, 3) for images in (study.sources, *study.results.values()) for image in images)
     # enlarging alone loses more, the smaller the picture was made
     errors = [np.abs(study.results[f][0].astype(int) - study.sources[0]).mean() for f in FACTORS]
@@ -130,10 +143,10 @@ def test_each_factor_is_applied(tmp_path):
 
 
 def test_runs_are_spread():
-    assert spread_runs(25, 300) == [list(range(10)), list(range(10, 20)), list(range(20, 25))]
+    assert spread_runs(25, 300) == [range(10), range(10, 20), range(20, 25)]
     runs = spread_runs(1000, 35)
-    assert [len(run) for run in runs] == [10, 10, 10, 5] and [run[0] for run in runs] == [0, 250, 500, 750]
-    assert spread_runs(100, 4) == [[0, 1, 2, 3]]
+    assert [len(run) for run in runs] == [10, 10, 10, 5] and [run.start for run in runs] == [0, 250, 500, 750]
+    assert spread_runs(100, 4) == [range(4)]
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------------------
@@ -160,11 +173,11 @@ def browser():
 def test_the_page_in_a_browser_and_its_answer(video, tiny_weights, tmp_path):
     """From the video to the pairs as a person goes: open the page, click a factor, save, hand the answer back."""
     path = browser()
-    sync = pytest.importorskip('playwright.sync_api')
+    from playwright import sync_api
     done = rescale(video, '-o', 'out', '--weights', tiny_weights, '--patches', 3, '--patch-size', 32, cwd=tmp_path)
     assert len([line for line in done.stdout.splitlines() if 'relative score' in line]) == 10 and 'choose.html' in done.stdout
     ranked = [row['factor'] for row in json.loads((tmp_path / 'out/scores.json').read_text())['rows']]
-    with sync.sync_playwright() as play:
+    with sync_api.sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=path, args=['--no-sandbox'])
         page = chromium.new_page()
         problems = []
@@ -180,18 +193,16 @@ def test_the_page_in_a_browser_and_its_answer(video, tiny_weights, tmp_path):
 
         page.click('tr.factor[data-factor="0.4"] img >> nth=1')
         assert page.locator('#chosen').inner_text() == '0.4' and page.locator('tr.chosen').get_attribute('data-factor') == '0.4'
-        assert page.locator('#command').inner_text().startswith(f"animevsr rescale '{video}' -o out")
-        assert page.locator('#command').inner_text().endswith('--factor 0.4')
+        command = shlex.split(page.locator('#command').inner_text())
 
         page.check('#by-factor')
         assert [float(rows.nth(i).get_attribute('data-factor')) for i in range(10)] == list(FACTORS)
-        page.locator('#by-factor').evaluate('box => box.blur()')
         page.keyboard.press('ArrowDown')
         assert page.locator('#chosen').inner_text() == '0.5'
         with page.expect_download() as download:
             page.click('#save')
         download.value.save_as(tmp_path / 'factor.json')
-        assert download.value.suggested_filename == 'factor.json'
+        assert download.value.suggested_filename == 'old video_factor.json'
         page.reload()  # the choice is kept
         assert page.locator('#chosen').inner_text() == '0.5'
         chromium.close()
@@ -200,6 +211,11 @@ def test_the_page_in_a_browser_and_its_answer(video, tiny_weights, tmp_path):
     assert answer['factor'] == 0.5 and answer['video'] == str(video) and answer['rank'] == ranked.index(0.5) + 1
     done = rescale(video, '-o', 'out', '--weights', tiny_weights, '--factor', 'factor.json', cwd=tmp_path)
     assert '24 pairs' in done.stdout
+    # the command that the page shows does the same for the factor that was chosen when it was read
+    assert command[:2] == ['animevsr', 'rescale'] and command[-2:] == ['--factor', '0.4']
+    assert '24 pairs' in rescale(*command[2:], cwd=tmp_path).stdout and (tmp_path / 'out/factor_0.4/gt/00000023.png').exists()
+    with pytest.raises(ValueError, match='was saved for .*old video.mp4, not for .*other.mp4; if it is meant, write --factor 0.5'):
+        animevsr.rescale(tmp_path / 'other.mp4', tmp_path / 'out', tiny_weights, factor=tmp_path / 'factor.json')
     pairs = dict(name='p', type='PairedFrameDataset', phase='train', dataroot_gt=str(tmp_path / 'out/factor_0.5/gt'),
                  dataroot_lq=str(tmp_path / 'out/factor_0.5/lq'), gt_size=64)
     assert len(build_dataset(pairs)) == 24 and build_dataset(pairs)[0]['gt'].shape == (3, 64, 64)
@@ -214,26 +230,60 @@ def test_names_cannot_leave_the_data_of_the_page(tiny_weights, tmp_path):
 
 
 def test_pairs_are_the_frames_and_what_the_network_makes_of_them(tiny_weights, tmp_path):
-    frames = moving_frames(12, 33, 46)
+    """Two shots; each starts anew, and a run is warmed up by the frames before it."""
+    frames = np.concatenate([moving_frames(12, 33, 46), 255 - moving_frames(4, 33, 46, seed=5)])
     write_clip(tmp_path / 'v', frames, start=5)
     folder = animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, device='cpu')
-    net = animevsr.load_network(tiny_weights)
-    clip = torch.from_numpy(frames[:10]).permute(0, 3, 1, 2).float() / 255
+    net, expected = animevsr.load_network(tiny_weights), {}
+    small = F.interpolate(to_tensor(frames), (16, 23), mode='bicubic', antialias=True).clamp(0, 1)
     with torch.no_grad():
-        small = F.interpolate(clip, (16, 23), mode='bicubic', antialias=True).clamp(0, 1)
-        expected = F.interpolate(net(small[None])[0].clamp(0, 1), (66, 92), mode='bicubic', antialias=True).clamp(0, 1)
-    for i in range(12):
+        for first, shot, kept in ((0, small[0:11], 10), (8, small[8:12], 4), (12, small[12:16], 4)):
+            large = net(shot[None])[0].clamp(0, 1)
+            for i in range(first, first + kept):
+                frame = large[i - first:i - first + 1]
+                expected.setdefault(i, F.interpolate(frame, (66, 92), mode='bicubic', antialias=True)[0].clamp(0, 1))
+    for i in range(16):
         assert (cv2.imread(str(folder / f'lq/{i:08d}.png'))[..., ::-1] == frames[i]).all()
         gt = cv2.imread(str(folder / f'gt/{i:08d}.png'))[..., ::-1]
-        assert gt.shape == (66, 92, 3)
-        if i < 10:
-            assert np.abs(gt - expected[i].permute(1, 2, 0).numpy() * 255).max() < 0.6
+        assert gt.shape == (66, 92, 3) and np.abs(gt - expected[i].permute(1, 2, 0).numpy() * 255).max() < 0.6, i
     made = {path: path.stat().st_mtime_ns for path in folder.rglob('*.png')}
     (folder / 'gt/00000011.png').unlink()  # as after an interrupt
     assert animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, device='cpu') == folder
-    assert {p.name for p in folder.rglob('*.png') if p.stat().st_mtime_ns != made[p]} == {'00000010.png', '00000011.png'}
-    with pytest.raises(MediaError, match='holds pairs of another video, or made in another way'):
-        animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, max_frames=3, device='cpu')
+    assert {int(p.stem) for p in folder.rglob('*.png') if p.stat().st_mtime_ns != made[p]} == set(range(10, 16))
+
+    def refused(**changes):
+        with pytest.raises(MediaError, match='holds pairs of another video or network, or made in another way'):
+            animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, device='cpu', **changes)
+
+    refused(max_frames=3)
+    torch.save({'params': {k: v + 0.01 for k, v in net.state_dict().items()}}, tiny_weights)  # another network of the same name
+    refused()
+    (folder / 'pairs.json').write_text('')  # half written
+    refused()
+
+
+def test_a_video_that_ends_before_its_header_says(tiny_weights, tmp_path):
+    whole = (REPO / 'assets/demo/butterfly.avi').read_bytes()
+    (tmp_path / 'cut.avi').write_bytes(whole[:len(whole) * 6 // 10])
+    folder = animevsr.rescale(tmp_path / 'cut.avi', tmp_path / 'out', tiny_weights, factor=0.2, device='cpu')
+    count = len(list((folder / 'gt').iterdir()))
+    assert 8 <= count < 18 and count == len(list((folder / 'lq').iterdir()))
+    study = animevsr.rescale(tmp_path / 'cut.avi', tmp_path / 'out', tiny_weights, patches=1, patch_size=32, device='cpu')
+    assert len(study.patches) == 1
+
+
+def test_frames_of_several_sizes_are_named(tiny_weights, tmp_path):
+    write_clip(tmp_path / 'v', moving_frames(3, 32, 40))
+    cv2.imwrite(str(tmp_path / 'v/00000001.png'), moving_frames(1, 30, 40)[0])
+    for factor in (None, 0.5):
+        with pytest.raises(MediaError, match='00000001.png: is 40x30, but the first frame is 40x32'):
+            animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=factor, patch_size=16, device='cpu')
+
+
+def test_cuts():
+    a, b = moving_frames(2, 40, 60)
+    assert not is_cut(a, b) and is_cut(a, 255 - a) and is_cut(np.zeros_like(a), np.full_like(a, 200))
+    assert not is_cut(a, np.roll(a, 3, 1))
 
 
 def test_interrupted_pairs_go_on(tiny_weights, tmp_path):

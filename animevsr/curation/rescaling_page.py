@@ -12,11 +12,14 @@ from animevsr.video.writer import ImageWriter
 TEMPLATE = Path(__file__).with_name('choose.html')
 
 
-def write(study, folder, video, weights):
-    """Write `contact_sheet.png`, `choose.html` and `scores.json` of a `Study` into a folder."""
+def write(study, folder, video, command):
+    """Write `contact_sheet.png`, `choose.html` and `scores.json` of a `Study` into a folder.
+
+    `command` (str) makes the pairs; the page shows it, with the chosen factor at its end.
+    """
     with ImageWriter(folder / 'contact_sheet.png', single=True) as writer:
         writer.write(contact_sheet(study))
-    content = page_content(study, folder, video, weights)
+    content = page_content(study, video, command)
     numbers = dict(content, rows=[{key: value for key, value in row.items() if key != 'images'} for row in content['rows']])
     del numbers['sources']
     (folder / 'scores.json').write_text(json.dumps(numbers, indent=1))
@@ -27,7 +30,7 @@ def write(study, folder, video, weights):
 
 def contact_sheet(study):
     """One row for each factor, best rank first, below the source; (h, w, 3) uint8 RGB."""
-    titles = [f'frame {frame}, {left},{top}' for frame, top, left, _ in study.places]
+    titles = [f'frame {patch.frame}, {patch.left},{patch.top}' for patch in study.patches]
     rows = [np.hstack([titled(title, image) for title, image in zip(titles, study.sources)])]
     rows.insert(0, caption('source, enlarged 2x by bicubic interpolation', rows[0].shape[1]))
     for place, (factor, relative) in enumerate(study.ranking, 1):
@@ -37,16 +40,16 @@ def contact_sheet(study):
     return np.vstack(rows)
 
 
-def page_content(study, folder, video, weights):
+def page_content(study, video, command):
     """What the page shows, for JSON; images as data URLs."""
     rows = []
     for place, (factor, relative) in enumerate(study.ranking, 1):
         scores = study.scores[list(study.results).index(factor)]
         rows.append(dict(factor=factor, rank=place, relative=round(relative, 4), scores=[round(float(s), 4) for s in scores],
                          images=[data_url(image) for image in study.results[factor]]))
-    places = [dict(frame=frame, top=top, left=left, size=size) for frame, top, left, size in study.places]
+    places = [{key: getattr(patch, key) for key in ('frame', 'top', 'left', 'size')} for patch in study.patches]
     sources = [data_url(image) for image in study.sources]
-    return dict(video=str(video), folder=str(folder), weights=weights, places=places, sources=sources, rows=rows)
+    return dict(video=str(video), name=video.stem, command=command, places=places, sources=sources, rows=rows)
 
 
 def data_url(image):

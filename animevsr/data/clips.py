@@ -46,9 +46,19 @@ def load_clip(path, indices):
     return np.stack(frames)
 
 
-def to_tensor(frames):
-    """uint8 (t, h, w, 3) -> float tensor (t, 3, h, w) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255
+def flip_and_turn(frames, opt, rng):
+    """Frames (t, h, w, 3), each of a flip, an upside-down flip and a turn by 90 degrees with probability 0.5.
+
+    `opt` switches them: `use_hflip` (default: true), `use_vflip` (false), `use_rot` (true).
+    """
+    draws = rng.random(3) < 0.5
+    if draws[0] and opt.get('use_hflip', True):
+        frames = frames[:, :, ::-1]
+    if draws[1] and opt.get('use_vflip', False):
+        frames = frames[:, ::-1]
+    if draws[2] and opt.get('use_rot', True):
+        frames = frames.transpose(0, 2, 1, 3)[:, ::-1]
+    return frames
 
 
 def draw_generator(dataset, index):

@@ -5,8 +5,9 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.clips import clip_lengths, draw_generator, list_clips, load_clip, to_tensor
+from animevsr.data.clips import clip_lengths, draw_generator, flip_and_turn, list_clips, load_clip
 from animevsr.degradations import DegradationPipeline
+from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.video.reader import MediaError
 
@@ -72,7 +73,7 @@ class DegradedClipDataset(data.Dataset):
         gt = load_clip(path, self._window(length, rng))
         if rng.random() < 0.5 and self.opt.get('random_reverse', True):
             gt = gt[::-1]
-        gt = to_tensor(self._augment(self._crop(gt, path, rng), rng))
+        gt = to_tensor(flip_and_turn(self._crop(gt, path, rng), self.opt, rng))
         params = self.pipeline.sample(rng, len(gt))
         sample = dict(gt=gt, key=path.name, params=json.dumps(params))
         if self.opt.get('degrade_on') == 'device':
@@ -102,14 +103,3 @@ class DegradedClipDataset(data.Dataset):
             places.sort(key=lambda p: float(edges[p[0]:p[0] + size, p[1]:p[1] + size].mean()))
         top, left = places[-1]
         return frames[:, top:top + size, left:left + size]
-
-    def _augment(self, frames, rng):
-        """Flips and a turn, the same for all frames."""
-        flips = rng.random(3) < 0.5
-        if flips[0] and self.opt.get('use_hflip', True):
-            frames = frames[:, :, ::-1]
-        if flips[1] and self.opt.get('use_vflip', False):
-            frames = frames[:, ::-1]
-        if flips[2] and self.opt.get('use_rot', True):
-            frames = frames.transpose(0, 2, 1, 3)[:, ::-1]
-        return frames

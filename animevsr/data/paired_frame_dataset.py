@@ -1,15 +1,17 @@
 """Pairs of single frames, for learnable basic operators (AnimeSR supplement Sec. 1)."""
 from pathlib import Path
 
+import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.clips import draw_generator, to_tensor
+from animevsr.data.clips import draw_generator, flip_and_turn
+from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.utils.resources import find
 from animevsr.video.reader import IMAGE_SUFFIXES, MediaError, image_size, read_image
 
-KEYS = ('dataroot_gt', 'dataroot_lq', 'max_frames', 'gt_size', 'use_hflip', 'use_rot', 'seed')
+KEYS = ('dataroot_gt', 'dataroot_lq', 'max_frames', 'gt_size', 'use_hflip', 'use_vflip', 'use_rot', 'seed')
 
 
 @DATASET_REGISTRY.register()
@@ -17,7 +19,7 @@ class PairedFrameDataset(data.Dataset):
     """Frames and the same frames in low quality, as `animevsr rescale` writes them.
 
     A sample is a dict: `gt` (3, gt_size, gt_size) and `lq` (3, gt_size/scale, gt_size/scale) in training, the whole frames in validation,
-    RGB in [0, 1]; `gt_path` and `lq_path`. Crops and flips are drawn as in `DegradedClipDataset`.
+    RGB in [0, 1]; `lq_path` says which frame it is. Crops and flips are drawn as in `DegradedClipDataset`.
 
     Args:
         opt (dict):
@@ -26,7 +28,8 @@ class PairedFrameDataset(data.Dataset):
             max_frames (int): take no more than so many pairs, evenly spread over those found. Default: all.
             scale (int): size of `gt` over that of `lq`. Default: 2.
             gt_size (int): side of the square crop of `gt` in training, a multiple of `scale`. Default: 256.
-            use_hflip, use_rot (bool): flips, and turns by 90 degrees, of half of the crops. Default: True, True.
+            use_hflip, use_vflip, use_rot (bool): flips, and turns by 90 degrees, of half of the crops. They hide a damage that has a
+                direction, such as shifted colours. Default: True, False, True.
             seed (int): Default: 0.
 
     Raises:
@@ -39,9 +42,12 @@ class PairedFrameDataset(data.Dataset):
         check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
         self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
         self.scale, self.gt_size, self.seed = opt.get('scale', 2), opt.get('gt_size', 256), opt.get('seed', 0)
-        if self.gt_size % self.scale:
+        if self.gt_size % self.scale or self.gt_size < 1:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
-        self.pairs = list_pairs(opt['dataroot_gt'], opt['dataroot_lq'])
+        if opt.get('max_frames') is not None and opt['max_frames'] < 1:
+            raise ValueError(f'max_frames must be at least 1, got {opt["max_frames"]}')
+        self.lq_root = find(opt['dataroot_lq'])
+        self.pairs = list_pairs(opt['dataroot_gt'], self.lq_root)
         for gt, lq in self.pairs:
             self._check_size(gt, lq)
         count = opt.get('max_frames') or len(self.pairs)
@@ -63,24 +69,17 @@ class PairedFrameDataset(data.Dataset):
         gt, lq = (read_image(path) for path in paths)
         if self.train:
             gt, lq = self._augment(gt, lq, draw_generator(self, index))
-        gt_path, lq_path = map(str, paths)
-        return dict(gt=to_tensor(gt[None])[0], lq=to_tensor(lq[None])[0], gt_path=gt_path, lq_path=lq_path)
+        # BasicSR names what it saves by the last part alone
+        name = '_'.join(paths[1].relative_to(self.lq_root).with_suffix('').parts)
+        return dict(gt=to_tensor(gt[None])[0], lq=to_tensor(lq[None])[0], lq_path=f'{name}.png')
 
     def _augment(self, gt, lq, rng):
         """The same crop, flips and turn of both."""
         size = self.gt_size // self.scale
         top, left = (int(rng.integers(side - size + 1)) for side in lq.shape[:2])
-        flips, pair = rng.random(3) < 0.5, []
-        for image, factor in ((gt, self.scale), (lq, 1)):
-            image = image[top * factor:(top + size) * factor, left * factor:(left + size) * factor]
-            if flips[0] and self.opt.get('use_hflip', True):
-                image = image[:, ::-1]
-            if flips[1] and self.opt.get('use_rot', True):
-                image = image[::-1]
-            if flips[2] and self.opt.get('use_rot', True):
-                image = image.transpose(1, 0, 2)
-            pair.append(image)
-        return pair
+        crops = [image[top * f:(top + size) * f, left * f:(left + size) * f] for image, f in ((gt, self.scale), (lq, 1))]
+        seed = int(rng.integers(2**31))
+        return [flip_and_turn(crop[None], self.opt, np.random.default_rng(seed))[0] for crop in crops]
 
 
 def list_pairs(gt_root, lq_root):

@@ -2,12 +2,12 @@
 
 Clips are float tensors (t, 3, h, w), RGB, in [0, 1], on any device; the result is on the same device.
 """
-import numpy as np
 import torch
 from basicsr.data.degradations import bivariate_Gaussian
 from basicsr.utils.img_process_util import filter2D
 from torch.nn import functional as F
 
+from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.codec import roundtrip as codec_roundtrip
 from animevsr.video.ffmpeg import roundtrip as ffmpeg_roundtrip
 
@@ -76,6 +76,4 @@ def run_ffmpeg(clip, options, suffix, filters, decode_filters):
 
 def _on_images(clip, function, **arguments):
     """Apply a function of uint8 images (t, h, w, 3) to a clip."""
-    frames = (clip.detach().clamp(0, 1) * 255).round().to('cpu', torch.uint8).permute(0, 2, 3, 1).numpy()
-    out = function(np.ascontiguousarray(frames), **arguments)
-    return torch.from_numpy(out).permute(0, 3, 1, 2).to(clip) / 255
+    return to_tensor(function(to_images(clip.detach().clamp(0, 1)), **arguments)).to(clip)

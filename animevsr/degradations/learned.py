@@ -6,6 +6,7 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.degradations import functional as D
 from animevsr.degradations.networks import FrozenNetwork
 from animevsr.degradations.operators import Down, probability, whole_interval
+from animevsr.utils.resources import find_weights
 
 LBO_POOL = ('lbo_tape', 'lbo_disc', 'lbo_web')  # the bundled operators
 
@@ -56,16 +57,16 @@ class DownOrLBO(Down):
         factor (int): the height and the width are divided by it, rounded up.
         pool (list[str]): weights files of `LearnableBasicOperator`s, or names of bundled ones. Default: the three bundled ones.
         prob (float): the probability of the learnable operator.
-        share (bool): all such operators of a pipeline with the same pool use the same weights in a clip, as in the paper; else
-            each draws its own.
+        share (bool): in a clip, use the weights that an earlier such operator drew, where they are in this pool too, as in the paper;
+            else draw its own.
         modes (list[str]): of the downscaling, see `Down`.
     """
 
     def __init__(self, factor=2, pool=LBO_POOL, prob=0.5, share=True, modes=D.RESIZE_MODES):
         super().__init__(factor, modes)
-        pool = [pool] if isinstance(pool, str) else list(pool or ())
-        if not pool or len(set(pool)) < len(pool):
-            raise ValueError(f'down_or_lbo: pool must name one or more weights files, each once; got {pool}')
+        pool = [pool] if isinstance(pool, str) else pool
+        if not isinstance(pool, (list, tuple)) or not pool or len({find_weights(w).resolve() for w in pool}) < len(pool):
+            raise ValueError(f'down_or_lbo: pool must be a list of one or more weights files, each once; got {pool}')
         self.prob, self.share = probability('down_or_lbo: prob', prob), share
         self.pool = {weights: FrozenNetwork(weights, LearnableBasicOperator) for weights in pool}
         for weights, network in self.pool.items():

@@ -66,6 +66,8 @@ class Down:
     """
 
     def __init__(self, factor=2, modes=D.RESIZE_MODES):
+        if not modes:
+            raise ValueError('down: modes must name at least one')
         for mode in modes:
             if mode not in D.RESIZE_MODES:
                 raise ValueError(f"down: unknown mode '{mode}'; known: {', '.join(D.RESIZE_MODES)}")

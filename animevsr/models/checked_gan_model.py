@@ -21,6 +21,9 @@ class CheckedGANModel(CheckedSRModel, SRGANModel):
     TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gan_opt', 'optim_d', 'net_d_iters', 'net_d_init_iters', 'guard')
 
     def init_training_settings(self):
+        if not self.opt['train'].get('gan_opt'):
+            raise ValueError(f'train: gan_opt is missing, but a {type(self).__name__} has an adversarial loss, '
+                             'e.g. gan_opt: {type: MultiScaleGANLoss, gan_type: lsgan}')
         super().init_training_settings()
         options = self.opt['train'].get('guard')
         check_keys(options or {}, ('window', 'least_d', 'pix_rise'), 'guard')

@@ -1,4 +1,5 @@
 """What all models of this package add to BasicSR's SRModel: checked options, safe loading, and a stop at numbers that are not finite."""
+import contextlib
 import math
 
 import torch
@@ -30,6 +31,21 @@ class CheckedSRModel(SRModel):
                 raise ValueError(f'grad_clip must be above 0, got {limit}')
             for optimizer in self.optimizers:
                 optimizer.register_step_pre_hook(lambda optimizer, *_: clip_gradients(optimizer, limit))
+
+    def setup_optimizers(self):
+        with self._options_kept('optim_g', 'optim_d'):
+            super().setup_optimizers()
+
+    def setup_schedulers(self):
+        with self._options_kept('scheduler'):
+            super().setup_schedulers()
+
+    @contextlib.contextmanager
+    def _options_kept(self, *keys):
+        """BasicSR takes `type` out of these options of `train`; here they stay."""
+        kept = {key: dict(self.opt['train'][key]) for key in keys if key in self.opt['train']}
+        yield
+        self.opt['train'].update(kept)
 
     def load_network(self, net, load_path, strict=True, param_key='params'):
         """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any directory.

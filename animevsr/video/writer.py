@@ -62,6 +62,22 @@ def check_folder_of(path):
         raise MediaError(f'{path}: its folder is not writable')
 
 
+def write_image(path, image):
+    """Write (h, w, 3) uint8 RGB; a file of that name is complete or not there.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    partial = path.with_name(f'.{path.name}')
+    try:
+        written = cv2.imwrite(str(partial), image[..., ::-1])
+    except cv2.error:
+        written = False
+    if not written:
+        raise MediaError(f'{path}: could not be written')
+    os.replace(partial, path)
+
+
 class Writer:
     """What the writers share: the hidden name, and the move at the end."""
 

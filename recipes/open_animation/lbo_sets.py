@@ -14,9 +14,11 @@ import numpy as np
 import yaml
 from jobs import run_jobs
 
-from animevsr.data.clips import list_clips, load_clip, to_tensor
+from animevsr.data.clips import list_clips, load_clip
 from animevsr.degradations import DegradationPipeline
+from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.reader import count_frames
+from animevsr.video.writer import write_image
 
 
 def read_sets():
@@ -30,17 +32,15 @@ def degrade(clip, config):
     return pipeline.apply(clip, pipeline.sample(np.random.default_rng(0), len(clip)))
 
 
-def write_clip(path, config, out, first):
+def damage_clip(path, config, out, first):
     """Degrade one clip and write it as frames from number `first` on; a clip that is there is skipped."""
     cv2.setNumThreads(1)
     count = count_frames(path)
     if (out / f'{first + count - 1:08d}.png').exists():
         return
     damaged = degrade(to_tensor(load_clip(path, range(count))), config)
-    for i, frame in enumerate((damaged * 255).round().byte().permute(0, 2, 3, 1).numpy()):
-        partial = out / f'.{first + i:08d}.png'
-        cv2.imwrite(str(partial), frame[..., ::-1])
-        partial.rename(out / f'{first + i:08d}.png')
+    for i, frame in enumerate(to_images(damaged), first):
+        write_image(out / f'{i:08d}.png', frame)
 
 
 def main(root, clips, jobs=2):
@@ -51,7 +51,7 @@ def main(root, clips, jobs=2):
         out.mkdir(parents=True, exist_ok=True)
         (out / 'source.json').write_text(json.dumps([path.name for path in chosen]))
         calls += [(path, config, out, start) for path, start in zip(chosen, starts)]
-    run_jobs(write_clip, calls, 'old videos', jobs)
+    run_jobs(damage_clip, calls, 'old videos', jobs)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,115 @@
+"""Pairs of pseudo-HR and real frames of one video (AnimeSR supplement Sec. 2, step 4)."""
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from animevsr.utils.images import to_images, to_tensor
+from animevsr.video.reader import MediaError, open_reader
+from animevsr.video.shots import is_cut
+from animevsr.video.writer import write_image
+
+PSEUDO_HR = 2  # size of the pseudo-HR frame over that of the real one; the learnable basic operator halves it
+RUN = 10  # frames in sequence of which pairs are made
+WARM_UP = 2  # frames before a run that only fill the memory of the network
+
+
+def write_pairs(video, count, folder, net, factor, max_frames, weights, progress=False):
+    """Write the pairs of a factor into `folder`/gt and `folder`/lq; pairs that are there already are kept.
+
+    Args:
+        video (Path): of `count` frames.
+        net: a recurrent network; each shot of a run starts with a fresh state.
+        weights (Path): its file.
+
+    Raises:
+        MediaError: `folder` holds pairs that were made of something else, or in another way.
+    """
+    _sign(folder, dict(video=video.name, bytes=_bytes_of(video), frames=count, factor=factor, max_frames=max_frames,
+                       weights=hashlib.sha256(weights.read_bytes()).hexdigest()))
+    runs = spread_runs(count, max_frames)
+    due, recent = {min(run.stop, count - 1): run for run in runs}, {}
+    with tqdm(total=sum(map(len, runs)), file=sys.stderr, disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 10,
+              bar_format='pairs: {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]') as bar, \
+            open_reader(video) as reader:
+        for i, (image, _) in enumerate(reader.frames()):
+            recent[i] = image
+            recent.pop(i - RUN - WARM_UP - 1, None)
+            if i in due:
+                _write_run(folder, due[i], recent, net, factor)
+                bar.update(len(due[i]))
+            if i >= max(due):
+                break
+    return folder
+
+
+def spread_runs(count, max_frames):
+    """[range]: all frames in runs, or as many runs as give `max_frames`, spread evenly."""
+    runs = [range(start, min(start + RUN, count)) for start in range(0, count, RUN)]
+    wanted = -(-max_frames // RUN)
+    if count > max_frames:
+        runs = [runs[i * len(runs) // wanted] for i in range(wanted)]
+        runs[-1] = runs[-1][:max_frames - RUN * (wanted - 1)]
+    return runs
+
+
+def _write_run(folder, run, frames, net, factor):
+    """Pairs of the frames `run`; `frames` {number: image} has some before and after them."""
+    paths = {i: (folder / 'gt' / f'{i:08d}.png', folder / 'lq' / f'{i:08d}.png') for i in run}
+    if all(path.exists() for pair in paths.values() for path in pair):
+        return
+    numbers = [i for i in sorted(frames) if run.start - WARM_UP <= i <= run.stop]
+    for shot in split_at_cuts(numbers, frames):
+        clip = to_tensor(np.stack([frames[i] for i in shot]))
+        for i, high in zip(shot, pseudo_hr_frames(net, clip, factor)):
+            if i in paths:
+                write_image(paths[i][0], to_images(high)[0])
+                write_image(paths[i][1], frames[i])
+
+
+def split_at_cuts(numbers, frames):
+    """[[number]]: frame numbers in sequence, divided where there is a cut."""
+    shots = [[numbers[0]]]
+    for before, after in zip(numbers, numbers[1:]):
+        if is_cut(frames[before], frames[after]):
+            shots.append([])
+        shots[-1].append(after)
+    return shots
+
+
+@torch.inference_mode()
+def pseudo_hr_frames(net, clip, factor):
+    """One shot (t, 3, h, w) rescaled by `factor` and super-resolved; yields each frame as (1, 3, 2h, 2w), in [0, 1] on the CPU."""
+    (h, w), device, state = clip.shape[-2:], next(net.parameters()).device, None
+    small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor))).to(device)
+    for i in range(len(small)):
+        prev, cur, nxt = (small[j:j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(small) - 1)))
+        large, state = net.step(prev, cur, nxt, state)
+        yield resize(large.clamp(0, 1).cpu(), PSEUDO_HR * h, PSEUDO_HR * w)
+
+
+def resize(images, height, width):
+    """Antialiased bicubic resize of (n, 3, h, w), clamped."""
+    return F.interpolate(images, (height, width), mode='bicubic', antialias=True).clamp(0, 1)
+
+
+def _sign(folder, made_of):
+    """Make the folders and note what the pairs are made of; MediaError if a note says something else."""
+    note, text = folder / 'pairs.json', json.dumps(made_of, indent=1)
+    if note.exists() and note.read_text() != text:
+        raise MediaError(f'{folder}: holds pairs of another video or network, or made in another way (see pairs.json); move it away')
+    for side in ('gt', 'lq'):
+        (folder / side).mkdir(parents=True, exist_ok=True)
+    partial = note.with_name('.pairs.json')
+    partial.write_text(text)
+    partial.replace(note)
+
+
+def _bytes_of(video):
+    files = sorted(video.iterdir()) if video.is_dir() else [Path(video)]
+    return sum(file.stat().st_size for file in files if file.is_file())

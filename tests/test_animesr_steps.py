@@ -9,7 +9,6 @@ from conftest import REPO, run_python
 
 import animevsr
 from animevsr.archs.lbo_arch import LearnableBasicOperator
-from animevsr.degradations import DegradationPipeline
 
 
 def train(name, cwd, *options, iterations=4):
@@ -83,7 +82,10 @@ def test_the_papers_values(name):
         return
     assert (data['num_frame'], data['gt_size'], data['interval'], train['total_iter']) == (15, 256, [1, 2, 3], 300000)
     assert opt['network_g']['sr_feedback'] and train['ema_decay'] == 0.999 and tiny['network_g']['sr_feedback']
-    names = DegradationPipeline(data['degradation']).names
-    down = ['down_or_lbo'] * 2 if name == 'step3_gan' else ['down'] * 2
-    assert list(names) == ['blur', 'noise', *down, 'codec']
+    lbo = {'down_or_lbo': dict(factor=2, prob=0.5, share=True, pool=['lbo_tape', 'lbo_disc', 'lbo_web'])}
+    assert data['degradation'] == [
+        {'blur': dict(kernel_size=21, isotropic_prob=0.7, sigma=[0.2, 4.0], sigma_aniso=[0.8, 3.0])},
+        {'noise': dict(gray_prob=0.5, sigma=[0, 10])},
+        *([lbo, lbo] if name == 'step3_gan' else [{'down': 2}, {'down': 2}]),
+        {'codec': dict(codec='h264', crf=[18, 35], profiles=dict(baseline=0.1, main=0.2, high=0.7))}]
     assert ('gt_usm' in train) == (name == 'step1_net')

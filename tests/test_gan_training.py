@@ -1,13 +1,17 @@
 """Adversarial training: the guard, clipped gradients, checkpointed gradients."""
+import copy
 import re
 
 import pytest
 import torch
+import yaml
 from conftest import REPO, run_python
 
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.models.checked_model import clip_gradients
 from animevsr.models.collapse import CollapseGuard
+from animevsr.models.recurrent_vsr_gan_model import RecurrentVSRGANModel
+from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 
 
 def problem_after(losses, **options):
@@ -68,8 +72,21 @@ def test_second_stage_trains_and_stops_at_a_collapse(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and 'has drifted' in last and 'stops at iteration 2, the last checkpoint is kept' in last
     assert sorted(p.name for p in (tmp_path / 'experiments/collapsed/models').iterdir()) == ['net_d_1.pth', 'net_g_1.pth']
-    done = train(tmp_path, 'name=wrong', 'train:guard:windw=2', check=False)
-    assert done.returncode == 1 and "did you mean 'window'" in done.stderr.strip().splitlines()[-1]
+    for option, message in (('train:guard:windw=2', "did you mean 'window'"), ('train:gan_opt=~', 'gan_opt is missing'),
+                            ('train:grad_clip=0', 'grad_clip must be above 0')):
+        done = train(tmp_path, 'name=wrong', option, check=False)
+        assert done.returncode == 1 and message in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize('model', [RecurrentVSRGANModel, RecurrentVSRModel])
+def test_options_stay_as_they_are(model):
+    """BasicSR takes the types out of optimisers and schedulers."""
+    opt = yaml.safe_load((REPO / f'options/tiny/{"gan" if model is RecurrentVSRGANModel else "net"}.yml').read_text())
+    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
+    opt['path']['pretrain_network_g'] = None
+    before = copy.deepcopy(opt)
+    model(opt)
+    assert opt == before
 
 
 def test_clipped_gradients(device):

@@ -1,4 +1,5 @@
 """Learnable basic operators: the network against the published one, the pairs it learns from, and its place in a degradation."""
+import json
 import pickle
 import re
 from collections import Counter
@@ -15,10 +16,13 @@ from torch.nn import functional as F
 import animevsr
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.compat import Draw
+from animevsr.data.clips import list_clips, load_clip
 from animevsr.degradations import DegradationPipeline
 from animevsr.losses.pixel_loss import L1L2Loss
 from animevsr.models.lbo_model import LBOModel
+from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.utils.checkpoint import CheckpointError
+from animevsr.utils.images import to_tensor
 from animevsr.video.reader import MediaError
 
 DRAWS = 4000
@@ -118,6 +122,8 @@ def test_the_operator_replaces_the_downscaling(pool, device):
 def test_a_pool_that_does_not_fit_is_refused(pool, tiny_weights, tmp_path):
     for arguments, message in ((dict(pool=[]), 'one or more'), (dict(pool=[pool[0], pool[0]]), 'each once'),
                                (dict(pool=pool, prob=2), 'prob'), (dict(pools=pool), "did you mean 'pool'"),
+                               (dict(pool=5), 'a list of'), (dict(pool=['lbo_tape', 'weights/lbo_tape.pth']), 'each once'),
+                               (dict(pool=pool, modes=[]), 'modes must name at least one'),
                                (dict(pool=pool, factor=4), 'divides the size by 2, but factor is 4'),
                                (dict(pool=[str(tiny_weights)]), 'holds a MSRBVSR, but degradation needs a LearnableBasicOperator'),
                                (dict(pool=[str(tmp_path / 'gone.pth')]), 'no such weights file')):
@@ -125,15 +131,22 @@ def test_a_pool_that_does_not_fit_is_refused(pool, tiny_weights, tmp_path):
             DegradationPipeline([{'down_or_lbo': arguments}])
 
 
-def test_bundled_operators_are_the_default_and_small():
+def test_bundled_operators_are_nearer_to_their_damage_than_bicubic(monkeypatch):
+    """Than both kinds of bicubic downscaling, on held-out clips; `python benchmarks/lbo.py` measures all of them."""
+    monkeypatch.syspath_prepend(REPO / 'recipes/open_animation')
+    from lbo_sets import degrade, read_sets
     operator = DegradationPipeline([{'down_or_lbo': 2}]).operators[0]
     assert list(operator.pool) == ['lbo_tape', 'lbo_disc', 'lbo_web']
-    clip = torch.from_numpy(moving_frames(1, 64, 96)).permute(0, 3, 1, 2).float() / 255
-    for name in operator.pool:
-        assert (REPO / f'weights/{name}.pth').stat().st_size < 500_000
-        out = operator.apply(clip, dict(lbo=True, weights=name, factor=2, mode='area'))
-        # a damaged picture is still the picture
-        assert 20 < -10 * np.log10(F.mse_loss(out, F.avg_pool2d(clip, 2)).item()) < 60, name
+    clips = [to_tensor(load_clip(path, range(2))) for path in list_clips(REPO / 'assets/heldout')[1:4]]
+    for name, config in read_sets().items():
+        assert (REPO / f'weights/lbo_{name}.pth').stat().st_size < 500_000
+        errors = np.zeros(3)
+        for clip in clips:
+            results = [operator.apply(clip, dict(lbo=True, weights=f'lbo_{name}', factor=2, mode='area')),
+                       *(F.interpolate(clip, scale_factor=0.5, mode='bicubic', antialias=a).clamp(0, 1) for a in (True, False))]
+            target = degrade(clip, config)
+            errors += [F.mse_loss(result, target).item() for result in results]
+        assert errors[0] < 0.8 * min(errors[1:]), name  # by 1 dB
 
 
 @pytest.mark.parametrize('place', ['loader', 'device'])
@@ -144,14 +157,19 @@ def test_degrades_in_the_loader_and_on_the_device(place, pool):
     from animevsr.degradations import BatchDegrader
     config = ['noise', {'down_or_lbo': {'pool': pool}}, {'down_or_lbo': {'pool': pool}}, {'codec': 'h264'}]
     opt = dict(name='t', type='DegradedClipDataset', dataroot_gt=str(TINY_CLIPS), num_frame=2, gt_size=64, scale=4, phase='train')
-    loaded = [build_dataset(dict(opt, degradation=config))[Draw(0, i)] for i in range(4)]
-    assert {'"lbo": true' in sample['params'] for sample in loaded} == {True, False} or len(loaded) == 4
+    loaded = [build_dataset(dict(opt, degradation=config))[Draw(0, i)] for i in range(8)]
+    uses = [[p['lbo'] for p in json.loads(sample['params']) if p['op'] == 'down_or_lbo'] for sample in loaded]
+    assert {True, False} == set(sum(uses, [])) and all(s['lq'].shape == (2, 3, 16, 16) for s in loaded)
     if place == 'device':
-        samples = [build_dataset(dict(opt, degradation=config, degrade_on='device'))[Draw(0, i)] for i in range(4)]
-        batch = dict(gt=torch.stack([s['gt'] for s in samples]), params=[s['params'] for s in samples])
-        lq = BatchDegrader(config, torch.device('cpu'), threads=2)(batch)[0]
-        assert torch.equal(lq, torch.stack([s['lq'] for s in loaded]))
-    assert all(s['lq'].shape == (2, 3, 16, 16) for s in loaded)
+        samples = [build_dataset(dict(opt, degradation=config, degrade_on='device'))[Draw(0, i)] for i in range(8)]
+        model = RecurrentVSRModel.__new__(RecurrentVSRModel)
+        model.opt, model.usm, model.degrader = dict(scale=4), None, BatchDegrader(config, torch.device('cpu'), threads=2)
+        model.feed_data(dict(gt=torch.stack([s['gt'] for s in samples]), params=[s['params'] for s in samples]))
+        lq = model.lq
+    else:  # as a loader's workers do
+        lq = torch.cat([b['lq'] for b in torch.utils.data.DataLoader(build_dataset(dict(opt, degradation=config)), sampler=[
+            Draw(0, i) for i in range(8)], batch_size=4, num_workers=2)])
+    assert torch.equal(lq, torch.stack([s['lq'] for s in loaded]))
 
 
 # --- pairs ------------------------------------------------------------------------------------------------------------------------
@@ -179,7 +197,20 @@ def test_pairs_stay_pairs(pairs):
     assert len(seen) == 40
     assert torch.equal(dataset[Draw(1, 7)]['gt'], dataset[Draw(1, 7)]['gt'])
     whole = build_dataset(dict(pairs, phase='val', max_frames=2))
-    assert len(whole) == 2 and whole[0]['gt'].shape == (3, 40, 56) and whole[0]['lq_path'].endswith('00000000.bmp')
+    assert len(whole) == 2 and whole[0]['gt'].shape == (3, 40, 56) and whole[0]['lq_path'] == '00000000.png'
+    straight = build_dataset(dict(pairs, phase='train', use_hflip=False, use_rot=False))
+    frame = to_tensor(moving_frames(1, 40, 56))[0]
+    windows = frame.unfold(1, 24, 2).unfold(2, 24, 2).flatten(1, 2).transpose(0, 1)
+    assert all((windows == straight[Draw(0, i)]['gt']).flatten(1).all(1).any() for i in range(10))  # cut out, and no more
+
+
+def test_pairs_of_several_folders_keep_their_names_apart(pairs, tmp_path):
+    """BasicSR saves what it validates under the last part of the path."""
+    for side, size in (('gt', (8, 12)), ('lq', (4, 6))):
+        for folder in 'ab':
+            write_clip(tmp_path / 'two' / side / folder, moving_frames(1, *size))
+    dataset = build_dataset(dict(pairs, phase='val', **{f'dataroot_{side}': str(tmp_path / 'two' / side) for side in ('gt', 'lq')}))
+    assert [sample['lq_path'] for sample in dataset] == ['a_00000000.png', 'b_00000000.png']
 
 
 def test_pairs_that_do_not_match_are_refused(pairs, tmp_path):
@@ -190,6 +221,8 @@ def test_pairs_that_do_not_match_are_refused(pairs, tmp_path):
 
     refused("unknown key 'gtsize'", gtsize=3)
     refused('multiple of scale', gt_size=25)
+    refused('multiple of scale', gt_size=0)
+    refused('max_frames must be at least 1', max_frames=-1)
     refused('smaller than the crop of 48', gt_size=48)
     refused('dataroot_lq: .*gone: no such folder', dataroot_lq=str(tmp_path / 'gone'))
     (tmp_path / 'empty').mkdir()

@@ -19,8 +19,9 @@ FILES = sorted((REPO / 'options').rglob('*.yml'))
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(REPO)))
 def test_builds(path):
-    # an operator that an earlier step would have trained
+    # what an earlier step would have trained
     text = re.sub(r'experiments/\S*lbo\S*/net_g_latest.pth(?=,)', 'lbo_disc', path.read_text())
+    text = re.sub(r'weights: experiments/vqgan_full/\S+?(?=,)', 'weights: vqgan_animation', text)
     opt = yaml.load(text, Loader=ordered_yaml()[0])
     assert opt['model_type'] in MODEL_REGISTRY
     with torch.device('meta'):
@@ -78,3 +79,15 @@ def test_the_papers_values_of_the_vqgan():
     assert list(single_scale['network_g']['branches']) == ['top'] and single_scale['path']['pretrain_network_g'] is None
     for ablation in (single_stage, single_scale):
         assert {k: v for k, v in train.items() if k != 'lr_factors'} == ablation['train'] and 'lr_factors' not in ablation['train']
+
+
+def test_the_papers_values_of_the_second_stage():
+    """VQD-SR Sec. 3.4: from the first stage, at half its learning rate, with the learned degradation between resizes and codec."""
+    net, gan = (yaml.load((REPO / f'options/vqd_sr/{name}.yml').read_text(), Loader=ordered_yaml()[0]) for name in ('net', 'gan'))
+    assert gan['network_g'] == net['network_g'] and gan['path']['pretrain_network_g'].endswith('vqd_sr_net/models/net_g_300000.pth')
+    train, basic = gan['train'], net['datasets']['train']['degradation']
+    assert (train['total_iter'], train['optim_g']['lr'], train['optim_d']['lr'], train['ema_decay']) == (300000, 5e-5, 5e-5, 0.999)
+    assert 'gt_usm' not in train and train['gan_opt']['gan_type'] == 'lsgan'
+    vq = {'vq': dict(weights='experiments/vqgan_full/models/net_g_latest.pth', k=[1, 50])}
+    assert gan['datasets']['train']['degradation'] == [*basic[:-1], vq, basic[-1]]
+    assert gan['datasets']['train']['batch_size_per_gpu'] * 4 == 16

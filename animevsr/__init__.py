@@ -7,7 +7,7 @@ from animevsr import compat
 
 compat.apply()
 
-from animevsr import archs, data, degradations, losses, models  # noqa: E402,F401  (they fill the registries)
+from animevsr import archs, data, degradations, losses, metrics, models  # noqa: E402,F401  (they fill the registries)
 from animevsr.archs.loading import load_network  # noqa: E402
 from animevsr.curation import rescale  # noqa: E402
 from animevsr.inference import atlas, upscale  # noqa: E402

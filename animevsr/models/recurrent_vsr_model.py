@@ -21,8 +21,8 @@ class RecurrentVSRModel(CheckedSRModel):
         train:
           gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation)
         val:
-          metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; both see the
-                   8-bit frames that would be saved. A clip's value is the mean over its frames.
+          metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
+                   frames that would be saved. A clip's value is the mean over its frames; those named *_clip are given whole clips.
 
     In validation the network runs frame by frame; in distributed runs the clips are divided among the processes.
     """
@@ -75,11 +75,13 @@ class RecurrentVSRModel(CheckedSRModel):
         if self.opt['dist']:
             distributed.all_reduce(scores)
         if metrics and rank == 0:
-            self._report(name, scores.mean(0).tolist(), metrics, current_iter, tb_logger)
+            # a clip without a cut, say, has no value
+            self._report(name, scores.nanmean(0).tolist(), metrics, current_iter, tb_logger)
 
     def _validate_clip(self, net, sample, metrics, folder, current_iter):
         """Mean of each metric over the frames of a clip; writes the frames into `folder` unless it is None."""
-        clip, state, total, t = sample['lq'], None, 0, len(sample['lq'])
+        clip, state, total, t, frames = sample['lq'], None, 0, len(sample['lq']), []
+        per_frame = {name: m for name, m in metrics.items() if not m['type'].endswith('_clip')}
         suffix = current_iter if self.is_train else self.opt['val'].get('suffix') or self.opt['name']
         for i in range(t):
             prev, cur, nxt = (clip[j:j + 1].to(self.device) for j in (max(i - 1, 0), i, min(i + 1, t - 1)))
@@ -88,13 +90,19 @@ class RecurrentVSRModel(CheckedSRModel):
             image = tensor2img([sr.float().cpu()])
             if folder:
                 imwrite(image, f'{folder}/{i:08d}_{suffix}.png')
-            if metrics:
+            if len(per_frame) < len(metrics):
+                frames.append(sr)
+            if per_frame:
                 gt = sample['gt'][i:i + 1]
                 as_images = dict(img=image, img2=tensor2img([gt]))
                 as_tensors = dict(img=sr, img2=gt.to(self.device))
-                values = [calculate_metric(as_tensors if m['type'].endswith('_pt') else as_images, m) for m in metrics.values()]
-                total = total + torch.tensor([float(v) for v in values], dtype=torch.float64, device=self.device)
-        return total / t
+                values = [calculate_metric(as_tensors if m['type'].endswith('_pt') else as_images, m) for m in per_frame.values()]
+                total = total + torch.tensor([float(v) for v in values], dtype=torch.float64)
+        values = dict(zip(per_frame, (total / t).tolist())) if per_frame else {}
+        if frames:
+            whole = dict(img=torch.cat(frames), img2=sample['gt'].to(self.device))
+            values.update({name: calculate_metric(whole, m) for name, m in metrics.items() if name not in per_frame})
+        return torch.tensor([values[name] for name in metrics], dtype=torch.float64, device=self.device) if metrics else None
 
     def _report(self, name, means, metrics, current_iter, tb_logger):
         self._initialize_best_metric_results(name)

@@ -16,3 +16,8 @@ def choose(device='auto'):
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from None
     return chosen
+
+
+def to_float64(tensor):
+    """A tensor in float64, on the CPU where its own device does not have that."""
+    return tensor.cpu().double() if tensor.device.type == 'mps' else tensor.double()

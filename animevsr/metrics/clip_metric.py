@@ -1,0 +1,68 @@
+"""Measures of animation over time that need no weights: flicker of what is held, and bleeding across cuts.
+
+Their names end in `_clip`: they are given whole clips, (t, 3, h, w) RGB in [0, 1], where others are given frames.
+"""
+from basicsr.utils.registry import METRIC_REGISTRY
+from torch.nn import functional as F
+
+BLOCK = 8  # side of the blocks whose means tell what happens apart from noise and blur
+STILL = 1.0  # change of such a mean, in levels of 255, up to which a block of an unknown original is taken for held
+CUT = 25.0  # mean change of such means, in levels, above which there is a cut
+
+
+@METRIC_REGISTRY.register()
+def calculate_flicker_clip(img, img2=None, **kwargs):
+    """Flicker: mean absolute change from frame to frame where the drawing is held.
+
+        mean over t and held pixels of |img[t + 1] - img[t]| * 255
+
+    With a ground truth a pixel is held where `img2` does not change in any channel. Without one, in blocks of 8x8 whose mean changes by no
+    more than 1 level in any channel from frame to frame, in `img` itself: noise averages out there, and motion does not.
+
+    Args:
+        img (Tensor): (t, 3, h, w), RGB in [0, 1].
+        img2 (Tensor | None): the ground truth, of the same size.
+
+    Returns:
+        float: levels of 255 per frame, in [0, 255]; lower is better. NaN where nothing is held, or with one frame.
+    """
+    change = (img[1:] - img[:-1]).abs()
+    if img2 is not None:
+        held = (img2[1:] == img2[:-1]).all(1, keepdim=True)
+    else:
+        blocks = F.avg_pool2d(img, BLOCK, ceil_mode=True, count_include_pad=False)
+        still = ((blocks[1:] - blocks[:-1]).abs() * 255 <= STILL).all(1, keepdim=True)
+        held = still.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)[..., :img.shape[-2], :img.shape[-1]]
+    count = held.sum() * img.shape[1]
+    return float((change * held).sum() * 255 / count) if count else float('nan')
+
+
+@METRIC_REGISTRY.register()
+def calculate_cut_bleed_clip(img, img2, cuts=None, **kwargs):
+    """Cut bleed: how much of the shot on the other side shows in the frames before and after a cut.
+
+    With a and b the frames of the original before and after a cut, and r the result at b, all averaged over blocks of 8x8, the bleed after
+    the cut is <r - b, a - b> / <a - b, a - b>: 0 if nothing of a is in r, 1 if r is a. The same before the cut, with a and b exchanged.
+    The blocks keep blur, of which every edge is an error, out of it.
+
+    Args:
+        img (Tensor): (t, 3, h, w), RGB in [0, 1].
+        img2 (Tensor): the original: the ground truth, or the low-quality input enlarged to the same size.
+        cuts (list[int] | None): the first frame of each shot but the first. Default: where the mean change of the blocks of `img2` exceeds
+            25 levels.
+
+    Returns:
+        float: mean over cuts and both sides; about 0 to 1, lower is better. NaN without cuts.
+    """
+    result, original = (F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False).flatten(1) for x in (img, img2))
+    difference = original[1:] - original[:-1]
+    if cuts is None:
+        cuts = ((difference.abs().mean(1) * 255 > CUT).nonzero().flatten() + 1).tolist()
+    if not cuts:
+        return float('nan')
+    shares = []
+    for cut in cuts:
+        d = difference[cut - 1]
+        for frame, direction in ((cut, -d), (cut - 1, d)):
+            shares.append(((result[frame] - original[frame]) @ direction / (d @ d)).item())
+    return sum(shares) / len(shares)

@@ -18,12 +18,12 @@ from basicsr.metrics import calculate_psnr
 from torch.nn import functional as F
 
 import animevsr
-from animevsr.data.clips import list_clips, load_clip
 from animevsr.degradations import functional as D
 from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.resources import find_weights
+from animevsr.video.clips import list_clips, load_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'recipes/open_animation'))

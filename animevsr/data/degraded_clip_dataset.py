@@ -5,10 +5,11 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.clips import clip_lengths, draw_generator, flip_and_turn, list_clips, load_clip
+from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.video.clips import clip_lengths, list_clips, load_clip
 from animevsr.video.reader import MediaError
 
 KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed',

@@ -5,7 +5,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.clips import draw_generator, flip_and_turn
+from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.utils.resources import find

@@ -14,9 +14,9 @@ import numpy as np
 import yaml
 from jobs import run_jobs
 
-from animevsr.data.clips import list_clips, load_clip
 from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_images, to_tensor
+from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import count_frames
 from animevsr.video.writer import write_image
 

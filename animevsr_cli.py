@@ -28,6 +28,10 @@ Without --factor: patches of the video are made smaller by ten factors and super
 folder. Open its choose.html and click the factor that looks best. With --factor, a number or the file that the page saved, the pairs
 are written: pseudo-HR frames, twice as large, into factor_<factor>/gt and the frames as they are into factor_<factor>/lq.
 Interrupted then, the same command goes on."""
+ENHANCE = """HR-SR enhancement (VQD-SR): super-resolve every frame of a tree of clips with an existing model, and bring it back to its size
+by MATLAB's antialiased bicubic resize. The results are cleaner ground truth for training.
+
+The tree stays as it is; a video becomes a folder of its name; everything is written as PNG. Interrupted, the same command goes on."""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
 
@@ -63,6 +67,16 @@ def parser():
     re.add_argument('--max-frames', type=int, default=300,
                     help='at most so many pairs, in runs spread evenly over the video (default: %(default)s)')
     re.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    en = commands.add_parser('enhance', help='clean the ground truth of a training set (HR-SR)', description=ENHANCE,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+    en.add_argument('in_root', help='folder that is searched for images and video files')
+    en.add_argument('out_root', help='folder for the results')
+    en.add_argument('--model', required=True,
+                    help='weights of any super-resolution network, ours or one that spandrel knows; ncnn:NAME; an ncnn .param file')
+    en.add_argument('--tile', type=int, default=256, help='side of the squares worked on; memory depends on it (default: %(default)s)')
+    en.add_argument('--jobs', type=int, help='threads that read and write (default: the CPUs, 4 at most)')
+    en.add_argument('--part', default='1/1', metavar='I/N', help='only every N-th clip from the I-th on, to share the work')
+    en.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     at = commands.add_parser('atlas', help='draw what a degradation model (VQGAN) has learned', description=ATLAS,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
@@ -136,6 +150,20 @@ def run_rescale(args):
         print(f'{done}: {len(list((done / "lq").glob("*.png")))} pairs; train with dataroot_gt: {done}/gt and dataroot_lq: {done}/lq')
 
 
+def run_enhance(args):
+    """Call `animevsr.enhance` and say what was done."""
+    try:
+        part = tuple(int(number) for number in args.part.split('/'))
+        if len(part) != 2:
+            raise ValueError
+    except ValueError:
+        sys.exit(f"animevsr: --part must be I/N, e.g. 1/4; got '{args.part}'")
+    options = dict(tile=args.tile, device=args.device, jobs=args.jobs, part=part)
+    written = guarded(lambda animevsr: animevsr.enhance(args.in_root, args.out_root, args.model, progress=True, **options),
+                      'the same command goes on')
+    print(f'{args.out_root}: {written} frames written')
+
+
 def run_atlas(args):
     """Call `animevsr.atlas` and print its numbers."""
     output = args.output or f'{Path(args.frame).stem}_atlas.png'
@@ -179,6 +207,8 @@ def main(argv=None):
         run_atlas(args)
     elif args.command == 'rescale':
         run_rescale(args)
+    elif args.command == 'enhance':
+        run_enhance(args)
     else:
         run_upscale(args)
 

@@ -1,5 +1,6 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
 from animevsr.archs.lbo_arch import LearnableBasicOperator
+from animevsr.archs.single_image import NCNN, load_ncnn, load_spandrel
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.utils.checkpoint import LIGHTNING, CheckpointError, read_named_tensors, strip
@@ -12,7 +13,8 @@ def load_network(path, device='cpu', **overrides):
 
     Args:
         path (str | Path): ours, BasicSR's (`params_ema` is preferred to `params`) or a bare state dict; the published AnimeSR and
-            VQD-SR networks have the same layer names. Variant, width, block counts and scale are recognised.
+            VQD-SR networks have the same layer names. Variant, width, block counts and scale are recognised. Also any single-image
+            network that spandrel recognises (RRDBNet, SRVGG and others), the .param file of an ncnn model, or 'ncnn:NAME'.
         device (str | torch.device): where to put it.
         overrides: arguments of the network that tensor shapes do not tell, e.g. `legacy_no_output_act=True` for published multi-scale
             VQGAN weights that were saved anew (VQD-SR's own checkpoint is recognised by its names).
@@ -20,6 +22,8 @@ def load_network(path, device='cpu', **overrides):
     Raises:
         CheckpointError: the file is missing, damaged, holds code, or is no network that this package knows; one line.
     """
+    if str(path).startswith(NCNN) or str(path).endswith('.param'):
+        return load_ncnn(path)
     named = read_named_tensors(path)
     state = {strip(name): tensor for name, tensor in named.items()}
     released = any(name.startswith(LIGHTNING) for name in named)
@@ -35,5 +39,9 @@ def load_network(path, device='cpu', **overrides):
         except (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError, StopIteration, KeyError) as error:
             reason = ' '.join(str(error).split())[:300]
             raise CheckpointError(f'{path}: incomplete or altered {network.__name__} weights: {reason}') from None
+    foreign = load_spandrel(path, named)
+    if foreign is not None:
+        return foreign.eval().to(device)
     known = ', '.join(network.__name__ for network in NETWORKS)
-    raise CheckpointError(f'{path}: weights of a network that is not known here (known: {known}); first entry: {next(iter(state))}')
+    raise CheckpointError(f'{path}: weights of a network that is not known here (known: {known}, and what spandrel knows); '
+                          f'first entry: {next(iter(state))}')

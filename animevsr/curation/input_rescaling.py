@@ -21,7 +21,7 @@ from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.resources import find_weights
-from animevsr.video.reader import MediaError, open_reader
+from animevsr.video.reader import MediaError, count_decodable, open_reader
 
 FACTORS = tuple(i / 10 for i in range(1, 11))
 WINDOW = 5  # frames around a patch that the recurrent network is given; the one in the middle is looked at
@@ -102,7 +102,8 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
     net = load_network(file, choose(device))
     if not hasattr(net, 'step'):
         raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
-    count = count_by_decoding(video, progress)
+    count = count_decodable(video, lambda frames: tqdm(frames, file=sys.stderr, disable=not progress, leave=False, desc='counting frames',
+                                                       mininterval=0.5 if sys.stderr.isatty() else 10, unit='frame'))
     output.mkdir(parents=True, exist_ok=True)
     if factor is not None:
         return write_pairs(video, count, output / f'factor_{factor:g}', net, factor, max_frames, file, progress)
@@ -111,16 +112,6 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
     command = ['animevsr', 'rescale', video, '-o', output, *(a for k, v in options.items() for a in (f'--{k.replace("_", "-")}', v))]
     rescaling_page.write(study, output, video.resolve(), shlex.join(map(str, [*command, '--factor'])))
     return study
-
-
-def count_by_decoding(video, progress=False):
-    """Number of frames that can be decoded: the headers of truncated and badly muxed files count others."""
-    with open_reader(video) as reader:
-        if not hasattr(reader, 'decoded'):
-            return reader.frame_count
-        with tqdm(reader.decoded(), total=reader.expected_frames, file=sys.stderr, disable=not progress, leave=False,
-                  mininterval=0.5 if sys.stderr.isatty() else 10, desc='counting frames', unit='frame') as frames:
-            return sum(1 for _ in frames)
 
 
 def read_factor(value, video):

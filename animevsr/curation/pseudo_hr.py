@@ -85,7 +85,8 @@ def split_at_cuts(numbers, frames):
 @torch.inference_mode()
 def pseudo_hr_frames(net, clip, factor):
     """One shot (t, 3, h, w) rescaled by `factor` and super-resolved; yields each frame as (1, 3, 2h, 2w), in [0, 1] on the CPU."""
-    (h, w), device, state = clip.shape[-2:], next(net.parameters()).device, None
+    (h, w), state = clip.shape[-2:], None
+    device = next((parameter.device for parameter in net.parameters()), clip.device)  # an ncnn model has none
     small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor))).to(device)
     for i in range(len(small)):
         prev, cur, nxt = (small[j:j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(small) - 1)))

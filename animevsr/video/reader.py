@@ -228,3 +228,12 @@ def count_frames(path):
         return len(list_images(path))
     with VideoReader(path) as reader:
         return reader.frame_count or sum(1 for _ in reader.decoded())
+
+
+def count_decodable(path, frames=iter):
+    """Number of frames that can be decoded, where the header of a truncated or badly muxed video may count others.
+
+    `frames(decoded)` may wrap the iterator of decoded frames, e.g. to show progress.
+    """
+    with open_reader(path) as reader:
+        return sum(1 for _ in frames(reader.decoded())) if isinstance(reader, VideoReader) else reader.frame_count

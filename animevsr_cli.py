@@ -32,6 +32,12 @@ ENHANCE = """HR-SR enhancement (VQD-SR): super-resolve every frame of a tree of 
 by MATLAB's antialiased bicubic resize. The results are cleaner ground truth for training.
 
 The tree stays as it is; a video becomes a folder of its name; everything is written as PNG. Interrupted, the same command goes on."""
+EVALUATE = """Measure methods on clips and print a table: parameters, runtime of a 180x320 frame, metrics.
+
+A method is a folder of results (one folder of frames, or one video, per clip), weights of a network (any that upscale takes), ncnn:NAME or
+bicubic; NAME=METHOD names it. Networks and bicubic work on --lq. Example:
+
+    animevsr evaluate bicubic ours=animevsr_x4 peer=ncnn:realesr-animevideov3-x4 --lq clips/lq --gt clips/gt -o table.md"""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
 
@@ -77,6 +83,15 @@ def parser():
     en.add_argument('--jobs', type=int, help='threads that read and write (default: the CPUs, 4 at most)')
     en.add_argument('--part', default='1/1', metavar='I/N', help='only every N-th clip from the I-th on, to share the work')
     en.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    ev = commands.add_parser('evaluate', help='measure methods on clips, in one table', description=EVALUATE,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+    ev.add_argument('methods', nargs='+', metavar='[NAME=]METHOD', help='folder of results, weights, ncnn:NAME or bicubic')
+    ev.add_argument('--lq', help='root of the low-quality clips')
+    ev.add_argument('--gt', help='root of the clips with the ground truth')
+    ev.add_argument('--metrics', nargs='+', help='psnr psnr_y ssim ssim_y niqe hyperiqa line_width flicker cut_bleed pyiqa:NAME')
+    ev.add_argument('--every', type=int, default=10, help='measure every n-th frame (default: %(default)s)')
+    ev.add_argument('-o', '--output', nargs='+', default=[], help='files to write the table to: .md, .csv, .json')
+    ev.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     at = commands.add_parser('atlas', help='draw what a degradation model (VQGAN) has learned', description=ATLAS,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
@@ -164,6 +179,25 @@ def run_enhance(args):
     print(f'{args.out_root}: {written} frames written')
 
 
+def run_evaluate(args):
+    """Call `animevsr.evaluate`, print the table and write it."""
+    methods = {}
+    for method in args.methods:
+        name, what = method.split('=', 1) if '=' in method and not Path(method).exists() else (Path(method).stem, method)
+        if name in methods:
+            sys.exit(f'animevsr: two methods are named {name}; name them: NAME={what}')
+        methods[name] = what
+
+    def run(animevsr):
+        from animevsr.inference.tables import markdown, write_table
+        done = animevsr.evaluate(methods, args.lq, args.gt, args.metrics, args.every, args.device, progress=True)
+        for path in args.output:
+            write_table(done, path)
+        return markdown(done)
+
+    print(guarded(run, 'nothing was written'), end='')
+
+
 def run_atlas(args):
     """Call `animevsr.atlas` and print its numbers."""
     output = args.output or f'{Path(args.frame).stem}_atlas.png'
@@ -201,16 +235,9 @@ def main(argv=None):
     if args.command == 'setup':
         import animevsr_install
         animevsr_install.main()
-    elif args.command == 'learn':
-        run_learn(args)
-    elif args.command == 'atlas':
-        run_atlas(args)
-    elif args.command == 'rescale':
-        run_rescale(args)
-    elif args.command == 'enhance':
-        run_enhance(args)
-    else:
-        run_upscale(args)
+        return
+    run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate, atlas=run_atlas)
+    run[args.command](args)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
-"""Recurrent inference on whole videos, and the atlas of a degradation model."""
+"""Recurrent inference on whole videos, the atlas of a degradation model, and the evaluation of methods."""
 from animevsr.inference.atlas import atlas
+from animevsr.inference.evaluate import evaluate
 from animevsr.inference.upscale import Summary, upscale
 
-__all__ = ['Summary', 'atlas', 'upscale']
+__all__ = ['Summary', 'atlas', 'evaluate', 'upscale']

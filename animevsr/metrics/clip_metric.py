@@ -26,6 +26,12 @@ def calculate_flicker_clip(img, img2=None, **kwargs):
     Returns:
         float: levels of 255 per frame, in [0, 255]; lower is better. NaN where nothing is held, or with one frame.
     """
+    total, count = held_change(img, img2)
+    return total / count if count else float('nan')
+
+
+def held_change(img, img2=None):
+    """Sum of the changes of held pixels and channels, in levels, and their number; see `calculate_flicker_clip`."""
     change = (img[1:] - img[:-1]).abs()
     if img2 is not None:
         held = (img2[1:] == img2[:-1]).all(1, keepdim=True)
@@ -33,8 +39,7 @@ def calculate_flicker_clip(img, img2=None, **kwargs):
         blocks = F.avg_pool2d(img, BLOCK, ceil_mode=True, count_include_pad=False)
         still = ((blocks[1:] - blocks[:-1]).abs() * 255 <= STILL).all(1, keepdim=True)
         held = still.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)[..., :img.shape[-2], :img.shape[-1]]
-    count = held.sum() * img.shape[1]
-    return float((change * held).sum() * 255 / count) if count else float('nan')
+    return float((change * held).sum() * 255), int(held.sum()) * img.shape[1]
 
 
 @METRIC_REGISTRY.register()

@@ -1,0 +1,132 @@
+"""Evaluation: values against the metrics themselves, several kinds of methods, tables."""
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from basicsr.metrics.psnr_ssim import calculate_psnr_pt
+from conftest import moving_frames, write_clip, write_video
+from torch.nn import functional as F
+
+import animevsr
+import animevsr_cli
+from animevsr.inference.evaluate import nanmean
+from animevsr.inference.tables import markdown, to_csv, to_json, write_table
+from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, calculate_flicker_clip
+from animevsr.metrics.line_width_metric import calculate_line_width_pt
+from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.video.reader import MediaError
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Two clips, one with a cut: gt 64x96, lq a quarter of it, and results that are the ground truth with noise."""
+    rng, gts = np.random.default_rng(0), {}
+    for name in 'ab':
+        gt = moving_frames(5, 64, 96, seed=ord(name))
+        gt[:, :, :40] = gt[:1, :, :40]  # held
+        if name == 'b':
+            gt[3:] = 255 - gt[3:]
+        gts[name] = gt
+        noisy = (gt + rng.normal(0, 5, gt.shape)).clip(0, 255).round().astype(np.uint8)
+        for root, frames in (('gt', gt), ('lq', to_images(F.avg_pool2d(to_tensor(gt), 4))), ('noisy', noisy)):
+            write_clip(tmp_path / root / name, frames)
+    return gts
+
+
+def test_values_are_those_of_the_metrics(clips, tmp_path):
+    names = ['psnr', 'line_width', 'flicker', 'cut_bleed']
+    roots = {'perfect': tmp_path / 'gt', 'noisy': tmp_path / 'noisy'}
+    perfect, noisy = animevsr.evaluate(roots, gt=tmp_path / 'gt', metrics=names, every=2, device='cpu')
+    assert perfect.values['a']['flicker'] == 0 and perfect.values['b']['cut_bleed'] == pytest.approx(0, abs=1e-6)
+    assert math.isnan(noisy.values['a']['cut_bleed']) and noisy.params is None and noisy.runtime is None
+    for name, gt in clips.items():
+        results = [animevsr.video.reader.read_image(path) for path in sorted((tmp_path / 'noisy' / name).iterdir())]
+        x, y = to_tensor(np.stack(results)), to_tensor(gt)
+        expected = dict(psnr=calculate_psnr_pt(x[::2], y[::2], 4).mean().item(), line_width=calculate_line_width_pt(x[::2]).mean().item(),
+                        flicker=calculate_flicker_clip(x, y), cut_bleed=calculate_cut_bleed_clip(x, y))
+        assert noisy.values[name] == pytest.approx(expected, rel=1e-4, nan_ok=True), name
+    assert noisy.means()['psnr'] == pytest.approx(np.mean([noisy.values[n]['psnr'] for n in 'ab']))
+    assert noisy.means()['cut_bleed'] == noisy.values['b']['cut_bleed']  # the other clip has none
+
+
+def test_networks_and_bicubic_in_one_run(clips, tiny_weights, tmp_path):
+    bicubic, net, done = animevsr.evaluate({'bicubic': 'bicubic', 'net': tiny_weights, 'done': tmp_path / 'noisy'}, lq=tmp_path / 'lq',
+                                           gt=tmp_path / 'gt', metrics=['psnr'], every=2, device='cpu')
+    lq = F.avg_pool2d(to_tensor(clips['a']), 4)
+    expected = matlab_resize((lq * 255).round() / 255, 64, 96).clamp(0, 1)[::2]
+    expected = calculate_psnr_pt((expected * 255).round() / 255, to_tensor(clips['a'])[::2], 4).mean().item()
+    assert bicubic.values['a']['psnr'] == pytest.approx(expected, abs=1e-3)
+    loaded = animevsr.load_network(tiny_weights)
+    assert net.params == pytest.approx(sum(p.numel() for p in loaded.parameters()) / 1e6) and net.runtime > 0
+    with torch.no_grad():
+        out = loaded((lq * 255).round()[None] / 255)[0].clamp(0, 1)[::2]
+    expected = calculate_psnr_pt((out * 255).round() / 255, to_tensor(clips['a'])[::2], 4).mean().item()
+    assert net.values['a']['psnr'] == pytest.approx(expected, abs=1e-2)
+    assert done.values['a']['psnr'] > bicubic.values['a']['psnr']
+
+
+def test_without_a_ground_truth(clips, tmp_path):
+    """Videos as results; bleeding is measured against the input."""
+    for name, gt in clips.items():
+        bleeding = gt.copy()
+        bleeding[3] = (0.6 * gt[3] + 0.4 * gt[2]).round()
+        (tmp_path / 'videos').mkdir(exist_ok=True)
+        write_video(tmp_path / f'videos/{name}.mkv', bleeding, codec='ffv1', pix_fmt='bgr0')
+    names = ['line_width', 'flicker', 'cut_bleed']
+    method, = animevsr.evaluate({'v': tmp_path / 'videos'}, lq=tmp_path / 'lq', metrics=names, device='cpu')
+    assert method.values['b']['cut_bleed'] == pytest.approx(0.2, abs=0.02) and math.isnan(method.values['a']['cut_bleed'])
+    alone, = animevsr.evaluate({'v': tmp_path / 'videos'}, metrics=['line_width', 'cut_bleed'], device='cpu')
+    assert alone.values['b']['line_width'] == method.values['b']['line_width'] and math.isnan(alone.values['b']['cut_bleed'])
+
+
+def test_tables_hold_every_value(clips, tmp_path):
+    methods = animevsr.evaluate({'one': tmp_path / 'gt', 'two': tmp_path / 'noisy'}, gt=tmp_path / 'gt', metrics=['psnr_y', 'cut_bleed'],
+                                device='cpu')
+    text = markdown(methods)
+    assert '| two | - | - | ' in text and f'{methods[1].values["b"]["psnr_y"]:.2f}' in text and '| b | 80.00 | ' in text
+    rows = list(csv.DictReader(io.StringIO(to_csv(methods))))
+    assert len(rows) == 2 * 3 * 2 and {row['clip'] for row in rows} == {'a', 'b', 'mean'}
+    assert [row['value'] for row in rows if row['method'] == 'two' and row['clip'] == 'a' and row['metric'] == 'cut_bleed'] == ['']
+    data = json.loads(to_json(methods))
+    assert data[1]['clips']['b']['psnr_y'] == methods[1].values['b']['psnr_y'] and data[0]['clips']['a']['cut_bleed'] is None
+    for suffix in ('md', 'csv', 'json'):
+        write_table(methods, tmp_path / f't.{suffix}')
+        assert (tmp_path / f't.{suffix}').stat().st_size > 100
+
+
+def test_the_command(clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    animevsr_cli.main(['evaluate', 'noisy', 'cubic=bicubic', '--lq', 'lq', '--gt', 'gt', '--metrics', 'psnr', '-o', 't.csv', 't.json',
+                       '--device', 'cpu'])
+    out = capsys.readouterr().out
+    assert '| noisy |' in out and '| cubic |' in out and (tmp_path / 't.csv').exists() and (tmp_path / 't.json').exists()
+
+
+def test_bad_input_is_one_line(clips, tiny_vqgan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / 'short/a', moving_frames(3, 64, 96))
+    write_clip(tmp_path / 'small/a', moving_frames(5, 32, 96))
+    for arguments, message in ((('noisy', '--metrics', 'psnr'), 'compares with a ground truth'),
+                               (('noisy', '--metrics', 'psn', '--gt', 'gt'), "did you mean 'psnr'"),
+                               (('bicubic', ), 'needs low-quality clips'),
+                               (('gone', '--lq', 'lq'), 'gone: no such weights file'), (('short', '--gt', 'gt'), 'ends after 3 frames'),
+                               (('small', '--gt', 'gt'), 'is 96x32, the ground truth is 96x64'),
+                               (('noisy', 'noisy', '--gt', 'gt'), 'two methods are named noisy'),
+                               (('noisy', '--metrics', 'pyiqa:maniqa'), 'pyiqa is not installed'),
+                               ((tiny_vqgan, '--lq', 'lq'), 'which does not upscale'),
+                               (('noisy', '--every', 0, '--gt', 'gt'), 'every must be'),
+                               (('x=short', '--gt', 'gt', '--metrics', 'line_width'), 'ends after 3 frames')):
+        with pytest.raises(SystemExit) as stopped:
+            animevsr_cli.main(['evaluate', *map(str, arguments), '--device', 'cpu'])
+        assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, (arguments, stopped.value)
+    with pytest.raises(MediaError, match='written as .md, .csv or .json'):
+        write_table([], tmp_path / 't.txt')
+
+
+def test_mean_of_what_is_there():
+    assert nanmean([1, math.nan, 3]) == 2 and math.isnan(nanmean([])) and math.isnan(nanmean([math.nan]))

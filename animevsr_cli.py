@@ -38,6 +38,8 @@ A method is a folder of results (one folder of frames, or one video, per clip), 
 bicubic; NAME=METHOD names it. Networks and bicubic work on --lq. Example:
 
     animevsr evaluate bicubic ours=animevsr_x4 peer=ncnn:realesr-animevideov3-x4 --lq clips/lq --gt clips/gt -o table.md"""
+COMPARE = """Write one HTML page that compares results: a slider between two methods, zoom, difference, metrics, and a blind study whose
+votes can be saved. It works from a file, without a network. METHOD is a folder with one folder of frames, or one video, per clip."""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
 
@@ -92,6 +94,15 @@ def parser():
     ev.add_argument('--every', type=int, default=10, help='measure every n-th frame (default: %(default)s)')
     ev.add_argument('-o', '--output', nargs='+', default=[], help='files to write the table to: .md, .csv, .json')
     ev.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    co = commands.add_parser('compare', help='compare results on one HTML page, or in a blind study', description=COMPARE,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+    co.add_argument('methods', nargs='+', metavar='[NAME=]METHOD', help='folders of results, two or more')
+    co.add_argument('-o', '--output', default='compare.html', help='the page (default: %(default)s)')
+    co.add_argument('--frames', type=int, default=5, help='frames of each clip, spread evenly (default: %(default)s)')
+    co.add_argument('--quality', type=int, default=95, help='of the images in the page, 1 to 100; 101: lossless (default: %(default)s)')
+    co.add_argument('--gt', help='root of the clips with the ground truth, for metrics that need one')
+    co.add_argument('--metrics', nargs='*', default=['line_width', 'flicker'], help='see evaluate (default: line_width flicker)')
+    co.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     at = commands.add_parser('atlas', help='draw what a degradation model (VQGAN) has learned', description=ATLAS,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
@@ -181,12 +192,7 @@ def run_enhance(args):
 
 def run_evaluate(args):
     """Call `animevsr.evaluate`, print the table and write it."""
-    methods = {}
-    for method in args.methods:
-        name, what = method.split('=', 1) if '=' in method and not Path(method).exists() else (Path(method).stem, method)
-        if name in methods:
-            sys.exit(f'animevsr: two methods are named {name}; name them: NAME={what}')
-        methods[name] = what
+    methods = named_methods(args.methods)
 
     def run(animevsr):
         from animevsr.inference.tables import markdown, write_table
@@ -196,6 +202,24 @@ def run_evaluate(args):
         return markdown(done)
 
     print(guarded(run, 'nothing was written'), end='')
+
+
+def run_compare(args):
+    """Call `animevsr.compare`."""
+    options = dict(frames=args.frames, quality=args.quality, gt=args.gt, metrics=args.metrics, device=args.device, progress=True)
+    methods = named_methods(args.methods)
+    print(guarded(lambda animevsr: animevsr.compare(methods, args.output, **options), f'nothing was written at {args.output}'))
+
+
+def named_methods(arguments):
+    """{name: method} of [NAME=]METHOD."""
+    methods = {}
+    for method in arguments:
+        name, what = method.split('=', 1) if '=' in method and not Path(method).exists() else (Path(method).stem, method)
+        if name in methods:
+            sys.exit(f'animevsr: two methods are named {name}; name them: NAME={what}')
+        methods[name] = what
+    return methods
 
 
 def run_atlas(args):
@@ -236,7 +260,8 @@ def main(argv=None):
         import animevsr_install
         animevsr_install.main()
         return
-    run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate, atlas=run_atlas)
+    run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate,
+               compare=run_compare, atlas=run_atlas)
     run[args.command](args)
 
 

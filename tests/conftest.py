@@ -1,6 +1,7 @@
 """Shared fixtures: the devices present, tiny networks, clips and videos made on the spot."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -126,3 +127,12 @@ def run_python(*arguments, cwd, check=True, timeout=300, **environment):
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+def browser():
+    """Path of a Chromium; without one the test is skipped, but not where ANIMEVSR_BROWSER says that there must be one."""
+    found = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
+    if not found and os.environ.get('ANIMEVSR_BROWSER') != 'required':
+        pytest.skip('no Chromium on this machine (Debian: apt-get install chromium)')
+    assert found, 'ANIMEVSR_BROWSER=required, but there is no Chromium'
+    return found

@@ -2,7 +2,6 @@
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataset
-from conftest import REPO, moving_frames, run_python, write_clip, write_video
+from conftest import REPO, browser, moving_frames, run_python, write_clip, write_video
 from torch.nn import functional as F
 
 import animevsr
@@ -159,15 +158,6 @@ def video(tmp_path):
 
 def rescale(*arguments, cwd, **options):
     return run_python('-m', 'animevsr_cli', 'rescale', *arguments, '--device', 'cpu', cwd=cwd, **options)
-
-
-def browser():
-    """Path of a Chromium; without one the test is skipped, but not where ANIMEVSR_BROWSER says that there must be one."""
-    found = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
-    if not found and os.environ.get('ANIMEVSR_BROWSER') != 'required':
-        pytest.skip('no Chromium on this machine (Debian: apt-get install chromium)')
-    assert found, 'ANIMEVSR_BROWSER=required, but there is no Chromium'
-    return found
 
 
 def test_the_page_in_a_browser_and_its_answer(video, tiny_weights, tmp_path):

@@ -1,0 +1,84 @@
+"""One HTML page that compares methods frame by frame, and holds the papers' user study (VQD-SR Sec. 4.2)."""
+import base64
+import json
+from pathlib import Path
+
+import cv2
+
+from animevsr.inference.evaluate import evaluate
+from animevsr.video.clips import clip_name, list_clips
+from animevsr.video.reader import MediaError, count_decodable, open_reader
+from animevsr.video.writer import check_folder_of
+
+TEMPLATE = Path(__file__).with_name('compare.html')
+
+
+def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width', 'flicker'), device='auto', progress=False):
+    """Write a self-contained page that compares results.
+
+    It works from a file, without a network: a slider between two methods, zoom, a difference view, metrics of each clip, the keyboard; and
+    a blind study, in which a person sees two methods in random order and votes; votes can be saved, and the shares are shown at its end.
+
+    Args:
+        roots (dict[str, str | Path]): name -> a root of clips with results; two or more, with the same clips of the same size.
+        output (str | Path): the page, .html.
+        frames (int): frames of each clip, spread evenly over it.
+        quality (int): of the WebP images in the page, 1 to 100; 101 is lossless.
+        gt (str | Path | None): a root of clips with the ground truth, for metrics that need one.
+        metrics (list[str]): see `evaluate`; may be empty.
+
+    Returns:
+        Path: the page.
+
+    Raises:
+        MediaError, ValueError: one line; nothing is written.
+    """
+    output = Path(output)
+    check_folder_of(output)
+    if output.suffix.lower() not in ('.html', '.htm'):
+        raise MediaError(f'{output}: the comparison is a page; name it e.g. {output.stem}.html')
+    if len(roots) < 2 or frames < 1 or not 1 <= quality <= 101:
+        raise ValueError('a comparison needs two or more methods, frames of at least 1, and a quality from 1 to 101; '
+                         f'got {len(roots)}, {frames}, {quality}')
+    clips = {name: {clip_name(clip): clip for clip in list_clips(root, name)} for name, root in roots.items()}
+    first = next(iter(clips.values()))
+    for name, found in clips.items():
+        missing = sorted(set(first) ^ set(found))
+        if missing:
+            raise MediaError(f'{roots[name]}: clip {missing[0]} is not in it and in {next(iter(roots.values()))} alike')
+    content = dict(methods=list(roots), metrics=list(metrics), clips=[])
+    for clip in first:
+        content['clips'].append(dict(name=clip, **_pictures(clip, {name: found[clip] for name, found in clips.items()}, frames, quality)))
+    if metrics:
+        for method in evaluate(roots, gt=gt, metrics=metrics, every=1, device=device, progress=progress):
+            for clip in content['clips']:
+                values = {m: None if value != value else value for m, value in method.values[clip['name']].items()}
+                clip.setdefault('values', {})[method.name] = values
+    data = json.dumps(content).replace('<', '\\u003c')  # '<' must not end the script element that holds the data
+    output.write_text(TEMPLATE.read_text(encoding='utf8').replace('"DATA"', data), encoding='utf8')
+    return output
+
+
+def _pictures(clip, sources, frames, quality):
+    """`numbers` of the frames, `size`, and `images` {method: [data URL]} of a clip."""
+    counts = {name: count_decodable(source) for name, source in sources.items()}
+    (name, count), *others = counts.items()
+    for other, number in others:
+        if number != count:
+            raise MediaError(f'{sources[other]}: has {number} frames, {sources[name]} {count}; a comparison needs the same')
+    wanted = sorted({i * count // min(frames, count) for i in range(min(frames, count))})
+    images, size = {}, None
+    for method, source in sources.items():
+        with open_reader(source) as reader:
+            size = size or (reader.width, reader.height)
+            if (reader.width, reader.height) != size:
+                raise MediaError(f'{source}: is {reader.width}x{reader.height}, {sources[name]} is {size[0]}x{size[1]}; '
+                                 'a comparison needs the same size')
+            images[method] = [data_url(image, quality) for i, (image, _) in enumerate(reader.frames()) if i in wanted]
+    return dict(numbers=wanted, size=size, images=images)
+
+
+def data_url(image, quality):
+    """An image (h, w, 3) uint8 RGB as WebP in a URL; lossless from a quality of 101 on."""
+    encoded = cv2.imencode('.webp', image[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+    return 'data:image/webp;base64,' + base64.b64encode(encoded).decode()

@@ -1,0 +1,156 @@
+"""The page that compares, clicked through in a real browser."""
+import json
+
+import numpy as np
+import pytest
+from conftest import browser, moving_frames, write_clip
+from playwright import sync_api
+
+import animevsr
+import animevsr_cli
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two clips of three methods: the picture, the picture with a bright left half, the inverted picture."""
+    for name in 'ab':
+        frames = moving_frames(6, 160, 240, seed=ord(name))
+        brighter = frames.copy()
+        brighter[:, :, :120] = 255
+        for method, images in dict(plain=frames, half=brighter, inverse=255 - frames).items():
+            write_clip(tmp_path / method / name, images)
+    return tmp_path
+
+
+@pytest.fixture
+def page(results):
+    roots = {name: results / name for name in ('plain', 'half', 'inverse')}
+    animevsr.compare(roots, results / 'page.html', frames=3, quality=101, device='cpu')
+    with sync_api.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser(), args=['--no-sandbox'])
+        page = chromium.new_page(viewport=dict(width=800, height=600))
+        problems = []
+        page.on('pageerror', lambda error: problems.append(error))
+        page.on('request', lambda request: problems.append(request.url) if request.url.startswith('http') else None)
+        page.goto((results / 'page.html').as_uri())
+        yield page
+        assert not problems
+        chromium.close()
+
+
+def pixels(page):
+    """What the stage shows, (h, w, 3) uint8 RGB."""
+    import cv2
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+    image = cv2.imdecode(np.frombuffer(page.locator('#stage').screenshot(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    return image[1:161, 1:241].astype(int)  # without the border
+
+
+def near(shown, expected, left, right):
+    """Whether both are the same from column `left` to `right`, below the labels."""
+    return np.abs(shown[60:, left:right] - expected[60:, left:right]).mean() < 3
+
+
+def test_slider_frames_clips_zoom_and_difference(page):
+    frames = {name: moving_frames(6, 160, 240, seed=ord(name)).astype(int) for name in 'ab'}
+    shown = pixels(page)  # left of the divider `plain`, right of it `half`, of which only the left half differs
+    assert near(shown, frames['a'][0], 0, 116) and near(shown, frames['a'][0], 124, 240)
+    page.select_option('#right', label='inverse')
+    shown = pixels(page)
+    assert near(shown, frames['a'][0], 0, 116) and near(shown, 255 - frames['a'][0], 124, 240)
+    box = page.locator('#stage').bounding_box()
+    page.mouse.move(box['x'] + 120, box['y'] + 80)
+    page.mouse.down()
+    page.mouse.move(box['x'] + 40, box['y'] + 80)  # drag the divider to the left
+    page.mouse.up()
+    shown = pixels(page)
+    assert near(shown, frames['a'][0], 0, 36) and near(shown, 255 - frames['a'][0], 46, 240)
+
+    page.evaluate('document.activeElement.blur()')
+    page.keyboard.press('ArrowRight')
+    assert page.locator('#number').inner_text() == '2' and near(pixels(page), 255 - frames['a'][2], 46, 240)
+    page.keyboard.press('ArrowDown')
+    assert page.locator('#clip').input_value() == '1' and near(pixels(page), 255 - frames['b'][2], 46, 240)
+    page.keyboard.press('x')  # exchanged
+    assert page.locator('#right-label').inner_text() == 'plain' and near(pixels(page), frames['b'][2], 46, 240)
+    page.keyboard.press('+')
+    assert page.locator('#zoom-value').inner_text() == '2'
+    assert near(pixels(page), frames['b'][2, 40:120, 60:180].repeat(2, 0).repeat(2, 1), 46, 240)
+    page.keyboard.down('Shift')
+    page.mouse.move(box['x'] + 120, box['y'] + 80)
+    page.mouse.down()
+    page.mouse.move(box['x'] + 100, box['y'] + 80)  # move what is seen by 10 of its pixels
+    page.mouse.up()
+    page.keyboard.up('Shift')
+    assert near(pixels(page), frames['b'][2, 40:120, 70:190].repeat(2, 0).repeat(2, 1), 46, 240)
+    page.keyboard.press('-')
+    page.select_option('#left', label='plain')
+    page.check('#difference')  # nothing differs from itself
+    assert pixels(page)[60:].max() < 3
+    page.select_option('#left', label='half')
+    assert pixels(page)[60:, 8:112].mean() > 100 and pixels(page)[60:, 128:].max() < 12
+    page.evaluate('document.activeElement.blur()')
+    page.keyboard.press('d')
+    assert not page.locator('#difference').is_checked()
+
+
+def test_values_are_shown(page, results):
+    rows = page.locator('#values tr').all_inner_texts()
+    assert rows[0].split() == ['a', 'line_width', 'flicker'] and [row.split()[0] for row in rows[1:]] == ['plain', 'half', 'inverse']
+    expected = animevsr.evaluate({'plain': results / 'plain'}, metrics=['line_width', 'flicker'], every=1, device='cpu')[0].values['a']
+    assert [float(v) for v in rows[1].split()[1:]] == pytest.approx(list(expected.values()), abs=6e-4)
+
+
+def test_the_blind_study(page, tmp_path):
+    """All pairs of all frames, blind and in random order; always for `plain`, never for `half`."""
+    page.click('#mode')
+    sources = page.evaluate('data.clips.map(clip => clip.images)')
+    total, seen, first = 2 * 3 * 3, [], []
+    for i in range(total):
+        assert page.locator('#progress').inner_text() == f'{i + 1} of {total}'
+        assert not any(name in page.locator('#study').inner_text() for name in ('plain', 'half', 'inverse'))
+        shown = [page.locator(f'#{side} img').get_attribute('src') for side in ('first', 'second')]
+        names = [next(m for images in sources for m, urls in images.items() if url in urls) for url in shown]
+        seen.append((shown[0], shown[1]))
+        first.append(names[0])
+        wish = 'plain' if 'plain' in names else 'inverse'
+        if i == 0:
+            page.keyboard.press('0')
+            undecided = names
+        elif i % 2:
+            page.keyboard.press(str(1 + names.index(wish)))
+        else:
+            page.click(f'#{("first", "second")[names.index(wish)]}')
+    assert len({frozenset(pair) for pair in seen}) == total and len(set(first)) > 1
+    rows = [row.split('\t') for row in page.locator('#shares tr').all_inner_texts()]
+    assert [row[0] for row in rows[1:]] == ['plain : half', 'plain : inverse', 'half : inverse'] and all(row[1] == '6' for row in rows[1:])
+    whole = next(row for row in rows[1:] if row[0] != ' : '.join(sorted(undecided, key=['plain', 'half', 'inverse'].index)))
+    assert '100.0 % (6)' in whole
+    with page.expect_download() as download:
+        page.click('#save')
+    download.value.save_as(tmp_path / 'votes.json')
+    saved = json.loads((tmp_path / 'votes.json').read_text())
+    assert len(saved['votes']) == total and saved['votes'][0]['vote'] is None
+    assert all(v['vote'] in ('plain', 'inverse') for v in saved['votes'][1:]) and {v['clip'] for v in saved['votes']} == {'a', 'b'}
+    page.click('#again')
+    assert page.locator('#progress').inner_text() == f'1 of {total}'
+    page.click('#mode')
+    assert page.locator('#stage').is_visible()
+
+
+def test_bad_input_is_one_line(results, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / 'short/a', moving_frames(2, 40, 60))
+    write_clip(tmp_path / 'short/b', moving_frames(6, 160, 240))
+    write_clip(tmp_path / 'small/a', moving_frames(6, 40, 50))
+    write_clip(tmp_path / 'small/b', moving_frames(6, 160, 240))
+    write_clip(tmp_path / 'one/a', moving_frames(6, 160, 240))
+    for arguments, message in ((('plain', ), 'two or more methods'), (('plain', 'gone'), 'gone: no such folder'),
+                               (('plain', 'short'), 'has 2 frames'), (('plain', 'small'), 'is 50x40'),
+                               (('plain', 'one'), 'clip b is not in it'),
+                               (('plain', 'half', '-o', 'x.png'), 'name it e.g. x.html'),
+                               (('plain', 'half', '--metrics', 'psnr'), 'compares with a ground truth')):
+        with pytest.raises(SystemExit) as stopped:
+            animevsr_cli.main(['compare', *arguments, '--device', 'cpu'])
+        assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, arguments
+    assert not (tmp_path / 'compare.html').exists()

@@ -3,28 +3,25 @@
     python benchmarks/quality.py [WEIGHTS ...] [--root assets/heldout] [--frames 6]
 
 The degradation is fixed by the seed and the clip's name. Values are BasicSR's, on 8-bit frames, 4 pixels of border left out; a clip's
-value is the mean over its frames, the last row the mean over clips. `flicker` is the mean absolute change (of 255) from frame to
-frame where the ground truth does not change at all: noise that the degradation left in still areas.
+value is the mean over its frames, the last row the mean over clips. `flicker` is `calculate_flicker_clip`: the mean change (of 255) from
+frame to frame where the ground truth does not change at all.
 """
 import argparse
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from basicsr.metrics import calculate_psnr, calculate_ssim
 
 import animevsr
 from animevsr.data.clip_pair_dataset import ClipPairDataset
 from animevsr.inference.engine import Upscaler
+from animevsr.metrics.clip_metric import calculate_flicker_clip
 from animevsr.utils.device import choose
+from animevsr.utils.images import to_images, to_tensor
 
 DEGRADATION = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def to_images(clip):
-    return (clip.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
 
 
 def bicubic(frames, scale=4):
@@ -36,9 +33,7 @@ def scores(results, gt):
     bgr = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
     psnr = np.mean([calculate_psnr(r, g, 4, test_y_channel=True) for r, g in bgr])
     ssim = np.mean([calculate_ssim(r, g, 4, test_y_channel=True) for r, g in bgr])
-    still = [(g1 == g0).all(-1) for g0, g1 in zip(gt, gt[1:])]
-    changes = [np.abs(r1.astype(int) - r0)[s] for r0, r1, s in zip(results, results[1:], still) if s.any()]
-    return psnr, ssim, np.mean([c.mean() for c in changes]) if changes else np.nan
+    return psnr, ssim, calculate_flicker_clip(to_tensor(results), to_tensor(gt))
 
 
 def table(root, weights, frames, seed):

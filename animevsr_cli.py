@@ -195,7 +195,9 @@ def run_evaluate(args):
     methods = named_methods(args.methods)
 
     def run(animevsr):
-        from animevsr.inference.tables import markdown, write_table
+        from animevsr.inference.tables import check_output, markdown, write_table
+        for path in args.output:
+            check_output(path)
         done = animevsr.evaluate(methods, args.lq, args.gt, args.metrics, args.every, args.device, progress=True)
         for path in args.output:
             write_table(done, path)
@@ -215,7 +217,8 @@ def named_methods(arguments):
     """{name: method} of [NAME=]METHOD."""
     methods = {}
     for method in arguments:
-        name, what = method.split('=', 1) if '=' in method and not Path(method).exists() else (Path(method).stem, method)
+        path = Path(method)
+        name, what = method.split('=', 1) if '=' in method and not path.exists() else (path.name if path.is_dir() else path.stem, method)
         if name in methods:
             sys.exit(f'animevsr: two methods are named {name}; name them: NAME={what}')
         methods[name] = what

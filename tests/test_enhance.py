@@ -1,5 +1,6 @@
 """HR-SR enhancement, and the networks of others that do it."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def test_a_tree_is_enhanced_and_stays(tree, srvgg, tmp_path):
     before = {path: path.read_bytes() for path in tree.rglob('*') if path.is_file()}
     assert animevsr.enhance(tree, tmp_path / 'out', srvgg[1], tile=32, device='cpu') == 9
     assert {path: path.read_bytes() for path in tree.rglob('*') if path.is_file()} == before
-    found = sorted(str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.*'))
+    found = sorted(str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.png'))
     names = dict(a=range(3), **{'deep/b': (7, 8), 'deep/c': range(4)})
     assert found == [f'{folder}/{i:08d}.png' for folder, numbers in names.items() for i in numbers]
     # BasicSR's imresize on the whole frame; the tiles do not show
@@ -109,6 +110,21 @@ def test_missing_frames_alone_are_made(tree, srvgg, tmp_path):
         (tmp_path / 'out' / name).unlink()
     assert animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu') == 2
     assert {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.png')} == whole
+
+
+def test_results_of_two_models_do_not_mix(tree, srvgg, tiny_weights, tmp_path):
+    animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu')
+    with pytest.raises(MediaError, match='holds results of another model'):
+        animevsr.enhance(tree, tmp_path / 'out', tiny_weights, device='cpu')
+
+
+def test_links_are_followed_once(tree, srvgg, tmp_path):
+    write_clip(tmp_path / 'elsewhere', moving_frames(1, 40, 48))
+    (tree / 'link').symlink_to(tmp_path / 'elsewhere')
+    assert animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu') == 10 and (tmp_path / 'out/link/00000000.png').exists()
+    (tree / 'deep/loop').symlink_to(tree)
+    with pytest.raises(MediaError, match='loop: is linked to a folder that is in the tree already'):
+        animevsr.enhance(tree, tmp_path / 'again', srvgg[1], device='cpu')
 
 
 def test_a_recurrent_network_goes_through_its_shots(tiny_weights):
@@ -154,6 +170,10 @@ def test_bad_input_is_one_line(tree, srvgg, tiny_vqgan, tmp_path, monkeypatch):
             animevsr_cli.main(['enhance', *map(str, arguments)])
         assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, arguments
     assert not (tmp_path / 'out').exists()
+    write_clip(tree / 'in/x', moving_frames(1, 40, 48))
+    with pytest.raises(MediaError, match='results would be written into the input'):
+        animevsr.enhance(tree, tmp_path, srvgg[1], device='cpu')
+    shutil.rmtree(tree / 'in')
     cv2.imwrite(str(tree / 'a/00000001.bmp'), moving_frames(1, 50, 75)[0])
     with pytest.raises(MediaError, match='00000001.bmp: is 75x50, but 00000000.bmp beside it is 75x60'):
         animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu')

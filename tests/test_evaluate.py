@@ -104,13 +104,19 @@ def test_the_command(clips, tmp_path, capsys, monkeypatch):
     animevsr_cli.main(['evaluate', 'noisy', 'cubic=bicubic', '--lq', 'lq', '--gt', 'gt', '--metrics', 'psnr', '-o', 't.csv', 't.json',
                        '--device', 'cpu'])
     out = capsys.readouterr().out
+    (tmp_path / 'noisy').rename(tmp_path / 'bicubic')  # a folder of that name is a folder
+    animevsr_cli.main(['evaluate', 'bicubic', '--gt', 'gt', '--metrics', 'psnr', '--device', 'cpu'])
+    assert '| bicubic | - | - |' in capsys.readouterr().out
     assert '| noisy |' in out and '| cubic |' in out and (tmp_path / 't.csv').exists() and (tmp_path / 't.json').exists()
 
 
 def test_bad_input_is_one_line(clips, tiny_vqgan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_clip(tmp_path / 'short/a', moving_frames(3, 64, 96))
-    write_clip(tmp_path / 'small/a', moving_frames(5, 32, 96))
+    for name in 'ab':
+        write_clip(tmp_path / 'short' / name, moving_frames(3, 64, 96))
+        write_clip(tmp_path / 'small' / name, moving_frames(5, 32, 96))
+        write_clip(tmp_path / 'long' / name, moving_frames(7, 64, 96))
+    write_clip(tmp_path / 'one/a', moving_frames(5, 64, 96))
     for arguments, message in ((('noisy', '--metrics', 'psnr'), 'compares with a ground truth'),
                                (('noisy', '--metrics', 'psn', '--gt', 'gt'), "did you mean 'psnr'"),
                                (('bicubic', ), 'needs low-quality clips'),
@@ -120,7 +126,13 @@ def test_bad_input_is_one_line(clips, tiny_vqgan, tmp_path, monkeypatch):
                                (('noisy', '--metrics', 'pyiqa:maniqa'), 'pyiqa is not installed'),
                                ((tiny_vqgan, '--lq', 'lq'), 'which does not upscale'),
                                (('noisy', '--every', 0, '--gt', 'gt'), 'every must be'),
-                               (('x=short', '--gt', 'gt', '--metrics', 'line_width'), 'ends after 3 frames')):
+                               (('x=short', '--gt', 'gt', '--metrics', 'line_width'), 'ends after 3 frames'),
+                               (('one', '--gt', 'gt'), 'one: clip b is not in it and in gt alike'),
+                               (('gt', 'short', '--metrics', 'line_width'), 'short, a: has 3 frames, gt 5'),
+                               (('short', '--lq', 'lq', '--metrics', 'line_width'), 'ends after 3 frames, the low-quality clip has more'),
+                               (('long', '--lq', 'lq', '--metrics', 'line_width'), 'has more frames than the low-quality clip, 5'),
+                               (('noisy', '--gt', 'gt', '-o', 'none/t.md'), 'its folder does not exist'),
+                               (('noisy', '--gt', 'gt', '-o', 't.txt'), 'written as .md, .csv or .json')):
         with pytest.raises(SystemExit) as stopped:
             animevsr_cli.main(['evaluate', *map(str, arguments), '--device', 'cpu'])
         assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, (arguments, stopped.value)

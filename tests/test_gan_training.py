@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import yaml
+from basicsr.models.srgan_model import SRGANModel
 from conftest import REPO, run_python
 
 from animevsr.archs.vsr_arch import MSRBVSR
@@ -45,6 +46,14 @@ def test_a_network_that_drifts_is_a_collapse():
     said, when = problem_after([*HEALTHY, *[(0.25, 0.2, 0.4)] * 500])
     assert 'drifted' in said and '0.05' in said and 50 < when < 100
     assert problem_after([*HEALTHY, *[(0.25, 0.2, 0.4)] * 500], pix_rise=10) is None
+
+
+def test_early_signs_are_seen_before_the_collapse_is_said():
+    guard = CollapseGuard('lsgan', window=100)
+    for i in range(400):
+        guard.update(dict(l_d_real=0.2 if i < 300 else 0.0, l_d_fake=0.2 if i < 300 else 0.0, l_g_pix=0.05))
+        assert not (i < 300 and guard.problem(recent=True)) and (guard.problem() is None or i > 350)
+    assert 'discriminator has collapsed' in guard.problem(recent=True)
 
 
 def test_losses_of_an_unknown_kind_are_not_judged():
@@ -100,6 +109,53 @@ def test_clipped_gradients(device):
     (weights * torch.tensor([0.1, 0, 0, 0], device=device)).sum().backward()
     optimizer.step()
     assert torch.allclose(weights.cpu(), torch.tensor([-0.4, 0, -0.4, 0]), atol=1e-5)  # small ones stay as they are
+
+
+def model_of(name, **train):
+    opt = yaml.safe_load((REPO / f'options/tiny/{name}.yml').read_text())
+    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
+    opt['path']['pretrain_network_g'] = None
+    opt['network_g']['num_feat'] = 8
+    opt['train'].update(train)
+    return {'gan': RecurrentVSRGANModel, 'net': RecurrentVSRModel}[name](opt)
+
+
+@pytest.mark.parametrize('limit', [None, 0.01])
+def test_grad_clip_reaches_both_optimizers(limit):
+    model, seen = model_of('gan', **({'grad_clip': limit} if limit else {})), []
+    for optimizer, net in ((model.optimizer_g, model.net_g), (model.optimizer_d, model.net_d)):
+        for parameter in net.parameters():
+            parameter.grad = torch.full_like(parameter, 100)
+        optimizer.step()
+        seen.append(torch.stack([p.grad.norm() for p in net.parameters()]).norm().item())
+    assert all(norm == pytest.approx(limit, rel=1e-3) if limit else norm > 100 for norm in seen)
+
+
+def test_a_resumed_run_takes_the_learning_rate_of_its_options():
+    """The advice that comes with a stop: lower it, and go on with --auto_resume."""
+    first = model_of('net')
+    state = dict(epoch=0, iter=5, optimizers=[first.optimizer_g.state_dict()], schedulers=[first.schedulers[0].state_dict()])
+    for lr in (1e-3, 2e-4):
+        second = model_of('net', optim_g=dict(type='Adam', lr=lr, betas=[0.9, 0.99]))
+        second.resume_training(copy.deepcopy(state))
+        second.update_learning_rate(6)
+        assert second.get_current_learning_rate() == [pytest.approx(lr)]
+        second.schedulers[0].milestones = {2: 1}
+        second.update_learning_rate(7)
+        assert second.get_current_learning_rate() == [pytest.approx(lr * 0.5)]
+
+
+def test_signs_of_a_collapse_are_not_saved(tmp_path, monkeypatch):
+    model, saved = model_of('gan', guard=dict(window=10)), []
+    monkeypatch.setattr(SRGANModel, 'save', lambda self, epoch, iteration: saved.append(iteration))
+    for _ in range(11):
+        model.guard.update(dict(l_d_real=0.2, l_d_fake=0.2, l_g_pix=0.05))
+    model.save(0, 11)
+    for _ in range(3):
+        model.guard.update(dict(l_d_real=0.2, l_d_fake=0.2, l_g_pix=0.5))
+    model.save(0, 14)
+    model.save(0, -1)  # the end of the training
+    assert saved == [11, -1]
 
 
 @pytest.mark.parametrize('sr_feedback', [False, True])

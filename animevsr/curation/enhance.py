@@ -3,6 +3,7 @@
 Every HR frame is super-resolved by an existing model and brought back to its own size: what a compressed frame has of artefacts goes,
 its size and content stay.
 """
+import hashlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, co
 from animevsr.video.shots import is_cut
 from animevsr.video.writer import write_image
 
+NOTE = '.enhanced_by'  # in the output: the model
 MARGIN = 16  # pixels around a tile that the network sees and that are cut off
 
 
@@ -43,7 +45,8 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
         in_root (str | Path): searched with all its folders for images and video files.
         out_root (str | Path): made where it is missing; not the input, nor inside it.
         model (str | Path): anything that `load_network` takes. A recurrent network starts anew at each cut.
-        tile (int): side of the squares, in pixels of the input, in which a frame is worked on: memory depends on it alone.
+        tile (int): side of the squares, in pixels of the input, in which a frame is worked on, rounded up to a multiple of 4: what the
+            network needs in memory depends on it. A recurrent network keeps the states of all tiles besides.
         device (str): 'auto', 'cpu', ...
         jobs (int | None): threads that read and write beside the network. Default: the CPUs, 4 at most.
         part (pair of int): (i, n) works on every n-th clip from the i-th on, to divide a tree among processes or machines.
@@ -58,6 +61,7 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
     in_root, out_root = Path(in_root), Path(out_root)
     if tile < 32:
         raise ValueError(f'tile must be at least 32, got {tile}')
+    tile += -tile % 4  # the coarsest branch of the recurrent network works at a quarter
     if not 1 <= part[0] <= part[1]:
         raise ValueError(f'part must be i/n with i from 1 to n, got {part[0]}/{part[1]}')
     if not in_root.is_dir():
@@ -68,6 +72,7 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
     if not hasattr(net, 'step'):
         raise CheckpointError(f'{model}: holds a {type(net).__name__}, which does not upscale')
     clips = find_clips(in_root, out_root)[part[0] - 1::part[1]]
+    _sign(out_root, model)
     todo, written = sum(len(clip.targets) for clip in clips), 0
     with tqdm(total=todo, file=sys.stderr, disable=not progress, unit='frame', mininterval=0.5 if sys.stderr.isatty() else 10) as bar, \
             ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1)) as pool, torch.inference_mode():
@@ -80,14 +85,27 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
     return written
 
 
+def _sign(out_root, model):
+    """Note by what model the results are made; MediaError if some are there by another."""
+    file, note = find_weights(model), out_root / NOTE
+    text = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else str(model)
+    if note.exists() and note.read_text() != text:
+        raise MediaError(f'{out_root}: holds results of another model; name another output, or remove it')
+    out_root.mkdir(parents=True, exist_ok=True)
+    note.write_text(text)
+
+
 def find_clips(in_root, out_root):
     """[Clip] of everything below `in_root`, sorted.
 
     Raises:
         MediaError: nothing found, or two sources would have the same target.
     """
-    clips, taken = [], {}
-    for folder, folders, files in os.walk(in_root):
+    clips, taken, seen = [], {}, set()
+    for folder, folders, files in os.walk(in_root, followlinks=True):
+        if os.path.realpath(folder) in seen:
+            raise MediaError(f'{folder}: is linked to a folder that is in the tree already')
+        seen.add(os.path.realpath(folder))
         folders[:] = sorted(name for name in folders if not name.startswith('.') and not name.endswith('.partial'))
         folder, place = Path(folder), out_root / Path(folder).relative_to(in_root)
         names = [Path(name) for name in sorted(files) if not name.startswith('.')]
@@ -101,6 +119,8 @@ def find_clips(in_root, out_root):
     clips.sort(key=lambda clip: clip.source)
     for clip in clips:
         for target in clip.targets:
+            if in_root.resolve() in target.resolve().parents:
+                raise MediaError(f'{out_root}: results would be written into the input ({target}); name another output')
             if target in taken:
                 raise MediaError(f'{clip.source}: would be written to {target}, and so would {taken[target]}; rename one of them')
             taken[target] = clip.source

@@ -4,7 +4,6 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,11 +18,11 @@ from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.metrics.niqe_metric import calculate_niqe_pt
 from animevsr.utils.checkpoint import CheckpointError
-from animevsr.utils.device import choose
+from animevsr.utils.device import choose, to_float64
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
-from animevsr.utils.resources import find_weights
+from animevsr.utils.resources import find, find_weights
 from animevsr.video.clips import clip_name, list_clips
 from animevsr.video.reader import MediaError, open_reader
 
@@ -31,17 +30,19 @@ BORDER = 4  # pixels left out at each edge by what compares with a ground truth
 RUNTIME_SIZE = 180, 320  # of the papers' tables
 PYIQA = 'pyiqa:'
 
-# name: (function of (result, ground truth), needs a ground truth, whether more is better); frames are (1, 3, h, w)
+HYPERIQA = 'hyperiqa:'  # before the file of its weights
+
+# name: (function of (result, ground truth), needs a ground truth); frames are (1, 3, h, w)
 FRAME_METRICS = {
-    'psnr': (lambda x, gt: psnr_ssim.calculate_psnr_pt(x, gt, BORDER), True, True),
-    'psnr_y': (lambda x, gt: psnr_ssim.calculate_psnr_pt(x, gt, BORDER, test_y_channel=True), True, True),
-    'ssim': (lambda x, gt: psnr_ssim.calculate_ssim_pt(x, gt, BORDER), True, True),
-    'ssim_y': (lambda x, gt: psnr_ssim.calculate_ssim_pt(x, gt, BORDER, test_y_channel=True), True, True),
-    'niqe': (lambda x, gt: calculate_niqe_pt(x), False, False),
-    'hyperiqa': (lambda x, gt: calculate_hyperiqa_pt(x), False, True),
-    'line_width': (lambda x, gt: calculate_line_width_pt(x), False, False),
+    'psnr': (lambda x, gt: psnr_ssim.calculate_psnr_pt(*in_float64(x, gt), BORDER), True),
+    'psnr_y': (lambda x, gt: psnr_ssim.calculate_psnr_pt(*in_float64(x, gt), BORDER, test_y_channel=True), True),
+    'ssim': (lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER), True),
+    'ssim_y': (lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER, test_y_channel=True), True),
+    'niqe': (lambda x, gt: calculate_niqe_pt(x), False),
+    'hyperiqa': (lambda x, gt: calculate_hyperiqa_pt(x), False),
+    'line_width': (lambda x, gt: calculate_line_width_pt(x), False),
 }
-CLIP_METRICS = {'flicker': False, 'cut_bleed': False}  # whether more is better; measured from frame to frame
+CLIP_METRICS = ('flicker', 'cut_bleed')  # measured from frame to frame
 DEFAULT = {True: ('psnr_y', 'ssim_y', 'line_width', 'flicker', 'cut_bleed'), False: ('niqe', 'line_width', 'flicker', 'cut_bleed')}
 
 
@@ -76,8 +77,8 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
             Networks and bicubic need `lq`.
         lq (str | Path | None): a root of low-quality clips.
         gt (str | Path | None): a root of clips with the ground truth.
-        metrics (list[str] | None): of psnr, psnr_y, ssim, ssim_y, niqe, hyperiqa, line_width, flicker, cut_bleed, and `pyiqa:NAME`, where
-            pyiqa is installed. Default: what needs no download, with or without a ground truth.
+        metrics (list[str] | None): of psnr, psnr_y, ssim, ssim_y, niqe, hyperiqa (or `hyperiqa:FILE` of its weights), line_width, flicker,
+            cut_bleed, and `pyiqa:NAME`, where pyiqa is installed. Default: what needs no download, with or without a ground truth.
         every (int): frames are measured every so many, from the first on, as in the papers; flicker and cut bleed see all.
         device (str): 'auto', 'cpu', ...
         progress (bool): show progress on standard error.
@@ -89,41 +90,50 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
         MediaError, CheckpointError, ValueError: one line.
     """
     metrics = list(metrics or DEFAULT[gt is not None])
-    check_keys([m for m in metrics if not m.startswith(PYIQA)], [*FRAME_METRICS, *CLIP_METRICS], 'metrics')
+    check_keys([m for m in metrics if not m.startswith((PYIQA, HYPERIQA))], [*FRAME_METRICS, *CLIP_METRICS], 'metrics')
     if every < 1:
         raise ValueError(f'every must be at least 1, got {every}')
     device = choose(device)
-    functions = {m: _pyiqa(m[len(PYIQA):], device) if m.startswith(PYIQA) else FRAME_METRICS[m][:2]
-                 for m in metrics if m not in CLIP_METRICS}
+    functions = {m: _frame_metric(m, device) for m in metrics if m not in CLIP_METRICS}
     for m, (_, needs_gt) in functions.items():
         if needs_gt and gt is None:
             raise ValueError(f'{m} compares with a ground truth; name it (gt), or leave {m} out')
     roots = {name: {clip_name(c): c for c in list_clips(root, name)} for name, root in (('lq', lq), ('gt', gt)) if root is not None}
-    built = [_method(name, what, roots, device) for name, what in methods.items()]
-    clips = list(next(iter(roots.values()))) if roots else [clip_name(c) for c in list_clips(next(iter(methods.values())), 'results')]
+    results = {name: {clip_name(c): c for c in list_clips(what, name)} for name, what in methods.items() if find(what).is_dir()}
+    named = {**{name: lq if name == 'lq' else gt for name in roots}, **{name: methods[name] for name in results}}
+    if not named:
+        raise ValueError(f'{next(iter(methods))}: needs low-quality clips to work on; name them (lq)')
+    clips = list({**results, **roots}[next(iter(named))])
+    for name, root in named.items():
+        other = sorted(set(clips) ^ set({**results, **roots}[name]))
+        if other:
+            raise MediaError(f'{root}: clip {other[0]} is not in it and in {next(iter(named.values()))} alike')
+    built = [_method(name, what, roots, results.get(name), device) for name, what in methods.items()]
+    counts = {}
     with tqdm(total=len(built) * len(clips), unit='clip', file=sys.stderr, disable=not progress) as bar, torch.inference_mode():
         for method in built:
             for clip in clips:
-                method.values[clip] = _measure(method, clip, roots, functions, metrics, every, device)
+                method.values[clip], count = _measure(method, clip, roots, functions, metrics, every, device)
+                if counts.setdefault(clip, count) != count:
+                    raise MediaError(f'{method.name}, {clip}: has {count} frames, {built[0].name} {counts[clip]}')
                 bar.update()
     return built
 
 
-def _method(name, what, roots, device):
-    """A `Method`, ready to run; its runtime measured where it is a network."""
-    if str(what) == 'bicubic' or not Path(what).is_dir():
-        if 'lq' not in roots:
-            raise ValueError(f'{name}: needs low-quality clips to work on; name them (lq)')
-        if str(what) == 'bicubic':
-            return Method(name, lambda clip: _bicubic(roots, clip))
-        net = load_network(find_weights(what), device)
-        if not hasattr(net, 'step'):
-            raise CheckpointError(f'{what}: holds a {type(net).__name__}, which does not upscale')
-        count = sum(p.numel() for p in net.parameters())
-        upscaler = Upscaler(net, device)
-        return Method(name, lambda clip: upscaler(_images(roots['lq'], clip)), count / 1e6 or None, runtime(net, device))
-    results = {clip_name(c): c for c in list_clips(what, name)}
-    return Method(name, lambda clip: _images(results, clip, what))
+def _method(name, what, roots, results, device):
+    """A `Method`, ready to run; its runtime measured where it is a network. `results`: {clip: path} where they are there already."""
+    if results is not None:
+        return Method(name, lambda clip: _images(results[clip]))
+    if 'lq' not in roots:
+        raise ValueError(f'{name}: needs low-quality clips to work on; name them (lq)')
+    if str(what) == 'bicubic':
+        return Method(name, lambda clip: _bicubic(roots, clip))
+    net = load_network(find_weights(what), device)
+    if not hasattr(net, 'step'):
+        raise CheckpointError(f'{what}: holds a {type(net).__name__}, which does not upscale')
+    count = sum(p.numel() for p in net.parameters())
+    upscaler = Upscaler(net, device)
+    return Method(name, lambda clip: upscaler(_images(roots['lq'][clip])), count / 1e6 or None, runtime(net, device))
 
 
 def runtime(net, device, repeat=3):
@@ -138,11 +148,9 @@ def runtime(net, device, repeat=3):
     return statistics.median(times[1:])
 
 
-def _images(clips, name, root=''):
+def _images(path):
     """Frames of a clip."""
-    if name not in clips:
-        raise MediaError(f'{root}: holds no clip {name}')
-    with open_reader(clips[name]) as reader:
+    with open_reader(path) as reader:
         for image, _ in reader.frames():
             yield image
 
@@ -150,24 +158,28 @@ def _images(clips, name, root=''):
 def _bicubic(roots, clip, scale=4):
     """MATLAB's, by the factor between ground truth and input."""
     if 'gt' in roots:
-        high, low = (next(_images(roots[root], clip)).shape[1] for root in ('gt', 'lq'))
+        high, low = (next(_images(roots[root][clip])).shape[1] for root in ('gt', 'lq'))
         scale = high / low
-    for image in _images(roots['lq'], clip):
+    for image in _images(roots['lq'][clip]):
         h, w = (round(side * scale) for side in image.shape[:2])
         yield to_images(matlab_resize(to_tensor(image[None]), h, w).clamp(0, 1))[0]
 
 
 def _measure(method, clip, roots, functions, metrics, every, device):
-    """{metric: value} of a clip."""
+    """({metric: value}, number of frames) of a clip."""
     values, flicker, bleed, before, count = {m: [] for m in functions}, [0, 0], [], None, 0
-    truths = _images(roots['gt'], clip) if 'gt' in roots else None
-    inputs = _images(roots['lq'], clip) if 'lq' in roots and truths is None and 'cut_bleed' in metrics else None
+    truths = _images(roots['gt'][clip]) if 'gt' in roots else None
+    inputs = _images(roots['lq'][clip]) if 'lq' in roots and truths is None else None
     for count, image in enumerate(method.frames(clip), 1):
         x = to_tensor(image[None]).to(device)
         gt = _truth(truths, image, f'{method.name}, {clip}: frame {count - 1}').to(device) if truths is not None else None
         original = gt
-        if inputs is not None and (low := next(inputs, None)) is not None:
-            original = matlab_resize(to_tensor(low[None]).to(device), *image.shape[:2])
+        if inputs is not None:
+            low = next(inputs, None)
+            if low is None:
+                raise MediaError(f'{method.name}, {clip}: has more frames than the low-quality clip, {count - 1}')
+            if 'cut_bleed' in metrics:
+                original = matlab_resize(to_tensor(low[None]).to(device), *image.shape[:2])
         if (count - 1) % every == 0:
             for m, (function, _) in functions.items():
                 values[m].append(float(function(x, gt)))
@@ -179,11 +191,12 @@ def _measure(method, clip, roots, functions, metrics, every, device):
             if 'cut_bleed' in metrics and original_pair is not None:
                 bleed.append(calculate_cut_bleed_clip(pair, original_pair))
         before = now
-    if truths is not None and next(truths, None) is not None:
-        raise MediaError(f'{method.name}, {clip}: ends after {count} frames, the ground truth has more')
+    for name, others in (('ground truth', truths), ('low-quality clip', inputs)):
+        if others is not None and next(others, None) is not None:
+            raise MediaError(f'{method.name}, {clip}: ends after {count} frames, the {name} has more')
     out = {m: nanmean(v) for m, v in values.items()}
     out.update(flicker=flicker[0] / flicker[1] if flicker[1] else math.nan, cut_bleed=nanmean(bleed))
-    return {m: out[m] for m in metrics}
+    return {m: out[m] for m in metrics}, count
 
 
 def _truth(truths, image, where):
@@ -195,14 +208,24 @@ def _truth(truths, image, where):
     return to_tensor(truth[None])
 
 
-def _pyiqa(name, device):
-    """(function, needs a ground truth) of a metric of pyiqa, which the user installs."""
+def _frame_metric(name, device):
+    """(function, needs a ground truth) of a metric; those of pyiqa, which the user installs, by `pyiqa:NAME`."""
+    if name.startswith(HYPERIQA):
+        return lambda x, gt: calculate_hyperiqa_pt(x, weights=name[len(HYPERIQA):]), False
+    if not name.startswith(PYIQA):
+        return FRAME_METRICS[name]
+    name = name[len(PYIQA):]
     try:
         import pyiqa
     except ModuleNotFoundError:
         raise ValueError(f'{PYIQA}{name}: pyiqa is not installed (its licence is non-commercial); run: pip install pyiqa') from None
     metric = pyiqa.create_metric(name, device=device)
     return (metric, True) if metric.metric_mode == 'FR' else (lambda x, gt: metric(x), False)
+
+
+def in_float64(*tensors):
+    """For functions that compute in float64: the tensors in it, on the CPU where their device does not have that."""
+    return [to_float64(x) for x in tensors]
 
 
 def nanmean(values):

@@ -22,12 +22,16 @@ def write_table(methods, path):
     Raises:
         MediaError: another suffix, or it cannot be written.
     """
-    path = Path(path)
-    check_folder_of(path)
+    check_output(path)
     kinds = {'.md': markdown, '.csv': to_csv, '.json': to_json}
-    if path.suffix.lower() not in kinds:
+    Path(path).write_text(kinds[Path(path).suffix.lower()](methods), encoding='utf8')
+
+
+def check_output(path):
+    """MediaError unless a table can be written at `path`: before the work is done."""
+    check_folder_of(Path(path))
+    if Path(path).suffix.lower() not in ('.md', '.csv', '.json'):
         raise MediaError(f'{path}: a table is written as .md, .csv or .json')
-    path.write_text(kinds[path.suffix.lower()](methods), encoding='utf8')
 
 
 def markdown(methods):

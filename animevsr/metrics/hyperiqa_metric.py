@@ -32,7 +32,8 @@ def calculate_hyperiqa_pt(img, crops=25, seed=0, weights=None, **kwargs):
     """
     net, least = network(weights, str(img.device)), min(img.shape[-2:])
     if least < CROP:
-        img = torch.nn.functional.interpolate(img, scale_factor=CROP / least, mode='bicubic', antialias=True).clamp(0, 1)
+        size = [max(CROP, round(side * CROP / least)) for side in img.shape[-2:]]
+        img = torch.nn.functional.interpolate(img, size, mode='bicubic', antialias=True).clamp(0, 1)
     mean, std = (img.new_tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     rng, total = np.random.default_rng(seed), 0
     with torch.no_grad():
@@ -55,7 +56,8 @@ def network(weights, device):
             weights = load_file_from_url(URL, model_dir='facexlib/weights')
         except OSError as error:
             raise CheckpointError(f'hyperIQA: its weights cannot be downloaded ({str(error)[:120]}). Download assessment_hyperIQA.pth from '
-                                  'the release v0.2.0 of facexlib elsewhere, and name the file: weights') from None
+                                  'the release v0.2.0 of facexlib elsewhere, and name the file: weights '
+                                  '(evaluate: --metrics hyperiqa:FILE)') from None
     net = HyperIQA(16, 112, 224, 112, 56, 28, 14, 7)
     load_weights(net.hypernet, weights)
     return net.eval().to(device)

@@ -1,5 +1,6 @@
 """What all adversarial models of this package share: BasicSR's training loop, and a guard over it."""
 from basicsr.models.srgan_model import SRGANModel
+from basicsr.utils import get_root_logger
 
 from animevsr.models.checked_model import CheckedSRModel
 from animevsr.models.collapse import CollapseGuard
@@ -39,3 +40,11 @@ class CheckedGANModel(CheckedSRModel, SRGANModel):
                                  'learning rate or the weight of the adversarial loss (gan_opt), clip gradients (grad_clip), and go on '
                                  'with --auto_resume; guard: false goes on regardless')
         return log_dict
+
+    def save(self, epoch, current_iter):
+        """Write networks and training state, unless there are signs of a collapse: the checkpoint before them is to stay the last."""
+        sign = self.guard.problem(recent=True) if self.guard and current_iter != -1 else None
+        if sign:
+            get_root_logger().warning(f'Nothing is saved at iteration {current_iter}: {sign}.')
+        else:
+            super().save(epoch, current_iter)

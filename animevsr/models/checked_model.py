@@ -47,6 +47,17 @@ class CheckedSRModel(SRModel):
         yield
         self.opt['train'].update(kept)
 
+    def resume_training(self, resume_state):
+        """BasicSR's, after which a learning rate that was changed in the options since is the one that counts."""
+        wanted = [[group['initial_lr'] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        super().resume_training(resume_state)
+        for optimizer, scheduler, rates in zip(self.optimizers, self.schedulers, wanted):
+            for i, (group, rate) in enumerate(zip(optimizer.param_groups, rates)):
+                if rate != group['initial_lr']:
+                    factor = rate / group['initial_lr']
+                    get_root_logger().info(f'The learning rate was {group["initial_lr"]:g}, it is {rate:g} from now on.')
+                    group['lr'], group['initial_lr'], scheduler.base_lrs[i] = group['lr'] * factor, rate, rate
+
     def load_network(self, net, load_path, strict=True, param_key='params'):
         """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any directory.
 

@@ -20,7 +20,7 @@ class CollapseGuard:
     def __init__(self, gan_type, window=1000, least_d=0.02, pix_rise=3.0):
         self.window, self.pix_rise, self.count = window, pix_rise, 0
         self.least_d = least_d * UNDECIDED[gan_type] if gan_type in UNDECIDED else None
-        self.means, self.lowest = {}, None
+        self.means, self.recent, self.lowest = {}, {}, None
 
     def update(self, losses):
         """Take in the losses {name: float} of one iteration."""
@@ -31,17 +31,19 @@ class CollapseGuard:
         for name, value in seen.items():
             before = self.means.get(name, value)
             self.means[name] = before + (value - before) / min(self.count, self.window)
+            before = self.recent.get(name, value)
+            self.recent[name] = before + (value - before) / min(self.count, max(1, self.window // 10))
         if self.count >= self.window and 'pix' in self.means:
             self.lowest = min(self.means['pix'], self.lowest or self.means['pix'])
 
-    def problem(self):
-        """What is wrong, in one sentence, or None."""
-        if self.count < self.window:
+    def problem(self, recent=False):
+        """What is wrong, in one sentence, or None. `recent` looks at a tenth of the window: an early sign, or a passing one."""
+        means, window = (self.recent, max(1, self.window // 10)) if recent else (self.means, self.window)
+        if self.count < window:
             return None
-        if self.least_d is not None and self.means['d'] < self.least_d:
-            return (f'the discriminator has collapsed: it tells real from fake without fail (mean loss {self.means["d"]:.2g} over '
-                    f'{self.window} iterations), so that the network learns nothing from it')
-        if self.lowest is not None and self.means['pix'] > self.pix_rise * self.lowest:
-            return (f'the network has drifted: its mean pixel loss over {self.window} iterations is {self.means["pix"]:.3g}, it was '
-                    f'{self.lowest:.3g}')
+        if self.least_d is not None and means['d'] < self.least_d:
+            return (f'the discriminator has collapsed: it tells real from fake without fail (mean loss {means["d"]:.2g} over '
+                    f'{window} iterations), so that the network learns nothing from it')
+        if self.lowest is not None and means['pix'] > self.pix_rise * self.lowest:
+            return f'the network has drifted: its mean pixel loss over {window} iterations is {means["pix"]:.3g}, it was {self.lowest:.3g}'
         return None

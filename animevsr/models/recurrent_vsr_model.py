@@ -1,9 +1,11 @@
 """Training and validation of recurrent networks on clips, under BasicSR's runner (VQD-SR Sec. 3.4, stage 1)."""
+import inspect
+
 import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.img_process_util import USMSharp
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
 from torch import distributed
 from tqdm import tqdm
 
@@ -22,7 +24,9 @@ class RecurrentVSRModel(CheckedSRModel):
           gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation)
         val:
           metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
-                   frames that would be saved. A clip's value is the mean over its frames; those named *_clip are given whole clips.
+                   frames that would be saved. A clip's value is the mean over its frames that have one; those named *_clip are
+                   given whole clips. Where there is no ground truth, those that need one are left out. `better: lower` belongs to
+                   NIQE, line width, flicker and cut bleed: BasicSR takes the highest value for the best.
 
     In validation the network runs frame by frame; in distributed runs the clips are divided among the processes.
     """
@@ -57,7 +61,9 @@ class RecurrentVSRModel(CheckedSRModel):
     @torch.no_grad()
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
         dataset = dataloader.dataset
-        metrics = self.opt['val'].get('metrics') or {} if getattr(dataset, 'has_gt', True) else {}
+        metrics = self.opt['val'].get('metrics') or {}
+        if not getattr(dataset, 'has_gt', True):
+            metrics = {metric: options for metric, options in metrics.items() if not needs_gt(options['type'])}
         name, rank, world = dataset.opt['name'], self.opt['rank'], self.opt['world_size']
         net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
         net.eval()
@@ -80,7 +86,7 @@ class RecurrentVSRModel(CheckedSRModel):
 
     def _validate_clip(self, net, sample, metrics, folder, current_iter):
         """Mean of each metric over the frames of a clip; writes the frames into `folder` unless it is None."""
-        clip, state, total, t, frames = sample['lq'], None, 0, len(sample['lq']), []
+        clip, state, t, scores, frames, truth = sample['lq'], None, len(sample['lq']), [], [], sample.get('gt')
         per_frame = {name: m for name, m in metrics.items() if not m['type'].endswith('_clip')}
         suffix = current_iter if self.is_train else self.opt['val'].get('suffix') or self.opt['name']
         for i in range(t):
@@ -93,14 +99,14 @@ class RecurrentVSRModel(CheckedSRModel):
             if len(per_frame) < len(metrics):
                 frames.append(sr)
             if per_frame:
-                gt = sample['gt'][i:i + 1]
-                as_images = dict(img=image, img2=tensor2img([gt]))
-                as_tensors = dict(img=sr, img2=gt.to(self.device))
-                values = [calculate_metric(as_tensors if m['type'].endswith('_pt') else as_images, m) for m in per_frame.values()]
-                total = total + torch.tensor([float(v) for v in values], dtype=torch.float64)
-        values = dict(zip(per_frame, (total / t).tolist())) if per_frame else {}
+                as_images, as_tensors = dict(img=image), dict(img=sr)
+                if truth is not None:
+                    as_images['img2'], as_tensors['img2'] = tensor2img([truth[i:i + 1]]), truth[i:i + 1].to(self.device)
+                scores.append([float(calculate_metric(as_tensors if m['type'].endswith('_pt') else as_images, m))
+                               for m in per_frame.values()])
+        values = dict(zip(per_frame, torch.tensor(scores, dtype=torch.float64).nanmean(0).tolist()))
         if frames:
-            whole = dict(img=torch.cat(frames), img2=sample['gt'].to(self.device))
+            whole = dict(img=torch.cat(frames), **({'img2': truth.to(self.device)} if truth is not None else {}))
             values.update({name: calculate_metric(whole, m) for name, m in metrics.items() if name not in per_frame})
         return torch.tensor([values[name] for name in metrics], dtype=torch.float64, device=self.device) if metrics else None
 
@@ -110,3 +116,9 @@ class RecurrentVSRModel(CheckedSRModel):
         for metric, value in self.metric_results.items():
             self._update_best_metric_result(name, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, name, tb_logger)
+
+
+def needs_gt(metric):
+    """Whether a registered metric must be given a ground truth."""
+    parameter = inspect.signature(METRIC_REGISTRY.get(metric)).parameters.get('img2')
+    return parameter is not None and parameter.default is parameter.empty

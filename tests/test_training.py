@@ -60,9 +60,12 @@ def test_trains_validates_and_saves(tmp_path):
 
     # low-quality clips alone: frames, no metrics
     test['name'], test['datasets']['test'] = 'lq', dict(name='t', type='ClipPairDataset', dataroot_lq=str(TINY_CLIPS), num_frame=1)
+    test['val']['metrics'].update(width=dict(type='calculate_line_width_pt', better='lower'), flicker=dict(type='calculate_flicker_clip'))
+    test['datasets']['test']['num_frame'] = 2
     (tmp_path / 'lq.yml').write_text(yaml.safe_dump(test))
     out = run_python('-m', 'animevsr.test', '-opt', 'lq.yml', cwd=tmp_path).stderr
-    assert '# psnr' not in out and len(list((tmp_path / 'results/lq/visualization/t').glob('*/*.png'))) == 3
+    assert re.search(r'# width: \d', out) and re.search(r'# flicker: \d', out)
+    assert '# psnr' not in out and len(list((tmp_path / 'results/lq/visualization/t').glob('*/*.png'))) == 6
 
 
 @pytest.mark.parametrize('workers', [0, 2])

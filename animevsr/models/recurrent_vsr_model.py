@@ -117,7 +117,7 @@ class RecurrentVSRModel(CheckedSRModel):
                     as_images['img2'], as_tensors['img2'] = tensor2img([truth[i:i + 1]]), truth[i:i + 1].to(self.device)
                 scores.append([float(calculate_metric(as_tensors if m['type'].endswith('_pt') else as_images, m))
                                for m in per_frame.values()])
-        values = dict(zip(per_frame, torch.tensor(scores, dtype=torch.float64).nanmean(0).tolist()))
+        values = dict(zip(per_frame, torch.tensor(scores, dtype=torch.float64).nanmean(0).tolist())) if scores else {}
         if frames:
             clips = dict(img=torch.cat(frames), **({'img2': truth.to(self.device)} if truth is not None else {}))
             values.update({name: calculate_metric(clips, m) for name, m in metrics.items() if name not in per_frame})

@@ -14,6 +14,7 @@ from conftest import REPO, decode, moving_frames, run_python, write_clip, write_
 from test_video import BARS, MATRIX, bar_colours, bars_frame
 
 import animevsr
+import animevsr_cli
 from animevsr.inference.engine import Upscaler
 from animevsr.inference.upscale import parse_rate
 
@@ -181,16 +182,22 @@ def test_help_does_not_wait_for_torch(arguments, tmp_path):
     assert 'usage: animevsr' in done.stdout + done.stderr and 'torch was imported' not in done.stderr
 
 
-def test_problems_are_one_line(tiny_weights, tmp_path):
+def test_problems_are_one_line(tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)  # this process keeps its own
     good = write_video(tmp_path / 'good.mp4', moving_frames(2, 16, 16))
     (tmp_path / 'cut.mp4').write_bytes(good.read_bytes()[:300])
     cases = {('gone.mp4', 'o.mp4', tiny_weights): 'gone.mp4: no such file', ('cut.mp4', 'o.mp4', tiny_weights): 'cut.mp4: not readable',
              (good, 'o.mp4', 'nothing'): 'nothing: no such weights file', (good, 'o.mp4', good): 'not a weights file of PyTorch',
              (good, 'no/o.mp4', tiny_weights): 'folder does not exist', (good, good, tiny_weights): 'is the input'}
     for (source, output, weights), message in cases.items():
-        done = run_python('-m', 'animevsr_cli', 'upscale', source, '-o', output, '-n', weights, cwd=tmp_path, check=False)
-        lines = done.stderr.strip().splitlines()
-        assert done.returncode == 1 and len(lines) == 1 and lines[0].startswith('animevsr: ') and message in lines[0], done.stderr
+        with pytest.raises(SystemExit) as stopped:
+            animevsr_cli.main(['upscale', str(source), '-o', str(output), '-n', str(weights)])
+        said = str(stopped.value)
+        assert said.startswith('animevsr: ') and message in said and len(said.splitlines()) == 1, said
+    done = run_python('-m', 'animevsr_cli', 'upscale', 'gone.mp4', '-o', 'o.mp4', cwd=tmp_path, check=False)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(lines) == 1 and lines[0].startswith('animevsr: gone.mp4'), done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {'good.mp4', 'cut.mp4', 'tiny.pth'}
     assert len(decode(good)[0]) == 2
 

@@ -2,8 +2,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,6 +129,21 @@ def run_python(*arguments, cwd, check=True, timeout=300, **environment):
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+def interrupt_when(made, command, cwd):
+    """Run a command of the console script, send it SIGINT as soon as the file `made` is there; what it said on standard error."""
+    run = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', *map(str, command)], cwd=cwd, stderr=subprocess.PIPE, text=True,
+                           env={**os.environ, 'PYTHONPATH': str(REPO)},
+                           # a shell starts what it runs in the background deaf to SIGINT, and children inherit it
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    deadline = time.monotonic() + 120
+    while not made.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    error = run.communicate(timeout=60)[1]
+    assert run.returncode == 130 and 'Traceback' not in error
+    return error
 
 
 def browser():

@@ -4,8 +4,21 @@ from animevsr.archs.single_image import NCNN, load_ncnn, load_spandrel
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.utils.checkpoint import LIGHTNING, CheckpointError, read_named_tensors, strip
+from animevsr.utils.resources import find_weights
 
 NETWORKS = (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator)
+
+
+def load_upscaler(weights, device='cpu'):
+    """A network that upscales frame by frame, from a file or the name of bundled weights; see `load_network`.
+
+    Raises:
+        CheckpointError: as `load_network`, or it holds a network without `step`.
+    """
+    net = load_network(find_weights(weights), device)
+    if not hasattr(net, 'step'):
+        raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
+    return net
 
 
 def load_network(path, device='cpu', **overrides):

@@ -13,14 +13,22 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from animevsr.archs.loading import load_network
+from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
-from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.resources import find_weights
-from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, count_decodable, image_size, list_images, open_reader
+from animevsr.video.reader import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    MediaError,
+    count_decodable,
+    image_size,
+    list_images,
+    open_reader,
+    read_image,
+)
 from animevsr.video.shots import is_cut
 from animevsr.video.writer import write_image
 
@@ -68,9 +76,8 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
         raise MediaError(f'{in_root}: no such folder')
     if out_root.resolve() == in_root.resolve() or in_root.resolve() in out_root.resolve().parents:
         raise MediaError(f'{out_root}: is the input, or inside it; name another output')
-    net = load_network(find_weights(model), choose(device))
-    if not hasattr(net, 'step'):
-        raise CheckpointError(f'{model}: holds a {type(net).__name__}, which does not upscale')
+    device = choose(device)
+    enhancer = Enhancer(load_upscaler(model, device), device, tile)
     clips = find_clips(in_root, out_root)[part[0] - 1::part[1]]
     _sign(out_root, model)
     todo, written = sum(len(clip.targets) for clip in clips), 0
@@ -81,7 +88,7 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
                 bar.update(len(clip.targets))
                 continue
             clip.targets[0].parent.mkdir(parents=True, exist_ok=True)
-            written += _enhance_clip(clip, Enhancer(net, choose(device), tile), pool, bar)
+            written += _enhance_clip(clip, enhancer, pool, bar)
     return written
 
 
@@ -149,12 +156,10 @@ def _enhance_clip(clip, enhancer, pool, bar):
 def _frames(clip, needed, all_of_them, pool):
     """Frames of a clip, read ahead by one; None for one that is not needed."""
     if clip.source.is_dir():
-        _check_sizes(list_images(clip.source))
-        reader = open_reader(clip.source)
-        files = [file if wanted or all_of_them else None for file, wanted in zip(reader.files, needed)]
-        ahead = []
-        for file in files:
-            ahead.append(pool.submit(lambda file=file: file and next(open_reader(file).frames())[0]))
+        files, ahead = list_images(clip.source), []
+        _check_sizes(files)
+        for file, wanted in zip(files, needed):
+            ahead.append(pool.submit(lambda file=file, wanted=wanted: read_image(file) if wanted or all_of_them else None))
             if len(ahead) > 2:
                 yield ahead.pop(0).result()
         for future in ahead:

@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from animevsr.archs.loading import load_network
+from animevsr.archs.loading import load_upscaler
 from animevsr.curation import rescaling_page
 from animevsr.curation.artefacts import artefact_score, rank
 from animevsr.curation.pseudo_hr import PSEUDO_HR, pseudo_hr_frames, resize, write_pairs
-from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.resources import find_weights
@@ -98,15 +97,12 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
         raise MediaError(f'{video}: is {size[1]}x{size[0]}; rescaling needs at least 16 pixels each way')
     if output.exists() and not output.is_dir() or output.exists() and video.is_dir() and output.samefile(video):
         raise MediaError(f'{output}: is not a folder for results; name another output')
-    file = find_weights(weights)
-    net = load_network(file, choose(device))
-    if not hasattr(net, 'step'):
-        raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
+    net = load_upscaler(weights, choose(device))
     count = count_decodable(video, lambda frames: tqdm(frames, file=sys.stderr, disable=not progress, leave=False, desc='counting frames',
                                                        mininterval=0.5 if sys.stderr.isatty() else 10, unit='frame'))
     output.mkdir(parents=True, exist_ok=True)
     if factor is not None:
-        return write_pairs(video, count, output / f'factor_{factor:g}', net, factor, max_frames, file, progress)
+        return write_pairs(video, count, output / f'factor_{factor:g}', net, factor, max_frames, find_weights(weights), progress)
     study = look_at_factors(video, count, net, patches, min(patch_size, *size), progress)
     options = dict(weights=weights, max_frames=max_frames, device=device)
     command = ['animevsr', 'rescale', video, '-o', output, *(a for k, v in options.items() for a in (f'--{k.replace("_", "-")}', v))]

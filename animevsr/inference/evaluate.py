@@ -10,19 +10,18 @@ import torch
 from basicsr.metrics import psnr_ssim
 from tqdm import tqdm
 
-from animevsr.archs.loading import load_network
+from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.inference.engine import Upscaler
 from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, held_change
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.metrics.niqe_metric import calculate_niqe_pt
-from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose, to_float64
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
-from animevsr.utils.resources import find, find_weights
+from animevsr.utils.resources import find
 from animevsr.video.clips import clip_name, list_clips
 from animevsr.video.reader import MediaError, open_reader
 
@@ -128,9 +127,7 @@ def _method(name, what, roots, results, device):
         raise ValueError(f'{name}: needs low-quality clips to work on; name them (lq)')
     if str(what) == 'bicubic':
         return Method(name, lambda clip: _bicubic(roots, clip))
-    net = load_network(find_weights(what), device)
-    if not hasattr(net, 'step'):
-        raise CheckpointError(f'{what}: holds a {type(net).__name__}, which does not upscale')
+    net = load_upscaler(what, device)
     count = sum(p.numel() for p in net.parameters())
     upscaler = Upscaler(net, device)
     return Method(name, lambda clip: upscaler(_images(roots['lq'][clip])), count / 1e6 or None, runtime(net, device))

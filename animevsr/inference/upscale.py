@@ -9,11 +9,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from animevsr.archs.loading import load_network
+from animevsr.archs.loading import load_upscaler
 from animevsr.inference.engine import Upscaler, fit, output_size
-from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
-from animevsr.utils.resources import find_weights
 from animevsr.video.reader import VIDEO_SUFFIXES, MediaError, open_reader
 from animevsr.video.writer import CODECS, open_writer
 
@@ -76,9 +74,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         raise MediaError(f'{output}: is the input; name another output')
     with open_reader(input, rate) as reader:
         chosen = choose(device)
-        net = load_network(find_weights(weights), chosen)
-        if not hasattr(net, 'step'):
-            raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
+        net = load_upscaler(weights, chosen)
         outscale = net.scale if outscale is None else outscale
         if not 0 < outscale <= net.scale:
             raise ValueError(f'outscale must be above 0 and at most {net.scale}, the scale of these weights; got {outscale:g}')

@@ -1,19 +1,26 @@
 """The other backbones on clips: their sizes, their frames, their training."""
 import copy
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from basicsr.archs.rrdbnet_arch import RRDBNet
-from conftest import REPO
+from basicsr.data import build_dataset
+from basicsr.models import build_model
+from basicsr.utils.options import ordered_yaml
+from conftest import REPO, moving_frames, write_clip
 from torch.nn import functional as F
 
-from animevsr.archs.backbones_arch import ClipRRDBNet, RealBasicVSR
+import animevsr
+from animevsr.archs.backbones_arch import ClipBasicVSR, ClipRRDBNet, RealBasicVSR
+from animevsr.archs.pdm_arch import ProbabilisticDegradation
+from animevsr.inference.engine import OVERLAP, WINDOW, Upscaler
 from animevsr.models.recurrent_vsr_gan_model import RecurrentVSRGANModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 
 NETWORKS = {'rrdbnet': dict(type='ClipRRDBNet', num_in_ch=3, num_out_ch=3, num_feat=8, num_block=1, num_grow_ch=4),
-            'basicvsr': dict(type='BasicVSR', num_feat=8, num_block=1),
+            'basicvsr': dict(type='ClipBasicVSR', num_feat=8, num_block=1),
             'realbasicvsr': dict(type='RealBasicVSR', num_feat=8, num_block=1, num_cleaning_block=1)}
 
 
@@ -49,9 +56,76 @@ def test_cleaning_goes_on_while_it_changes_much(device):
             assert net(clip).shape == (1, 2, 3, 256, 256) and len(passes) == expected
         net.refine_threshold = 255
         assert torch.allclose(net(clip), net.basicvsr(net.cleaned)) and net.cleaned.shape == clip.shape
-    for wrong in (clip[:, :1], clip[..., :40]):
-        with pytest.raises(ValueError, match='needs two frames of 64x64 pixels at least'):
-            net(wrong)
+        assert net(clip[:, :1, :, :40, :50]).shape == (1, 1, 3, 160, 200)  # smaller than the optical flow can see
+
+
+@pytest.mark.parametrize('net', [ClipBasicVSR(8, 2), RealBasicVSR(8, 3, 2)], ids=['basicvsr', 'realbasicvsr'])
+def test_a_file_is_recognised_and_upscales_a_video(net, tmp_path):
+    path, frames = tmp_path / 'net.pth', moving_frames(2, 24, 32)
+    torch.save(dict(params=net.state_dict()), path)
+    loaded = animevsr.load_network(path)
+    clip = torch.rand(1, 3, 3, 64, 64)
+    with torch.no_grad():
+        assert type(loaded) is type(net) and torch.equal(loaded(clip), net.eval()(clip))
+    done = animevsr.upscale(write_clip(tmp_path / 'in', frames), tmp_path / 'out', path)
+    assert done.frames == len(frames) and (done.height, done.width) == (96, 128)
+
+
+def test_windows_hand_out_each_frame_once_and_hold_context():
+    """A network that marks each frame with the nearest border of its window: none is handed out with less context than `OVERLAP`."""
+    class Borders(torch.nn.Module):
+        scale = 1
+
+        def forward(self, clip):
+            t = clip.shape[1]
+            distance = torch.tensor([min(i, t - 1 - i) for i in range(t)]).view(1, t, 1, 1, 1) / 255
+            return torch.cat([clip[:, :, :1], distance.expand(1, t, 2, *clip.shape[-2:])], 2)
+
+    count = 2 * WINDOW + 5
+    frames = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 4, 4, 3))
+    out = np.stack(list(Upscaler(Borders(), torch.device('cpu'))(frames)))
+    assert out[:, 0, 0, 0].tolist() == list(range(count))
+    assert out[OVERLAP:-OVERLAP, 0, 0, 1].min() >= OVERLAP and out[0, 0, 0, 1] == out[-1, 0, 0, 1] == 0
+
+
+TWINS = sorted(path.stem for path in (REPO / 'options/tiny/backbones').glob('*.yml'))
+
+
+def test_each_yaml_has_a_tiny_twin_of_the_same_recipe():
+    assert TWINS == sorted(path.stem for path in (REPO / 'options/backbones').glob('*.yml')) and len(TWINS) == 11
+    for name in TWINS:
+        full, tiny = (yaml.load((REPO / f'options/{folder}/{name}.yml').read_text(), Loader=ordered_yaml()[0]) for folder in
+                      ('backbones', 'tiny/backbones'))
+        assert full['model_type'] == tiny['model_type'] and full['network_g']['type'] == tiny['network_g']['type']
+        ours, theirs = (opt['datasets']['train'].get('degradation', []) for opt in (full, tiny))
+        assert [list(o) for o in ours] == [list(o) for o in theirs]
+        if name != 'pdm_degradation':
+            data = full['datasets']['train']
+            assert data['num_frame'] == (1 if full['network_g']['type'] == 'ClipRRDBNet' else 15) and data['gt_size'] == 256
+
+
+@pytest.mark.parametrize('name', TWINS)
+def test_the_tiny_twin_trains_two_iterations(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPO)
+    text = (REPO / f'options/tiny/backbones/{name}.yml').read_text()
+    if 'experiments/tiny_pdm_degradation' in text:
+        torch.save(dict(params=ProbabilisticDegradation(num_feat=8).state_dict()), tmp_path / 'pdm.pth')
+        text = text.replace('experiments/tiny_pdm_degradation/models/net_g_latest.pth', str(tmp_path / 'pdm.pth'))
+    opt = yaml.load(text, Loader=ordered_yaml()[0])
+    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
+    if opt['datasets']['train'].get('num_frame', 1) > 2:
+        opt['datasets']['train']['num_frame'] = 2
+    data = build_dataset(dict(opt['datasets']['train'], scale=4, phase='train'))
+    model = build_model(opt)
+    before = copy.deepcopy(model.net_g.state_dict())
+    for i in range(2):
+        batch = torch.utils.data.default_collate([data[i]])
+        model.feed_data(dict(batch, next=None))
+        model.optimize_parameters(i + 1)
+    losses = model.get_current_log()
+    assert all(np.isfinite(value) for value in losses.values()) and ('l_g_gan' in losses) == ('gan_opt' in opt['train'])
+    changed = [key for key, value in model.net_g.state_dict().items() if not torch.equal(value, before[key])]
+    assert changed and model.output.shape[-1] == model.gt.shape[-1]
 
 
 def model_of(kind, network, **train):
@@ -95,5 +169,5 @@ def test_the_cleaning_loss_is_added():
     small = F.avg_pool2d(gt[0], 4)[None]
     expected = F.l1_loss(out, gt) + 2 * F.l1_loss(model.net_g.cleaned, small)
     assert model.cri_pix(out, gt).item() == pytest.approx(expected.item(), rel=1e-5)
-    with pytest.raises(ValueError, match='cleaning_opt: needs pixel_opt and a network that cleans its frames, not a BasicVSR'):
+    with pytest.raises(ValueError, match='cleaning_opt: needs pixel_opt and a network that cleans its frames, not a ClipBasicVSR'):
         model_of(RecurrentVSRModel, NETWORKS['basicvsr'], **cleaning)

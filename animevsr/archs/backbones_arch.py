@@ -4,6 +4,9 @@ from basicsr.archs.basicvsr_arch import BasicVSR
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
+from torch.nn import functional as F
+
+LEAST_SIDE = 64  # of the frames that SPyNet takes: it halves them five times, and once more
 
 
 @ARCH_REGISTRY.register()
@@ -21,10 +24,40 @@ class ClipRRDBNet(RRDBNet):
 
 
 @ARCH_REGISTRY.register()
+class ClipBasicVSR(BasicVSR):
+    """BasicSR's BasicVSR (Chan et al., CVPR 2021; 6.29 M parameters with SPyNet) behind the interface of the networks here.
+
+    The same arguments and layer names. It looks both ways in time: a clip must be given as a whole (`whole_clips`).
+    """
+
+    scale, whole_clips = 4, True
+
+    def forward(self, clip):
+        """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, 4h, 4w); t >= 1, any h and w.
+
+        What is too small for the optical flow, which needs two frames of 64x64 pixels, is repeated at its end and cropped afterwards.
+        """
+        t, h, w = clip.shape[1], *clip.shape[-2:]
+        bottom, right = (max(0, LEAST_SIDE - side) for side in (h, w))
+        frames = F.pad(clip.flatten(0, 1), (0, right, 0, bottom), mode='replicate').view(*clip.shape[:3], h + bottom, w + right)
+        if t == 1:
+            frames = frames.expand(-1, 2, -1, -1, -1)
+        return super().forward(frames)[:, :t, :, :h * self.scale, :w * self.scale]
+
+    @staticmethod
+    def arguments_of(state):
+        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another network."""
+        if not any(name.startswith('spynet.') for name in state) or 'backward_trunk.main.0.weight' not in state:
+            return None
+        blocks = {name.split('.')[3] for name in state if name.startswith('backward_trunk.main.2.')}
+        return dict(num_feat=len(state['backward_trunk.main.0.weight']), num_block=len(blocks))
+
+
+@ARCH_REGISTRY.register()
 class RealBasicVSR(nn.Module):
     """RealBasicVSR (Chan et al., CVPR 2022): frames are cleaned, then super-resolved by BasicVSR. 6.29 M parameters with SPyNet.
 
-    It looks both ways in time: a clip must be given as a whole, of two frames at least.
+    It looks both ways in time: a clip must be given as a whole (`whole_clips`).
 
     Args:
         num_feat (int): channels.
@@ -36,25 +69,20 @@ class RealBasicVSR(nn.Module):
         spynet_path (str | None): weights of SPyNet, in BasicSR's format.
     """
 
+    scale, whole_clips = 4, True
+
     def __init__(self, num_feat=64, num_block=20, num_cleaning_block=20, max_cleanings=3, refine_threshold=255, spynet_path=None):
         super().__init__()
-        self.scale, self.max_cleanings, self.refine_threshold = 4, max_cleanings, refine_threshold
+        self.max_cleanings, self.refine_threshold = max_cleanings, refine_threshold
         self.cleaning = nn.Sequential(
             nn.Conv2d(3, num_feat, 3, 1, 1), nn.LeakyReLU(0.1),
             make_layer(ResidualBlockNoBN, num_cleaning_block, num_feat=num_feat),
             nn.Conv2d(num_feat, 3, 3, 1, 1))
-        self.basicvsr = BasicVSR(num_feat, num_block, spynet_path)
+        self.basicvsr = ClipBasicVSR(num_feat, num_block, spynet_path)
         self.cleaned = None
 
     def forward(self, clip):
-        """Clip (b, t, 3, h, w) in [0, 1], t >= 2 -> (b, t, 3, 4h, 4w); the cleaned clip is kept as `cleaned`, for its loss.
-
-        Raises:
-            ValueError: fewer frames, or smaller than the 64 pixels that SPyNet needs.
-        """
-        if clip.shape[1] < 2 or min(clip.shape[-2:]) < 64:
-            raise ValueError('RealBasicVSR needs two frames of 64x64 pixels at least; '
-                             f'got {clip.shape[1]} of {clip.shape[-1]}x{clip.shape[-2]}')
+        """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, 4h, 4w); the cleaned clip is kept as `cleaned`, for its loss."""
         frames = clip.flatten(0, 1)
         for _ in range(self.max_cleanings):
             change = self.cleaning(frames)
@@ -63,3 +91,12 @@ class RealBasicVSR(nn.Module):
                 break
         self.cleaned = frames.view_as(clip)
         return self.basicvsr(self.cleaned)
+
+    @staticmethod
+    def arguments_of(state):
+        """As `ClipBasicVSR.arguments_of`."""
+        inner = {name.removeprefix('basicvsr.'): tensor for name, tensor in state.items() if name.startswith('basicvsr.')}
+        arguments = ClipBasicVSR.arguments_of(inner)
+        if arguments is None or 'cleaning.0.weight' not in state:
+            return None
+        return dict(arguments, num_cleaning_block=len({name.split('.')[2] for name in state if name.startswith('cleaning.2.')}))

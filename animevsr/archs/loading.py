@@ -1,23 +1,30 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
+from animevsr.archs.backbones_arch import ClipBasicVSR, RealBasicVSR
 from animevsr.archs.lbo_arch import LearnableBasicOperator
+from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.archs.single_image import NCNN, load_ncnn, load_spandrel
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.utils.checkpoint import LIGHTNING, CheckpointError, read_named_tensors, strip
 from animevsr.utils.resources import find_weights
 
-NETWORKS = (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator)
+NETWORKS = (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator, RealBasicVSR, ClipBasicVSR, ProbabilisticDegradation)
 
 
-def load_upscaler(weights, device='cpu'):
-    """A network that upscales frame by frame, from a file or the name of bundled weights; see `load_network`.
+def load_upscaler(weights, device='cpu', clips=False):
+    """A network that upscales frame by frame (with `step`), from a file or the name of bundled weights; see `load_network`.
+
+    `clips`: also one that upscales whole clips (`whole_clips`, without `step`).
 
     Raises:
-        CheckpointError: as `load_network`, or it holds a network without `step`.
+        CheckpointError: as `load_network`, or it holds another kind of network.
     """
     net = load_network(find_weights(weights), device)
-    if not hasattr(net, 'step'):
+    if not hasattr(net, 'step') and not hasattr(net, 'whole_clips'):
         raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
+    if not hasattr(net, 'step') and not clips:
+        raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which looks both ways in time; this needs a network that goes '
+                              'frame by frame')
     return net
 
 
@@ -27,7 +34,7 @@ def load_network(path, device='cpu', **overrides):
     Args:
         path (str | Path): ours, BasicSR's (`params_ema` is preferred to `params`) or a bare state dict; the published AnimeSR and
             VQD-SR networks have the same layer names. Variant, width, block counts and scale are recognised. Also any single-image
-            network that spandrel recognises (RRDBNet, SRVGG and others), the .param file of an ncnn model, or 'ncnn:NAME'.
+            network that spandrel recognises (RRDBNet, SRVGG and others), BasicVSR and RealBasicVSR, the .param file of an ncnn model, or 'ncnn:NAME'.
         device (str | torch.device): where to put it.
         overrides: arguments of the network that tensor shapes do not tell, e.g. `legacy_no_output_act=True` for published multi-scale
             VQGAN weights that were saved anew (VQD-SR's own checkpoint is recognised by its names).

@@ -2,12 +2,14 @@
 
 Clips are float tensors (t, 3, h, w), RGB, in [0, 1], on any device; the result is on the same device.
 """
+import cv2
 import torch
-from basicsr.data.degradations import bivariate_Gaussian
+from basicsr.data import degradations as kernels
 from basicsr.utils.img_process_util import filter2D
 from torch.nn import functional as F
 
 from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.codec import roundtrip as codec_roundtrip
 from animevsr.video.ffmpeg import roundtrip as ffmpeg_roundtrip
 
@@ -20,11 +22,26 @@ def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
 
     Borders are reflected; where the picture is smaller than half the kernel, repeated.
     """
-    kernel = torch.from_numpy(bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y))
-    kernel = kernel.to(clip).unsqueeze(0)
-    if min(clip.shape[-2:]) > kernel_size // 2:
+    return filter_clip(clip, kernels.bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y))
+
+
+def blur_by_kind(clip, kind, kernel_size, sigma_x=None, sigma_y=None, theta=None, beta=None, cutoff=None):
+    """Blur with one of Real-ESRGAN's kernels: 'gaussian', 'generalized', 'plateau' (of shape `beta`), 'sinc' (of `cutoff`), or 'none'."""
+    if kind == 'none':
+        return clip
+    if kind == 'gaussian':
+        return gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta)
+    if kind == 'sinc':
+        return filter_clip(clip, kernels.circular_lowpass_kernel(cutoff, kernel_size, pad_to=False)).clamp(0, 1)
+    make = kernels.bivariate_generalized_Gaussian if kind == 'generalized' else kernels.bivariate_plateau
+    return filter_clip(clip, make(kernel_size, sigma_x, sigma_y, theta, beta, isotropic=sigma_x == sigma_y))
+
+
+def filter_clip(clip, kernel):
+    """Filter with a kernel, an array (k, k), k odd. Borders are reflected; where the picture is smaller than k / 2, repeated."""
+    half, kernel = len(kernel) // 2, torch.from_numpy(kernel).to(clip).unsqueeze(0)
+    if min(clip.shape[-2:]) > half:
         return filter2D(clip.contiguous(), kernel)
-    half = kernel_size // 2
     return filter2D(F.pad(clip, (half, ) * 4, mode='replicate'), kernel)[..., half:-half, half:-half]
 
 
@@ -39,8 +56,20 @@ def add_gaussian_noise(clip, sigma, gray, seed):
     return (clip + noise.to(clip)).clamp(0, 1)
 
 
+def add_poisson_noise(clip, scale, gray, seed):
+    """Add `scale` times the noise of counted photons, of which there are 255 at white, the same in all channels if `gray`; clamped."""
+    generator = torch.Generator().manual_seed(seed)
+    light = clip.detach().cpu().clamp(0, 1)
+    if gray:
+        light = (light * light.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    noise = torch.poisson(light * 255, generator=generator) / 255 - light
+    return (clip + scale * noise.to(clip)).clamp(0, 1)
+
+
 def resize(clip, height, width, mode):
-    """Resize to (t, 3, height, width), clamped. The modes are those of the papers' code: without antialiasing filter."""
+    """Resize to (t, 3, height, width), clamped. The modes are those of the papers' code, without antialiasing filter, and 'matlab'."""
+    if mode == 'matlab':
+        return matlab_resize(clip, height, width).clamp(0, 1)
     align = {} if mode == 'area' else dict(align_corners=False)
     return F.interpolate(clip, (height, width), mode=mode, **align).clamp(0, 1)
 
@@ -59,6 +88,14 @@ def degrade_by_lbo(clip, net):
     return torch.cat([net(piece) for piece in _pieces(clip)]).clamp(0, 1)
 
 
+@torch.no_grad()
+def degrade_by_pdm(clip, net, seed):
+    """A clip through a `ProbabilisticDegradation`: one kernel for all frames, noise that differs from frame to frame; clamped."""
+    generator = torch.Generator().manual_seed(seed)  # on the CPU: a seed means the same on every device
+    kernel, noise = net.draw(len(clip), *clip.shape[-2:], generator)
+    return net(clip, kernel[:1].expand(len(clip), -1).to(clip), noise.to(clip)).clamp(0, 1)
+
+
 def _pieces(clip):
     """Frames that a network is given at one time: the same on every device, so that memory does not grow with the clip."""
     return clip.split(max(1, PIECE // (clip.shape[-2] * clip.shape[-1])))
@@ -67,6 +104,16 @@ def _pieces(clip):
 def compress(clip, codec, **options):
     """Encode and decode in memory; the values come back as multiples of 1/255. See `animevsr.video.codec.roundtrip`."""
     return _on_images(clip, codec_roundtrip, codec=codec, **options)
+
+
+def compress_jpeg(clip, quality):
+    """Each frame through JPEG."""
+    return _on_images(clip, _jpeg, quality=quality)
+
+
+def _jpeg(images, quality):
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return [cv2.imdecode(cv2.imencode('.jpg', image[..., ::-1], options)[1], cv2.IMREAD_COLOR)[..., ::-1] for image in images]
 
 
 def run_ffmpeg(clip, options, suffix, filters, decode_filters):

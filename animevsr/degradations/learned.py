@@ -1,11 +1,12 @@
-"""Operators that were learned from real frames: the multi-scale VQGAN (VQD-SR Sec. 3.2) and learnable basic operators (AnimeSR)."""
+"""Operators that were learned from real frames: the multi-scale VQGAN (VQD-SR Sec. 3.2), learnable basic operators (AnimeSR), PDM."""
 import math
 
 from animevsr.archs.lbo_arch import LearnableBasicOperator
+from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.degradations import functional as D
 from animevsr.degradations.networks import FrozenNetwork
-from animevsr.degradations.operators import Down, probability, whole_interval
+from animevsr.degradations.operators import SEEDS, Down, probability, whole_interval
 from animevsr.utils.resources import find_weights
 
 LBO_POOL = ('lbo_tape', 'lbo_disc', 'lbo_web')  # the bundled operators
@@ -82,3 +83,20 @@ class DownOrLBO(Down):
         if params['lbo']:
             return D.degrade_by_lbo(clip, self.pool[params['weights']].on(clip.device))
         return super().apply(clip, params)
+
+
+class PDM:
+    """A learned distribution of degradations (PDM): blur, shrinking and noise from a network whose input is random.
+
+    Args:
+        weights (str): file of a `ProbabilisticDegradation`, trained by `PDMModel`. It divides the size by its own factor.
+    """
+
+    def __init__(self, weights):
+        self.network = FrozenNetwork(weights, ProbabilisticDegradation)
+
+    def sample(self, rng, drawn=()):
+        return dict(seed=int(rng.integers(SEEDS)))
+
+    def apply(self, clip, params):
+        return D.degrade_by_pdm(clip, self.network.on(clip.device), **params)

@@ -1,11 +1,10 @@
 """The degradation pipeline: a list of operators, sampled once per clip, then applied in order."""
 import inspect
 
-from animevsr.degradations.learned import VQ, DownOrLBO
+from animevsr.degradations.learned import PDM, VQ, DownOrLBO
 from animevsr.degradations.operators import Blur, Codec, Down, FFmpeg, Noise
+from animevsr.degradations.second_order import Jpeg, MixedBlur, MixedNoise, RandomResize, ResizeTo, Sinc
 from animevsr.utils.options import check_keys
-
-OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'down_or_lbo': DownOrLBO, 'vq': VQ, 'codec': Codec, 'ffmpeg': FFmpeg}
 
 
 class DegradationPipeline:
@@ -13,7 +12,8 @@ class DegradationPipeline:
 
     Args:
         config (list): each entry is an operator's name (`blur`), a name with its first argument (`{down: 2}`) or a name with named
-            arguments (`{noise: {sigma: [0, 5]}}`). The order is the order of application.
+            arguments (`{noise: {sigma: [0, 5]}}`). The order is the order of application. `{shuffle: [...]}` applies what it lists in
+            random order; a list in it stays together.
 
     Example: the papers' basic operators are `[blur, noise, {down: 2}, {down: 2}, {codec: h264}]`.
     """
@@ -34,13 +34,47 @@ class DegradationPipeline:
             params.append(dict(op=name, **operator.sample(rng, params)))
         return params
 
-    def apply(self, clip, params):
-        """Degrade a clip (t, 3, h, w), RGB in [0, 1], as `params` say. The same params give the same pixels."""
+    def apply(self, clip, params, original_size=None):
+        """Degrade a clip (t, 3, h, w), RGB in [0, 1], as `params` say. The same params give the same pixels.
+
+        `original_size`: (h, w) of the clip before all degradation, where this pipeline is a part of another one.
+        """
         if [p['op'] for p in params] != list(self.names):
             raise ValueError(f'params of {[p["op"] for p in params]} do not fit a pipeline of {list(self.names)}')
+        original_size = original_size or clip.shape[-2:]
         for operator, p in zip(self.operators, params):
-            clip = operator.apply(clip, {key: value for key, value in p.items() if key != 'op'})
+            size = dict(original_size=original_size) if getattr(operator, 'needs_original_size', False) else {}
+            clip = operator.apply(clip, {key: value for key, value in p.items() if key != 'op'}, **size)
         return clip
+
+
+class Shuffle:
+    """Operators in an order that is drawn anew for each clip (BSRGAN, Sec. 3.4; the end of Real-ESRGAN's degradation).
+
+    Example: `{shuffle: [blur, {jpeg: [30, 95]}, [{resize_to: 4}, sinc]]}`
+
+    Args:
+        parts (list): each an operator, or a list of operators that stay together.
+    """
+
+    needs_original_size = True
+
+    def __init__(self, parts):
+        self.parts = [DegradationPipeline(part if isinstance(part, (list, tuple)) else [part]) for part in parts]
+
+    def sample(self, rng, drawn=()):
+        order = rng.permutation(len(self.parts)).tolist()
+        return dict(order=order, params=[part.sample(rng, None) for part in self.parts])
+
+    def apply(self, clip, params, original_size):
+        for i in params['order']:
+            clip = self.parts[i].apply(clip, params['params'][i], original_size)
+        return clip
+
+
+OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'down_or_lbo': DownOrLBO, 'vq': VQ, 'codec': Codec, 'ffmpeg': FFmpeg,
+             'mixed_blur': MixedBlur, 'sinc': Sinc, 'random_resize': RandomResize, 'resize_to': ResizeTo, 'mixed_noise': MixedNoise,
+             'jpeg': Jpeg, 'pdm': PDM, 'shuffle': Shuffle}
 
 
 def _build(entry):

@@ -4,11 +4,15 @@ import numpy as np
 import torch
 
 
+WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
+
+
 class Upscaler:
     """Runs a network over frames one by one; memory does not grow with their number.
 
     Args:
-        net: a network with `step(prev, cur, nxt, state) -> (sr, state)` and `scale`, in eval mode.
+        net: a network with `step(prev, cur, nxt, state) -> (sr, state)` and `scale`, in eval mode; or one over whole
+            clips, which is given windows that overlap.
         device (torch.device): where it runs.
         half (bool): compute in float16 (not on a CPU, where it is slower).
     """
@@ -20,6 +24,9 @@ class Upscaler:
 
     def __call__(self, frames):
         """Iterable of (h, w, 3) uint8 RGB -> iterator of (scale*h, scale*w, 3) uint8 RGB: one for each, in order, one shot."""
+        if not hasattr(self.net, 'step'):
+            yield from self._windows(frames)
+            return
         state, prev, cur = None, None, None
         for frame in frames:
             nxt = self._tensor(frame)
@@ -34,8 +41,30 @@ class Upscaler:
     @torch.inference_mode()
     def _step(self, prev, cur, nxt, state):
         sr, state = self.net.step(prev, cur, nxt, state)
+        return self._image(sr), state
+
+    def _windows(self, frames):
+        """For networks over clips: windows of frames, of which those near an inner border are only context."""
+        waiting, context = [], 0
+        for frame in frames:
+            waiting.append(self._tensor(frame))
+            if len(waiting) == WINDOW:
+                yield from self._window(waiting, context, WINDOW - OVERLAP)
+                waiting, context = waiting[-2 * OVERLAP:], OVERLAP
+        if len(waiting) > context:
+            yield from self._window(waiting, context, len(waiting))
+
+    @torch.inference_mode()
+    def _window(self, frames, start, stop):
+        """Results of the frames from `start` to `stop` of a window."""
+        for sr in self.net(torch.stack(frames, 1))[0, start:stop]:
+            yield self._image(sr[None])
+
+    @staticmethod
+    def _image(sr):
+        """(1, 3, h, w) in [0, 1] -> (h, w, 3) uint8."""
         image = (sr[0].float().clamp(0, 1) * 255).round().to(torch.uint8)
-        return image.permute(1, 2, 0).contiguous().cpu().numpy(), state
+        return image.permute(1, 2, 0).contiguous().cpu().numpy()
 
     def _tensor(self, frame):
         tensor = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device).permute(2, 0, 1).unsqueeze(0)

@@ -74,7 +74,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         raise MediaError(f'{output}: is the input; name another output')
     with open_reader(input, rate) as reader:
         chosen = choose(device)
-        net = load_upscaler(weights, chosen)
+        net = load_upscaler(weights, chosen, clips=True)
         outscale = net.scale if outscale is None else outscale
         if not 0 < outscale <= net.scale:
             raise ValueError(f'outscale must be above 0 and at most {net.scale}, the scale of these weights; got {outscale:g}')

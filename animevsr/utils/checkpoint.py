@@ -10,7 +10,7 @@ from animevsr.compat import UNREADABLE
 from animevsr.utils import inert
 
 WRAPPERS = ('params_ema', 'params', 'params-ema', 'state_dict', 'model_state_dict', 'model', 'net')  # in the order of preference
-SETTINGS = ('norm_groups', )  # tensors that are no weights: another value is another network
+SETTINGS = ('norm_groups', 'downscale')  # tensors that are no weights: another value is another network
 LIGHTNING = 'endecoder.'  # the network in VQD-SR's checkpoints
 PREFIXES = ('module.', LIGHTNING)  # DistributedDataParallel's first
 

@@ -1,0 +1,167 @@
+"""Operators of the degradations for photographs: Real-ESRGAN (Wang et al., ICCVW 2021), BSRGAN (Zhang et al., ICCV 2021) and RealBasicVSR
+(Chan et al., CVPR 2022). With them the "original degradation" of VQD-SR's tables 1 and 3 is a list in a YAML like every other."""
+import math
+
+from animevsr.degradations import functional as D
+from animevsr.degradations.operators import SEEDS, Down, interval, probability, whole_interval
+
+KERNELS = dict(iso=0.45, aniso=0.25, generalized_iso=0.12, generalized_aniso=0.03, plateau_iso=0.12, plateau_aniso=0.03)
+
+
+class MixedBlur:
+    """Blur by a kernel of random size and kind: Gaussian, generalised Gaussian, plateau-shaped, or a sinc filter, which rings.
+
+    Args:
+        sigma (pair of float): range of the standard deviation in pixels, per axis.
+        prob (float): the probability that there is any blur.
+        sinc_prob (float): the probability of a sinc filter instead of the other kinds.
+        kernels (dict[str, float]): kind -> probability.
+        beta_generalized, beta_plateau (pair of float): ranges of the shape parameters.
+        kernel_size (pair of int): range of the (odd) size.
+    """
+
+    def __init__(self, sigma=(0.2, 3.0), prob=1.0, sinc_prob=0.1, kernels=None, beta_generalized=(0.5, 4.0), beta_plateau=(1.0, 2.0),
+                 kernel_size=(7, 21)):
+        self.kernels = dict(kernels or KERNELS)
+        if set(self.kernels) - set(KERNELS) or not math.isclose(sum(self.kernels.values()), 1, abs_tol=1e-6):
+            raise ValueError(f'mixed_blur: kernels must be of {", ".join(KERNELS)}, with probabilities that add up to 1; got {self.kernels}')
+        self.prob, self.sinc_prob = probability('mixed_blur: prob', prob), probability('mixed_blur: sinc_prob', sinc_prob)
+        self.sigma = interval('mixed_blur: sigma', sigma)
+        self.betas = dict(generalized=interval('mixed_blur: beta_generalized', beta_generalized),
+                          plateau=interval('mixed_blur: beta_plateau', beta_plateau))
+        self.kernel_size = whole_interval('mixed_blur: kernel_size', kernel_size)
+        if any(size % 2 == 0 for size in self.kernel_size):
+            raise ValueError(f'mixed_blur: kernel_size must be odd, got {kernel_size}')
+
+    def sample(self, rng, drawn=()):
+        size = int(rng.integers(self.kernel_size[0] // 2, self.kernel_size[1] // 2 + 1)) * 2 + 1
+        if rng.random() >= self.prob:
+            return dict(kind='none', kernel_size=size)
+        if rng.random() < self.sinc_prob:
+            return dict(kind='sinc', kernel_size=size, cutoff=float(rng.uniform(math.pi / (3 if size < 13 else 5), math.pi)))
+        kind = str(rng.choice(list(self.kernels), p=list(self.kernels.values())))
+        sigma_x, sigma_y = (float(s) for s in rng.uniform(*self.sigma, 2))
+        theta, beta = float(rng.uniform(-math.pi, math.pi)), None
+        if kind.endswith('_iso') or kind == 'iso':
+            sigma_y, theta = sigma_x, 0.0
+        shape = kind.split('_')[0]
+        if shape in self.betas:
+            low, high = self.betas[shape]
+            # half of them flatter, half of them steeper than a Gaussian, whose beta is 1
+            beta = float(rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high))
+        return dict(kind=shape if beta is not None else 'gaussian', kernel_size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
+
+    def apply(self, clip, params):
+        return D.blur_by_kind(clip, **params)
+
+
+class Sinc(MixedBlur):
+    """A sinc filter (ringing, overshoot), or none.
+
+    Args:
+        prob (float): its probability.
+        kernel_size (pair of int): range of the (odd) size.
+    """
+
+    def __init__(self, prob=0.8, kernel_size=(7, 21)):
+        super().__init__(prob=prob, sinc_prob=1.0, kernel_size=kernel_size)
+
+
+class RandomResize:
+    """Resize by a random factor, in a mode chosen at random; the size stays another one until `resize_to`.
+
+    Args:
+        factor (pair of float): range of the factor; what is below 1 shrinks.
+        probs (three floats): probabilities to enlarge, shrink and keep.
+        modes (list[str]): of 'area', 'bilinear', 'bicubic'.
+    """
+
+    def __init__(self, factor=(0.15, 1.5), probs=(0.2, 0.7, 0.1), modes=D.RESIZE_MODES):
+        self.factor = interval('random_resize: factor', factor)
+        if not 0 < self.factor[0] <= 1 <= self.factor[1]:
+            raise ValueError(f'random_resize: factor must be above 0 and hold 1, got {factor}')
+        if len(probs) != 3 or not math.isclose(sum(probs), 1, abs_tol=1e-6):
+            raise ValueError(f'random_resize: probs are those to enlarge, shrink and keep, and must add up to 1; got {probs}')
+        self.probs, self.modes = tuple(probs), Down(1, modes).modes
+
+    def sample(self, rng, drawn=()):
+        low, high = self.factor
+        factors = (rng.uniform(1, high), rng.uniform(low, 1), 1.0)
+        return dict(factor=float(factors[rng.choice(3, p=self.probs)]), mode=self.modes[rng.integers(len(self.modes))])
+
+    def apply(self, clip, params):
+        h, w = (max(1, round(size * params['factor'])) for size in clip.shape[-2:])
+        return D.resize(clip, h, w, params['mode'])
+
+
+class ResizeTo:
+    """Resize to the size of the undegraded clip divided by a factor, whatever became of the size before.
+
+    Args:
+        factor (int): rounded up.
+        modes (list[str]): of 'area', 'bilinear', 'bicubic', and 'matlab', the antialiased bicubic resize of MATLAB.
+    """
+
+    needs_original_size = True
+
+    def __init__(self, factor=4, modes=D.RESIZE_MODES):
+        down = Down(factor, [mode for mode in modes if mode != 'matlab'] or D.RESIZE_MODES)
+        self.factor, self.modes = down.factor, tuple(modes)
+
+    def sample(self, rng, drawn=()):
+        return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
+
+    def apply(self, clip, params, original_size):
+        h, w = (-(-size // params['factor']) for size in original_size)
+        return D.resize(clip, h, w, params['mode'])
+
+
+class MixedNoise:
+    """Gaussian noise, or Poisson noise, which grows with the light; coloured or gray.
+
+    Args:
+        gaussian_prob (float): the probability of Gaussian noise.
+        sigma (pair of float): range of its standard deviation, in levels of 255.
+        poisson_scale (pair of float): range of the strength of Poisson noise; 1 is that of 255 photons at white.
+        gray_prob (float): the probability of gray noise.
+        prob (float): the probability that there is any noise.
+    """
+
+    def __init__(self, gaussian_prob=0.5, sigma=(1, 30), poisson_scale=(0.05, 3.0), gray_prob=0.4, prob=1.0):
+        self.gaussian_prob, self.gray_prob = probability('mixed_noise: gaussian_prob', gaussian_prob), probability(
+            'mixed_noise: gray_prob', gray_prob)
+        self.prob = probability('mixed_noise: prob', prob)
+        self.sigma, self.poisson_scale = interval('mixed_noise: sigma', sigma), interval('mixed_noise: poisson_scale', poisson_scale)
+
+    def sample(self, rng, drawn=()):
+        common = dict(gray=bool(rng.random() < self.gray_prob), seed=int(rng.integers(SEEDS)))
+        if rng.random() >= self.prob:
+            return dict(kind='none', **common)
+        if rng.random() < self.gaussian_prob:
+            return dict(kind='gaussian', sigma=float(rng.uniform(*self.sigma)), **common)
+        return dict(kind='poisson', scale=float(rng.uniform(*self.poisson_scale)), **common)
+
+    def apply(self, clip, params):
+        functions = dict(none=lambda clip, **_: clip, gaussian=D.add_gaussian_noise, poisson=D.add_poisson_noise)
+        return functions[params['kind']](clip, **{key: value for key, value in params.items() if key != 'kind'})
+
+
+class Jpeg:
+    """JPEG compression of each frame.
+
+    Args:
+        quality (pair of int): range, both ends included.
+        prob (float): its probability.
+    """
+
+    def __init__(self, quality=(30, 95), prob=1.0):
+        self.quality, self.prob = whole_interval('jpeg: quality', quality), probability('jpeg: prob', prob)
+        if self.quality[1] > 100:
+            raise ValueError(f'jpeg: quality goes up to 100, got {quality}')
+
+    def sample(self, rng, drawn=()):
+        quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
+        return dict(quality=quality if rng.random() < self.prob else None)
+
+    def apply(self, clip, params):
+        return clip if params['quality'] is None else D.compress_jpeg(clip, **params)

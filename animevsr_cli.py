@@ -47,6 +47,13 @@ Printed for each: PSNR against the frame (dB), and `structure`, the mean change 
 8 times."""
 
 
+REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
+
+The scale tiny runs on the bundled clips with small networks, in minutes on a CPU: it shows that everything runs, not which method is
+better. The scale paper runs the YAML files of options/ at the paper's values: it needs the paper's data and GPUs. Interrupted, the same
+command goes on."""
+
+
 def parser():
     """The parser of all subcommands."""
     root = argparse.ArgumentParser(prog='animevsr', description='Animation video super-resolution.')
@@ -103,6 +110,15 @@ def parser():
     co.add_argument('--gt', help='root of the clips with the ground truth, for metrics that need one')
     co.add_argument('--metrics', nargs='*', default=['line_width', 'flicker'], help='see evaluate (default: line_width flicker)')
     co.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    rp = commands.add_parser('reproduce', help='run the trainings behind a table of VQD-SR', description=REPRODUCE,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+    rp.add_argument('table', choices=[f'table{i}' for i in range(1, 6)])
+    rp.add_argument('--scale', choices=['tiny', 'paper'], default='tiny', help='(default: %(default)s)')
+    rp.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows')
+    rp.add_argument('--gt', default='datasets/AVC-Train', help='training set, scale paper (default: %(default)s)')
+    rp.add_argument('--lq', default='datasets/AVC-RealLQ', help='low-quality clips to measure on, scale paper (default: %(default)s)')
+    rp.add_argument('--iterations', type=int, help='of each training, to try it')
+    rp.add_argument('--device', default='auto', help='where results are measured: auto, cpu, cuda, ... (default: %(default)s)')
     at = commands.add_parser('atlas', help='draw what a degradation model (VQGAN) has learned', description=ATLAS,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
@@ -213,6 +229,17 @@ def run_compare(args):
     print(guarded(lambda animevsr: animevsr.compare(methods, args.output, **options), f'nothing was written at {args.output}'))
 
 
+def run_reproduce(args):
+    """Call `animevsr.reproduce` and print the table."""
+    options = {name: getattr(args, name) for name in ('scale', 'gt', 'lq', 'rows', 'iterations', 'device')}
+
+    def run(_):
+        from animevsr.reproduce import reproduce
+        return reproduce(args.table, progress=True, **options)
+
+    print(guarded(run, 'the same command goes on'), end='')
+
+
 def named_methods(arguments):
     """{name: method} of [NAME=]METHOD."""
     methods = {}
@@ -264,7 +291,7 @@ def main(argv=None):
         animevsr_install.main()
         return
     run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate,
-               compare=run_compare, atlas=run_atlas)
+               compare=run_compare, reproduce=run_reproduce, atlas=run_atlas)
     run[args.command](args)
 
 

@@ -92,7 +92,7 @@ TWINS = sorted(path.stem for path in (REPO / 'options/tiny/backbones').glob('*.y
 
 
 def test_each_yaml_has_a_tiny_twin_of_the_same_recipe():
-    assert TWINS == sorted(path.stem for path in (REPO / 'options/backbones').glob('*.yml')) and len(TWINS) == 11
+    assert sorted(path.stem for path in (REPO / 'options/backbones').glob('*.yml')) == TWINS and len(TWINS) == 11
     for name in TWINS:
         full, tiny = (yaml.load((REPO / f'options/{folder}/{name}.yml').read_text(), Loader=ordered_yaml()[0]) for folder in
                       ('backbones', 'tiny/backbones'))

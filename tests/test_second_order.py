@@ -46,12 +46,12 @@ def test_second_order_statistics(draws):
         assert all(kinds[kind] / DRAWS == share(0.15 * 0.9 * prob) for kind in ('generalized', 'plateau'))
         blurs = [d[place] for d in draws if 'sigma_x' in d[place]]
         assert {b['kernel_size'] for b in blurs} == set(range(7, 22, 2))
-        assert 0.2 <= min(b['sigma_x'] for b in blurs) and max(b['sigma_x'] for b in blurs) <= high
+        assert min(b['sigma_x'] for b in blurs) >= 0.2 and max(b['sigma_x'] for b in blurs) <= high
         isotropic = sum(b['sigma_x'] == b['sigma_y'] for b in blurs) / len(blurs)
         assert isotropic == share(0.69, len(blurs))
         assert all(b['theta'] == 0 for b in blurs if b['sigma_x'] == b['sigma_y'])
         betas = [b['beta'] for b in blurs if b['kind'] == 'plateau']
-        assert 1 <= min(betas) and max(betas) <= 2
+        assert min(betas) >= 1 and max(betas) <= 2
     for place, probs, low, high in ((1, (0.2, 0.7, 0.1), 0.15, 1.5), (5, (0.3, 0.4, 0.3), 0.3, 1.2)):
         factors = np.array([d[place]['factor'] for d in draws])
         for condition, prob in zip((factors > 1, factors < 1, factors == 1), probs):
@@ -72,7 +72,7 @@ def test_any_draw_gives_a_quarter_of_the_size_and_replays(name, device):
     for seed in range(12):
         params = pipeline.sample(np.random.default_rng(seed), 3)
         out = pipeline.apply(clip, params)
-        assert out.shape == (3, 3, 13, 16) and out.device == clip.device and 0 <= out.min() and out.max() <= 1
+        assert out.shape == (3, 3, 13, 16) and out.device == clip.device and out.min() >= 0 and out.max() <= 1
         assert torch.equal(out, pipeline.apply(clip, json.loads(json.dumps(params))))
     assert torch.equal(clip, to_tensor(moving_frames(3, 50, 62)).to(device))
 

@@ -33,8 +33,9 @@ def load_network(path, device='cpu', **overrides):
 
     Args:
         path (str | Path): ours, BasicSR's (`params_ema` is preferred to `params`) or a bare state dict; the published AnimeSR and
-            VQD-SR networks have the same layer names. Variant, width, block counts and scale are recognised. Also any single-image
-            network that spandrel recognises (RRDBNet, SRVGG and others), BasicVSR and RealBasicVSR, the .param file of an ncnn model, or 'ncnn:NAME'.
+            VQD-SR networks have the same layer names. Variant, width, block counts and scale are recognised. Also BasicVSR and
+            RealBasicVSR, any single-image network that spandrel recognises (RRDBNet, SRVGG and others), the .param file of an ncnn
+            model, or 'ncnn:NAME'.
         device (str | torch.device): where to put it.
         overrides: arguments of the network that tensor shapes do not tell, e.g. `legacy_no_output_act=True` for published multi-scale
             VQGAN weights that were saved anew (VQD-SR's own checkpoint is recognised by its names).

@@ -1,4 +1,4 @@
-"""The probabilistic degradation model of PDM (Luo et al., "Learning the Degradation Distribution for Blind Image Super-Resolution", CVPR 2022),
+"""PDM's probabilistic degradation model (Luo et al., "Learning the Degradation Distribution for Blind Image Super-Resolution", CVPR 2022),
 one of the methods in VQD-SR's table 1."""
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY

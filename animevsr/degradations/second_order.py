@@ -24,7 +24,8 @@ class MixedBlur:
                  kernel_size=(7, 21)):
         self.kernels = dict(kernels or KERNELS)
         if set(self.kernels) - set(KERNELS) or not math.isclose(sum(self.kernels.values()), 1, abs_tol=1e-6):
-            raise ValueError(f'mixed_blur: kernels must be of {", ".join(KERNELS)}, with probabilities that add up to 1; got {self.kernels}')
+            raise ValueError(f'mixed_blur: kernels must be of {", ".join(KERNELS)}, with probabilities that add up to 1; '
+                             f'got {self.kernels}')
         self.prob, self.sinc_prob = probability('mixed_blur: prob', prob), probability('mixed_blur: sinc_prob', sinc_prob)
         self.sigma = interval('mixed_blur: sigma', sigma)
         self.betas = dict(generalized=interval('mixed_blur: beta_generalized', beta_generalized),
@@ -49,7 +50,8 @@ class MixedBlur:
             low, high = self.betas[shape]
             # half of them flatter, half of them steeper than a Gaussian, whose beta is 1
             beta = float(rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high))
-        return dict(kind=shape if beta is not None else 'gaussian', kernel_size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
+        kind = shape if beta is not None else 'gaussian'
+        return dict(kind=kind, kernel_size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
 
     def apply(self, clip, params):
         return D.blur_by_kind(clip, **params)

@@ -3,7 +3,6 @@ import cv2
 import numpy as np
 import torch
 
-
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
 
 

@@ -252,7 +252,7 @@ class Run:
         for row, method in zip(rows, measured):
             size, speed = self.size_and_speed(row.stage, 'ms' in row.paper) if with_sizes else (None, None)
             values = [f'{row.paper[key]:g}' for key in ('params', 'ms') if key in row.paper] + [f'{row.paper["maniqa"]:.4f}']
-            values += [f'{size:.2f}'] * with_sizes + [f'{speed:.0f}'] * ('ms' in row.paper)
+            values += [f'{number:.{digits}f}' for number, digits in ((size, 2), (speed, 0)) if number is not None]
             lines.append([row.name, *values, *(f'{value:.4g}' for value in method.means().values())])
         table = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *lines))
         legend = '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics)
@@ -270,13 +270,13 @@ class Run:
             options['spynet_path'] = None  # its size and speed are those of the weights that it starts from
         note, key = self.folder / 'times.json', json.dumps(options)
         times = json.loads(note.read_text()) if note.exists() else {}
-        device = choose(self.device)
-        net = build_network(options).to(device, memory_format=torch.channels_last).eval()
+        net, device = build_network(options), choose(self.device)
         if timed and key not in times:
+            net.to(device, memory_format=torch.channels_last).eval()
             with torch.inference_mode():
                 times[key] = runtime(net, device, repeat=1)
             note.write_text(json.dumps(times))
-        return sum(p.numel() for p in net.parameters()) / 1e6, times.get(key)
+        return sum(p.numel() for p in net.parameters()) / 1e6, times[key] if timed else None
 
 
 def launcher():

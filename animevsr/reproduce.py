@@ -216,7 +216,8 @@ class Run:
             options = [option.replace(f'{{{name}}}', str(place)) for option in options]
         count = self.iterations_of(stage)
         if self.scale == 'tiny' or self.iterations:
-            options += [f'train:total_iter={count}', 'val:val_freq=1000000', f'logger:print_freq={min(5, count)}', 'logger:save_checkpoint_freq=50']
+            options += [f'train:total_iter={count}', 'val:val_freq=1000000', f'logger:print_freq={min(5, count)}',
+                        'logger:save_checkpoint_freq=50']
         elif self.gt != Path('datasets/AVC-Train') and not any('dataroot_gt' in option for option in options) and 'vqgan' not in file:
             options.append(f'datasets:train:dataroot_gt={self.gt}')
         made_of = hashlib.sha256(json.dumps([find(f'options/{file}').read_text(), options]).encode()).hexdigest()

@@ -10,10 +10,11 @@ import sys
 import warnings
 from pathlib import Path
 
-UPSCALE = """Upscale a video, a folder of frames or one image.
+UPSCALE = """Upscale a video, a folder of frames or one image; or all videos of a folder and of the folders in it.
 
-A video keeps every frame, its times, its sound and its colours. The output is a video or an image by its suffix, otherwise a new folder
-of PNG images."""
+A video keeps every frame, its times, its colours, and everything else in its container: sound, subtitles, chapters, attachments. The output
+is a video or an image by its suffix, otherwise a new folder of PNG images (of videos, for a folder of videos). Interrupted, however, the
+same command goes on: every shot that is finished is kept."""
 
 
 LEARN_SIZES = {'tiny': 'options/tiny/vqgan_{}.yml', 'small': 'options/open_animation/vqgan_{}.yml', 'paper': 'options/vqgan/{}.yml'}
@@ -47,6 +48,12 @@ Printed for each: PSNR against the frame (dB), and `structure`, the mean change 
 8 times."""
 
 
+IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+VERIFY = """Compare an upscaled video with its source: frames, times, tracks, chapters, attachments, colours, and the picture itself (PSNR of
+the output, made as small as the input, against it). Prints a line for each; the exit code is 1 where something differs."""
+EXPORT = """Write one step of a recurrent network, (prev, cur, next, state) -> (sr, state), for other runtimes: ONNX, ncnn, TorchScript, or
+its weights as safetensors. The file is compared with PyTorch, and the largest difference printed."""
+BENCH = """Measure what this machine reaches: frames of a given size through every backend that is installed."""
 REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
 
 The scale tiny runs on the bundled clips with small networks, in minutes on a CPU: it shows that everything runs, not which method is
@@ -110,6 +117,19 @@ def parser():
     co.add_argument('--gt', help='root of the clips with the ground truth, for metrics that need one')
     co.add_argument('--metrics', nargs='*', default=['line_width', 'flicker'], help='see evaluate (default: line_width flicker)')
     co.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    ve = commands.add_parser('verify', help='compare an upscaled video with its source', description=VERIFY)
+    ve.add_argument('input', help='the source')
+    ve.add_argument('output', help='what was made of it')
+    ve.add_argument('--every', type=int, default=10, help='compare every n-th picture (default: %(default)s)')
+    ex = commands.add_parser('export', help='write a network for other runtimes', description=EXPORT)
+    ex.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of bundled weights (default: %(default)s)')
+    ex.add_argument('-o', '--output', required=True, help='.onnx, .param (ncnn), .pt (TorchScript) or .safetensors')
+    ex.add_argument('--to', choices=['onnx', 'ncnn', 'torchscript', 'safetensors'], help='(default: by the suffix)')
+    be = commands.add_parser('bench', help='measure the speed of this machine', description=BENCH)
+    be.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of bundled weights (default: %(default)s)')
+    be.add_argument('--size', default='320x180', help='of the frames (default: %(default)s)')
+    be.add_argument('--rounds', type=int, default=5, help='interleaved rounds; medians are printed (default: %(default)s)')
+    be.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     rp = commands.add_parser('reproduce', help='run the trainings behind a table of VQD-SR', description=REPRODUCE,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     rp.add_argument('table', choices=[f'table{i}' for i in range(1, 6)])
@@ -135,19 +155,60 @@ def add_upscale_options(up):
     up.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of bundled weights (default: %(default)s)')
     up.add_argument('-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)')
     up.add_argument('--fps', help='frame rate of a folder of frames, e.g. 24000/1001 (default: 24); retimes a video, without its sound')
-    up.add_argument('--codec', choices=['h264', 'ffv1'], default='h264', help='ffv1 is lossless (default: %(default)s)')
-    up.add_argument('--crf', type=int, default=18, help='quality of h264: 0 lossless to 51 (default: %(default)s)')
+    up.add_argument('--codec', choices=['h264', 'h265', 'av1', 'ffv1', 'prores'], default='h264',
+                    help='ffv1 is lossless (default: %(default)s)')
+    up.add_argument('--crf', type=int, help='quality of h264 and h265 (0 to 51) and av1 (to 63), lower is better (default: 18, 20, 24)')
+    up.add_argument('--depth', type=int, choices=[8, 10], help='bits of a sample (default: as in the input)')
+    up.add_argument('--chroma', choices=['420', '422', '444'], help='resolution of colour (default: as in the input)')
+    up.add_argument('--hardware', action='store_true', help='encode on the graphics hardware where it can')
+    up.add_argument('--deinterlace', choices=['auto', 'off'], default='auto',
+                    help='auto: what is marked as interlaced (default: %(default)s)')
+    up.add_argument('--no-cuts', action='store_true', help='do not look for cuts: the whole video is one shot')
+    up.add_argument('--fast', action='store_true', help='8-bit integers on a CPU, float16 on a GPU: faster, nearly the same picture')
+    up.add_argument('--reuse', action='store_true', help='compute only what changes from frame to frame: much faster on held drawings')
+    up.add_argument('--backend', choices=['auto', 'torch', 'ncnn', 'openvino', 'onnxruntime'], default='auto',
+                    help='auto: the fastest one that is installed (default: %(default)s)')
+    up.add_argument('--jobs', type=int, default=1, help='processes, each on shots of its own (default: %(default)s)')
+    up.add_argument('--threads', type=int, help='CPU threads of each process (default: the cores)')
+    up.add_argument('--tile', default='auto', help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)')
     up.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     up.add_argument('--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory')
 
 
 def run_upscale(args):
     """Call `animevsr.upscale` and say what was done."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a partial output is removed
-    options = {name: getattr(args, name) for name in ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half')}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files that are half written are removed
+    names = ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half', 'depth', 'chroma', 'hardware', 'deinterlace', 'fast', 'reuse',
+             'backend', 'jobs', 'threads')
+    options = {name: getattr(args, name) for name in names}
+    options.update(cuts=not args.no_cuts, tile=int(args.tile) if args.tile.isdigit() else args.tile)
+    source = Path(args.input)
+    if source.is_dir() and is_batch(source):
+        return run_batch(args, options)
     done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
-                   f'nothing was written at {args.output}')
-    print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s ({done.fps:.2f} frames a second)')
+                   f'nothing was written at {args.output}; the same command goes on')
+    if done is not None:
+        held = f', {done.held:.0%} held' if args.reuse else ''
+        again = f', {done.resumed} of {done.shots} shots were there already' if done.resumed else ''
+        print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s '
+              f'({done.fps:.2f} frames a second{held}){again}')
+    return None
+
+
+def is_batch(folder):
+    """Whether a folder is one of videos, and not one of frames."""
+    return not any(path.suffix.lower() in IMAGES for path in folder.iterdir())
+
+
+def run_batch(args, options):
+    """Call `animevsr.upscale_folder`; the exit code tells whether all went well."""
+    done = guarded(lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options), 'the same command goes on')
+    for path, what in done.items():
+        print(f'{path}: {what}')
+    failed = sum(what.startswith('failed') for what in done.values())
+    print(f'{len(done) - failed} done, {failed} failed')
+    if failed:
+        sys.exit(1)
 
 
 def run_learn(args):
@@ -240,6 +301,30 @@ def run_reproduce(args):
     print(guarded(run, 'the same command goes on'), end='')
 
 
+def run_verify(args):
+    """Call `animevsr.verify`, print its lines."""
+    checks = guarded(lambda animevsr: animevsr.verify(args.input, args.output, args.every), 'nothing was written')
+    for check in checks:
+        print(f'{"ok  " if check.ok else "FAIL"}  {check.name}: {check.what}')
+    if not all(check.ok for check in checks):
+        sys.exit(1)
+
+
+def run_export(args):
+    """Call `animevsr.export`."""
+    done = guarded(lambda animevsr: animevsr.export(args.weights, args.output, args.to), f'nothing was written at {args.output}')
+    print(f'{done.path}: largest difference from PyTorch {done.difference:.2g}')
+
+
+def run_bench(args):
+    """Call `bench` and print its table."""
+    def run(_):
+        from animevsr.inference.bench import bench
+        return bench(args.weights, args.size, args.rounds, args.device)
+
+    print(guarded(run, 'nothing was measured'), end='')
+
+
 def named_methods(arguments):
     """{name: method} of [NAME=]METHOD."""
     methods = {}
@@ -291,7 +376,7 @@ def main(argv=None):
         animevsr_install.main()
         return
     run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate,
-               compare=run_compare, reproduce=run_reproduce, atlas=run_atlas)
+               compare=run_compare, verify=run_verify, export=run_export, bench=run_bench, reproduce=run_reproduce, atlas=run_atlas)
     run[args.command](args)
 
 

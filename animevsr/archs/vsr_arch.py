@@ -63,19 +63,34 @@ class MSRBVSR(nn.Module):
         frames = F.pad(torch.cat([prev, cur, nxt], 1), (0, -w % 4, 0, -h % 4), mode='replicate')
         if state is None:
             state = self._first_state(frames)
+        sr, *state = self.core(*frames.split(3, 1), *state)
+        return sr[..., :h * self.scale, :w * self.scale], tuple(state)
+
+    def core(self, prev, cur, nxt, *state):
+        """`step` without padding: heights and widths are multiples of 4; returns (sr, *state). What is exported to other runtimes."""
         # the order of the channels is that of the published weights: frames, feedback, hidden
-        out = self.recurrent_cell(torch.cat([frames, *reversed(state)], 1))
+        out = self.recurrent_cell(torch.cat([prev, cur, nxt, *reversed(state)], 1))
         residual, hidden = out.split([3 * self.scale**2, self.num_feat], 1)
         hidden = F.leaky_relu(hidden, SLOPE)
-        base = F.interpolate(frames[:, 3:6], scale_factor=self.scale, mode='bilinear', align_corners=False)
+        base = F.interpolate(cur, scale_factor=self.scale, mode='bilinear', align_corners=False)
         sr = F.pixel_shuffle(residual, self.scale) + base
-        state = (hidden, F.pixel_unshuffle(sr, self.scale)) if self.sr_feedback else (hidden, )
-        return sr[..., :h * self.scale, :w * self.scale], state
+        return (sr, hidden, F.pixel_unshuffle(sr, self.scale)) if self.sr_feedback else (sr, hidden)
+
+    @property
+    def state_channels(self):
+        """Channels of each tensor of the state."""
+        return (self.num_feat, 3 * self.scale**2) if self.sr_feedback else (self.num_feat, )
+
+    @property
+    def reach(self):
+        """How many pixels of its input, each way, a pixel of a step's result depends on at most."""
+        blocks = [len(getattr(self.recurrent_cell, f'body_s{s}_first')) for s in (1, 2, 4)]
+        # along each branch: the convolutions on the way down, two in each block, the interpolation up, the last block and the fusion
+        return max(2 * blocks[0] + 3, 2 + 4 * blocks[1] + 2 + 4 + 4, 4 + 8 * blocks[2] + 4 + 4 + 4)
 
     def _first_state(self, frames):
         b, _, h, w = frames.shape
-        channels = (self.num_feat, 3 * self.scale**2) if self.sr_feedback else (self.num_feat, )
-        return tuple(frames.new_zeros(b, c, h, w) for c in channels)
+        return tuple(frames.new_zeros(b, c, h, w) for c in self.state_channels)
 
     @staticmethod
     def arguments_of(state):

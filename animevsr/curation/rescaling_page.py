@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from animevsr.utils.drawing import caption, titled
-from animevsr.video.writer import ImageWriter
+from animevsr.video.writer import write_image
 
 TEMPLATE = Path(__file__).with_name('choose.html')
 
@@ -17,8 +17,7 @@ def write(study, folder, video, command):
 
     `command` (str) makes the pairs; the page shows it, with the chosen factor at its end.
     """
-    with ImageWriter(folder / 'contact_sheet.png', single=True) as writer:
-        writer.write(contact_sheet(study))
+    write_image(folder / 'contact_sheet.png', contact_sheet(study))
     content = page_content(study, video, command)
     numbers = dict(content, rows=[{key: value for key, value in row.items() if key != 'images'} for row in content['rows']])
     del numbers['sources']

@@ -14,7 +14,7 @@ from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
 from animevsr.utils.resources import find_weights
 from animevsr.video.reader import IMAGE_SUFFIXES, MediaError, open_reader
-from animevsr.video.writer import ImageWriter, check_folder_of
+from animevsr.video.writer import check_folder_of, write_image
 
 KS = (5, 10, 20, 50)
 COLUMNS = 4  # pictures in a row
@@ -67,8 +67,7 @@ def atlas(weights, frame, output, number=0, device='auto'):
     z = net.encode(x)
     views, indices = draw_views(net, z, image)
     picture = np.vstack([_pad(part, max_width) for part, max_width in _parts(views, codebook_sheet(net, indices))])
-    with ImageWriter(output, single=True) as writer:
-        writer.write(picture)
+    write_image(output, picture)
     return views
 
 

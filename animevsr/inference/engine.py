@@ -1,73 +1,194 @@
-"""The recurrent network over a stream of frames."""
+"""The recurrent network over the frames of one shot: whole, in tiles, or only where something changed."""
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
+from torch.nn import functional as F
+
+from animevsr.inference.backends.torch_backend import TorchBackend
+from animevsr.inference.regions import Region, tiles
+from animevsr.inference.reuse import HeldRegions
 
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
+BYTES_PER_PIXEL = 6000  # of the input, that a step takes at most (measured: 4 to 5.5 kB with 64 features)
 
 
 class Upscaler:
     """Runs a network over frames one by one; memory does not grow with their number.
 
     Args:
-        net: a network with `step(prev, cur, nxt, state) -> (sr, state)` and `scale`, in eval mode; or one over whole
-            clips, which is given windows that overlap.
-        device (torch.device): where it runs.
-        half (bool): compute in float16 (not on a CPU, where it is slower).
+        backend: see `animevsr.inference.backends`; or a network, which then runs in PyTorch. One over whole clips (`whole_clips`) is
+            given windows of frames that overlap.
+        device (torch.device | None): of a network.
+        tile (int | None): side of the squares, in pixels of the input, that are computed one after the other, where memory is short.
+        reuse (bool): compute again only what changed; see `HeldRegions`. `held` tells afterwards what share was not computed.
     """
 
-    def __init__(self, net, device, half=False):
-        self.device, self.dtype = device, torch.float16 if half else torch.float32
-        # faster convolutions on CPUs and on tensor cores
-        self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
+    def __init__(self, backend, device=None, tile=None, reuse=False):
+        if isinstance(backend, torch.nn.Module):
+            if not hasattr(backend, 'step'):
+                self.clips, self.device, self.scale = backend.to(device), device, backend.scale
+                return
+            backend = TorchBackend(backend, device or next(backend.parameters()).device)
+        self.clips, self.backend, self.device, self.scale = None, backend, backend.device, backend.scale
+        self.halo = None if backend.reach is None else backend.reach + -backend.reach % backend.multiple
+        if (tile or reuse) and self.halo is None:
+            raise ValueError('tile and reuse need a recurrent network of this package')
+        self.tile, self.reuse, self.steps, self.computed = tile, reuse, 0, 0.0
+
+    @property
+    def held(self):
+        """The share of the pixels that were not computed."""
+        return 1 - self.computed / self.steps if self.steps else 0.0
 
     def __call__(self, frames):
-        """Iterable of (h, w, 3) uint8 RGB -> iterator of (scale*h, scale*w, 3) uint8 RGB: one for each, in order, one shot."""
-        if not hasattr(self.net, 'step'):
+        """Iterable of (h, w, 3) uint8 or uint16 RGB -> iterator of (scale*h, scale*w, 3) of the same kind: one for each, of one shot."""
+        if self.clips is not None:
             yield from self._windows(frames)
             return
-        state, prev, cur = None, None, None
-        for frame in frames:
-            nxt = self._tensor(frame)
+        shot, prev, cur = None, None, None
+        for nxt in frames:
             if cur is not None:
-                sr, state = self._step(cur if prev is None else prev, cur, nxt, state)
-                yield sr
-                prev = cur
-            cur = nxt
+                shot = shot or Shot(self, cur)
+                yield shot.step(cur if prev is None else prev, cur, nxt)
+            prev, cur = cur, nxt
         if cur is not None:
-            yield self._step(cur if prev is None else prev, cur, cur, state)[0]
-
-    @torch.inference_mode()
-    def _step(self, prev, cur, nxt, state):
-        sr, state = self.net.step(prev, cur, nxt, state)
-        return self._image(sr), state
+            shot = shot or Shot(self, cur)
+            yield shot.step(cur if prev is None else prev, cur, cur)
 
     def _windows(self, frames):
         """For networks over clips: windows of frames, of which those near an inner border are only context."""
         waiting, context = [], 0
         for frame in frames:
-            waiting.append(self._tensor(frame))
+            waiting.append(to_input(frame, self.device))
+            kind = frame.dtype
             if len(waiting) == WINDOW:
-                yield from self._window(waiting, context, WINDOW - OVERLAP)
+                yield from self._window(waiting, context, WINDOW - OVERLAP, kind)
                 waiting, context = waiting[-2 * OVERLAP:], OVERLAP
         if len(waiting) > context:
-            yield from self._window(waiting, context, len(waiting))
+            yield from self._window(waiting, context, len(waiting), kind)
 
     @torch.inference_mode()
-    def _window(self, frames, start, stop):
+    def _window(self, frames, start, stop, kind):
         """Results of the frames from `start` to `stop` of a window."""
-        for sr in self.net(torch.stack(frames, 1))[0, start:stop]:
-            yield self._image(sr[None])
+        for sr in self.clips(torch.stack(frames, 1))[0, start:stop]:
+            yield to_output(sr[None], kind)
 
-    @staticmethod
-    def _image(sr):
-        """(1, 3, h, w) in [0, 1] -> (h, w, 3) uint8."""
-        image = (sr[0].float().clamp(0, 1) * 255).round().to(torch.uint8)
-        return image.permute(1, 2, 0).contiguous().cpu().numpy()
 
-    def _tensor(self, frame):
-        tensor = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device).permute(2, 0, 1).unsqueeze(0)
-        return (tensor.to(self.dtype) / 255).contiguous(memory_format=torch.channels_last)
+class Shot:
+    """The state of one shot: what the network remembers, and the last result."""
+
+    def __init__(self, owner, frame):
+        self.owner, self.backend = owner, owner.backend
+        self.height, self.width = frame.shape[:2]
+        multiple = self.backend.multiple
+        self.bottom, self.right = -self.height % multiple, -self.width % multiple
+        self.size = self.height + self.bottom, self.width + self.right
+        self.state, self.inputs = self.backend.first_state(*self.size), {}
+        self.canvas = None
+        self.held = HeldRegions(self.size, owner.halo) if owner.reuse else None
+
+    @torch.inference_mode()
+    def step(self, prev, cur, nxt):
+        """The result for `cur`, (h, w, 3) RGB."""
+        triple = [prev, cur, nxt]
+        regions = [Region(0, 0, *self.size)]
+        if self.held:
+            regions = self.held.due(triple)
+        elif self.owner.tile:
+            regions = tiles(self.size, self.owner.tile)
+        tensors = [self._input(frame) for frame in triple] if regions else None
+        known = {id(frame): tensor for frame, tensor in zip(triple, tensors or ())}
+        self.inputs = {key: (frame, known[key]) for key, frame in ((id(f), f) for f in triple) if key in known}
+        done = [(region, *self._compute(region, tensors)) for region in regions]
+        whole = len(done) == 1 and regions[0] == Region(0, 0, *self.size)
+        if whole:
+            self.state = done[0][2]
+        for region, sr, state in done:
+            if not whole:
+                for mine, new in zip(self.state, state):
+                    mine[..., region.top:region.bottom, region.left:region.right] = new
+            self._paint(region, sr, cur.dtype)
+        self.owner.steps += 1
+        self.owner.computed += sum(region.area for region in regions) / (self.size[0] * self.size[1])
+        return self.canvas.copy() if self.held or len(done) != 1 else self.canvas
+
+    def _input(self, frame):
+        """(1, 3, h, w), padded to what the network needs; a frame is converted once for its three steps."""
+        known = self.inputs.get(id(frame))
+        if known is not None and known[0] is frame:
+            return known[1]
+        return F.pad(to_input(frame, self.backend.device, getattr(self.backend, 'dtype', torch.float32)),
+                     (0, self.right, 0, self.bottom), mode='replicate')
+
+    def _compute(self, region, tensors):
+        """(sr, state) of a region, computed with as much around it as it depends on."""
+        if region == Region(0, 0, *self.size):
+            return self.backend.step(*tensors, self.state)
+        outer = region.grown(self.owner.halo, self.size)
+        sr, state = self.backend.step(*(outer.cut(x) for x in tensors), tuple(outer.cut(x) for x in self.state))
+        inner = region.within(outer)
+        return inner.times(self.backend.scale).cut(sr), tuple(inner.cut(x) for x in state)
+
+    def _paint(self, region, sr, kind):
+        """Put a result onto the canvas, as an image."""
+        scale = self.backend.scale
+        place = region.times(scale).clipped(self.height * scale, self.width * scale)
+        image = to_output(sr[..., :place.bottom - place.top, :place.right - place.left], kind)
+        if image.shape[:2] == (self.height * scale, self.width * scale):
+            if self.held and self.canvas is not None:
+                self.held.learn(region, self.canvas, image, scale)
+            self.canvas = image
+            return
+        if self.canvas is None:
+            self.canvas = np.empty((self.height * scale, self.width * scale, 3), kind)
+        part = self.canvas[place.top:place.bottom, place.left:place.right]
+        if self.held:
+            self.held.learn(region, part, image, scale)
+        part[...] = image
+
+
+def to_input(frame, device, dtype=torch.float32):
+    """(h, w, 3) uint8 or uint16 -> (1, 3, h, w) in [0, 1]."""
+    highest = np.iinfo(frame.dtype).max
+    array = np.ascontiguousarray(frame)
+    tensor = torch.from_numpy(array if frame.dtype == np.uint8 else array.astype(np.int32)).to(device).permute(2, 0, 1).unsqueeze(0)
+    return tensor.to(dtype) / highest
+
+
+def to_output(sr, kind):
+    """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`."""
+    highest = np.iinfo(kind).max
+    image = (sr[0].float().clamp(0, 1) * highest).round().to(torch.uint8 if kind == np.uint8 else torch.int32)
+    return image.permute(1, 2, 0).contiguous().cpu().numpy().astype(kind, copy=False)
+
+
+def choose_tile(tile, size, device):
+    """The side of tiles, or None for whole frames: 'auto' looks at the memory that is there.
+
+    Args:
+        tile (int | str | None): 'auto', a number of pixels, or None. size (pair of int): (height, width) of the input.
+    """
+    if tile != 'auto':
+        return None if tile is None or tile >= max(size) else int(tile) + -int(tile) % 4
+    free = memory(device)
+    if free is None or size[0] * size[1] * BYTES_PER_PIXEL < 0.7 * free:
+        return None
+    return max(128, int((0.4 * free / BYTES_PER_PIXEL)**0.5) // 64 * 64 - 64)
+
+
+def memory(device):
+    """Bytes that can be had on a device, or None where nobody says."""
+    if device.type != 'cpu':
+        return getattr(torch, device.type).mem_get_info(device)[0] if hasattr(getattr(torch, device.type, None), 'mem_get_info') else None
+    if Path('/proc/meminfo').is_file():
+        return next(int(line.split()[1]) * 1024 for line in Path('/proc/meminfo').read_text().splitlines() if line.startswith('MemAvail'))
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 2
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def output_size(height, width, outscale, even):

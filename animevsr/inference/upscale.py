@@ -1,22 +1,30 @@
 """From an input to an upscaled output: what `animevsr upscale` and `animevsr.upscale` do."""
+import os
+import signal
 import sys
 import time
 import warnings
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from torch.distributed import TCPStore
 from tqdm import tqdm
 
 from animevsr.archs.loading import load_upscaler
-from animevsr.inference.engine import Upscaler, fit, output_size
+from animevsr.inference.engine import choose_tile, fit, output_size
+from animevsr.inference.plan import Plan, WorkFolder, scan, signature
+from animevsr.inference.worker import Job, is_done, work
+from animevsr.inference.workers import Alone, Processes, claims, cluster
 from animevsr.utils.device import choose
-from animevsr.video.reader import VIDEO_SUFFIXES, MediaError, open_reader
-from animevsr.video.writer import CODECS, open_writer
+from animevsr.utils.resources import find_weights
+from animevsr.video.encoders import CODECS, choose_encoding
+from animevsr.video.mux import join
+from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, open_reader
+from animevsr.video.writer import check_output, write_image
 
 DEFAULT_WEIGHTS = 'animevsr_x4'
-BAR = '{percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]'
+BAR = '{desc}{percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]'
 
 
 @dataclass(frozen=True)
@@ -24,12 +32,15 @@ class Summary:
     """What was done.
 
     Attributes:
-        frames (int): frames read and written.
-        fps (float): frames upscaled per second.
+        frames (int): frames of the output.
+        fps (float): frames upscaled per second, of those that this call upscaled.
         seconds (float): wall time, without loading the network.
         output (Path): what was written.
         width, height (int): of the output, in pixels.
         frame_rate (Fraction): of the output video.
+        shots (int), resumed (int): shots, and those of them that an earlier call had finished.
+        held (float): the share of the picture that was not computed again (`reuse`), in this process.
+        damage (list): [(seconds, what)] of the input.
     """
     frames: int
     fps: float
@@ -38,27 +49,42 @@ class Summary:
     width: int
     height: int
     frame_rate: Fraction
+    shots: int = 1
+    resumed: int = 0
+    held: float = 0.0
+    damage: list = field(default_factory=list)
 
 
-def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf=18, codec='h264', device='auto', half=False,
-            progress=False):
+def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf=None, codec='h264', device='auto', half=False,
+            progress=False, *, backend='auto', fast=False, reuse=False, tile='auto', jobs=1, threads=None, depth=None, chroma=None,
+            deinterlace='auto', hardware=False, cuts=True):
     """Upscale a video file, a folder of frames or one image.
 
-    A video keeps its frames one for one, their times, its sound (copied untouched), colour matrix and range, and pixel shape.
+    A video keeps its frames one for one, their times, and everything else in its container. It is divided into shots; each one that is
+    finished is kept in a hidden folder beside the output, so that the same call, after whatever stopped it, goes on there.
 
     Args:
         input, output (str | Path): the output is a video or an image by its suffix, otherwise a new folder of PNG images.
         weights (str | Path): a weights file, or the name of one that comes with the package.
         outscale (float | None): size of the output over that of the input, above 0 and up to the network's scale (its default).
-        fps (Fraction | float | str | None): frame rate for a folder of frames (default 24); a video is retimed, without its sound.
-        crf (int): quality of h264, 0 (lossless) to 51.
-        codec (str): 'h264', or 'ffv1', which is lossless.
+        fps (Fraction | float | str | None): frame rate for a folder of frames (default 24); a video is retimed, without its other tracks.
+        crf (int | None): quality of h264 and h265 (0 to 51) and av1 (0 to 63); lower is better. Default: 18, 20, 24.
+        codec (str): 'h264', 'h265', 'av1', 'prores', or 'ffv1', which is lossless.
         device (str): 'auto', 'cpu', or a name that torch knows.
         half (bool): compute in float16; ignored on a CPU.
         progress (bool): show frames, speed and time left on standard error.
+        backend (str), fast (bool): see `open_backend`.
+        reuse (bool): compute again only what changes from frame to frame; see `HeldRegions`.
+        tile (int | str | None): side of the squares that are computed one after the other; 'auto': whole frames where memory allows.
+        jobs (int): processes side by side, each on shots of its own. Under torchrun or slurm the processes are there already.
+        threads (int | None): CPU threads of each process. Default: the cores, divided by `jobs` where that does not change results.
+        depth (int | None), chroma (str | None): 8 or 10 bits; '420', '422' or '444'. Default: those of the input.
+        deinterlace (str): 'auto' deinterlaces what is marked as interlaced, 'off' never.
+        hardware (bool): take an encoder of the graphics hardware where there is one.
+        cuts (bool): look for cuts; else the whole video is one shot.
 
     Returns:
-        Summary
+        Summary; under torchrun or slurm None on all processes but the first.
 
     Raises:
         MediaError: the input or output cannot be read or written. CheckpointError: the weights cannot be used. ValueError: an
@@ -66,42 +92,198 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     """
     input, output = Path(input), Path(output)
     rate = None if fps is None else parse_rate(fps)
-    if codec not in CODECS:
-        raise ValueError(f"codec '{codec}' is not known; known: {', '.join(CODECS)}")
-    if not 0 <= crf <= 51:
-        raise ValueError(f'crf must be between 0 and 51, got {crf}')
+    check_options(codec, crf, depth, chroma, deinterlace, tile, jobs)
     if output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
-    with open_reader(input, rate) as reader:
-        chosen = choose(device)
-        net = load_upscaler(weights, chosen, clips=True)
-        outscale = net.scale if outscale is None else outscale
-        if not 0 < outscale <= net.scale:
-            raise ValueError(f'outscale must be above 0 and at most {net.scale}, the scale of these weights; got {outscale:g}')
-        even = CODECS[codec][1] == 'yuv420p' and output.suffix.lower() in VIDEO_SUFFIXES
-        size = output_size(reader.height, reader.width, outscale, even)
-        if half and chosen.type == 'cpu':
-            warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
-        if rate is not None and getattr(reader, 'has_sound', False):
-            warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture', stacklevel=2)
-        upscaler = Upscaler(net, chosen, half and chosen.type != 'cpu')
-        with open_writer(output, reader, size, codec, crf, rate) as writer:
-            start, times = time.monotonic(), deque()
-            bar = tqdm(total=reader.expected_frames, unit='frame', file=sys.stderr, disable=not progress,
-                       mininterval=0.5 if sys.stderr.isatty() else 10, bar_format=BAR)
-            with bar:
-                for image in upscaler(_noting_times(reader.frames(), times)):
-                    writer.write(fit(image, size), times.popleft())
-                    bar.update()
-            frames, seconds = writer.count, time.monotonic() - start
-    return Summary(frames, frames / max(seconds, 1e-9), seconds, output, size[1], size[0], rate or reader.fps)
+    group = cluster()
+    job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, reuse, threads,
+              group.size if group else jobs)
+    options = dict(outscale=outscale, crf=crf, codec=codec, depth=depth, chroma=chroma, hardware=hardware, tile=tile, cuts=cuts)
+    with job.open_reader() as reader:
+        check_output(output, reader, codec)
+        if output.suffix.lower() in IMAGE_SUFFIXES:
+            return upscale_image(job, reader, outscale, tile)
+        interlaced = getattr(reader, 'interlaced', False)
+        if interlaced and deinterlace == 'auto':
+            job = Job(**{**vars(job), 'deinterlace': True})
+            warnings.warn(f'{input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
+        if rate is not None and hasattr(reader, 'path'):
+            warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
+                          f'only the picture of {input} is kept: fps changes its speed', stacklevel=2)
+    if half and choose(device).type == 'cpu':
+        warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
+    return Upscaling(job, options, group, progress).run()
 
 
-def _noting_times(frames, times):
-    """The images of (image, time) pairs; the times are put aside in order."""
-    for image, shown in frames:
-        times.append(shown)
-        yield image
+class Upscaling:
+    """One call of `upscale` for more than one frame."""
+
+    def __init__(self, job, options, group, progress):
+        self.job, self.options, self.group, self.progress = job, options, group or Alone(), progress
+        self.input, self.output = Path(job.input), Path(job.output)
+        self.folder, self.summary = WorkFolder(self.output), None
+
+    def run(self):
+        error = True
+        try:
+            plan, todo = self.prepare()
+            self.work(plan, todo)
+            error = False
+        finally:
+            if self.group.rank == 0:
+                self.folder.unlock()
+            self.group.finish(error or None)
+        if self.group.rank == 0:
+            return self.summary
+        return None
+
+    def prepare(self):
+        """(Plan, shots that are not done): the first process makes it, the others are told."""
+        if self.group.rank:
+            self.group.hear('plan')
+            return self.folder.read(), [int(shot) for shot in self.group.hear('todo').split(',') if shot]
+        self.folder.lock()
+        plan = self.folder.load(signature(self.input, find_weights(self.job.weights), {**self.options, **self.lasting()}))
+        if plan is None:
+            try:
+                plan = self.make_plan()
+            except BaseException:
+                self.folder.remove()
+                raise
+            self.folder.save(plan)
+        for seconds, what in plan.damage:
+            warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
+        todo = [shot for shot in range(len(plan.shots)) if not is_done(self.folder, plan, shot)]
+        if hasattr(self.group, 'tell'):
+            self.group.tell('todo', ','.join(map(str, todo)))
+            self.group.tell('plan')
+        return plan, todo
+
+    def lasting(self):
+        """The options of the job that the pixels depend on."""
+        return {name: getattr(self.job, name) for name in ('rate', 'device', 'backend', 'fast', 'half', 'reuse', 'deinterlace', 'threads')}
+
+    def make_plan(self):
+        device = choose(self.job.device)
+        scale = load_upscaler(self.job.weights, clips=True).scale
+        with self.job.open_reader() as reader:
+            size = size_for(reader, self.output, self.options['outscale'], scale, self.options['codec'])
+            video = self.output.suffix.lower() in VIDEO_SUFFIXES
+            encoding = None
+            if video:
+                chosen = {key: self.options[key] for key in ('crf', 'depth', 'chroma', 'hardware')}
+                encoding = vars(choose_encoding(self.options['codec'], reader, size, **chosen))
+            tile = choose_tile(self.options['tile'], (reader.height, reader.width), device)
+            rate = Fraction(self.job.rate) if self.job.rate else None
+            with self.bar(reader.expected_frames, 'looking for cuts: ') as bar:
+                ticks, base, shots, damage = scan(reader, rate, self.options['cuts'], bar.update)
+            made_of = signature(self.input, find_weights(self.job.weights), {**self.options, **self.lasting()})
+            return Plan(made_of, ticks, str(base), shots, str(rate or reader.fps), list(size), encoding, tile, damage)
+
+    def bar(self, total, text='', done=0):
+        return tqdm(total=total, initial=done, unit='frame', file=sys.stderr, disable=not self.progress or self.group.rank > 0, desc=text,
+                    mininterval=0.5 if sys.stderr.isatty() else 10, bar_format=BAR)
+
+    def work(self, plan, todo):
+        total, left = len(plan.ticks), sum(len(plan.frames_of(shot)) for shot in todo)
+        start, upscaler = time.monotonic(), None
+        if self.group.size == 1 and self.job.jobs > 1 and len(todo) > 1:
+            self.group = Processes(min(self.job.jobs, len(todo)), work_beside, self.job, plan, todo)
+        with self.bar(total, done=total - left) as bar:
+            def count(frames):
+                self.group.count(frames)
+                show(frames)
+
+            def show(frames=0):
+                counted = self.group.counted()
+                bar.update(frames if counted is None else max(0, total - left + counted - bar.n))
+
+            if todo:
+                say = tqdm.write if self.progress and self.group.rank == 0 else lambda text, **_: None
+                upscaler = self.job.open_upscaler(plan.tile, lambda text: say(f'animevsr: {text}', file=sys.stderr), self.group.rank)
+                start = time.monotonic()
+                work(self.job, plan, self.group.share(todo), upscaler, count)
+            if self.group.rank:
+                return
+            self.group.wait(show)
+            forgotten = [shot for shot in todo if not is_done(self.folder, plan, shot)]  # by a worker that died
+            if forgotten:
+                work(self.job, plan, forgotten, upscaler, count)
+        self.join(plan)
+        seconds = time.monotonic() - start
+        (height, width), shots = plan.size, len(plan.shots)
+        self.summary = Summary(total, left / max(seconds, 1e-9), seconds, self.output, width, height, Fraction(plan.rate), shots,
+                               shots - len(todo), getattr(upscaler, 'held', 0.0), [tuple(item) for item in plan.damage])
+
+    def join(self, plan):
+        """Make the output of the segments, and remove the work folder."""
+        segments = [self.folder.segment(shot, plan.encoding is not None) for shot in range(len(plan.shots))]
+        if plan.encoding is not None:
+            source, index = None, 0
+            if not self.job.rate and self.input.is_file() and self.input.suffix.lower() not in IMAGE_SUFFIXES:
+                with open_reader(self.input) as reader:
+                    source, index = self.input, reader.stream.index
+            join(segments, plan.ticks, Fraction(plan.time_base), self.output, source, index)
+        else:
+            joined = self.folder.path / 'joined.partial'
+            joined.mkdir()
+            for segment in segments:
+                for image in segment.iterdir():
+                    os.replace(image, joined / image.name)
+            if self.output.is_dir():
+                self.output.rmdir()  # an empty folder of that name gives way
+            os.replace(joined, self.output)
+        self.folder.remove()
+
+
+def work_beside(job, plan, port, todo, rank):
+    """What a process that `Processes` starts does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
+    store = TCPStore('127.0.0.1', port, is_master=False)
+    work(job, plan, claims(store, todo), job.open_upscaler(plan.tile, rank=rank), lambda frames: store.add('frames', frames))
+
+
+def upscale_image(job, reader, outscale, tile):
+    """The same for one image."""
+    output = Path(job.output)
+    chosen = choose_tile(tile, (reader.height, reader.width), choose(job.device))
+    upscaler = job.open_upscaler(chosen)
+    size = size_for(reader, output, outscale, upscaler.scale, 'h264')
+    start = time.monotonic()
+    image, = upscaler(image for image, _ in reader.frames())
+    write_image(output, fit(image, size))
+    seconds = time.monotonic() - start
+    return Summary(1, 1 / max(seconds, 1e-9), seconds, output, size[1], size[0], reader.fps)
+
+
+def size_for(reader, output, outscale, scale, codec):
+    """(height, width) of the output.
+
+    Raises:
+        ValueError: the factor is out of range.
+    """
+    outscale = scale if outscale is None else outscale
+    if not 0 < outscale <= scale:
+        raise ValueError(f'outscale must be above 0 and at most {scale}, the scale of these weights; got {outscale:g}')
+    even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
+    return output_size(reader.height, reader.width, outscale, even)
+
+
+def check_options(codec, crf, depth, chroma, deinterlace, tile, jobs):
+    """ValueError that names the first option that is out of range."""
+    if codec not in CODECS:
+        raise ValueError(f"codec '{codec}' is not known; known: {', '.join(CODECS)}")
+    highest = CODECS[codec].highest or 51
+    if crf is not None and not 0 <= crf <= highest:
+        raise ValueError(f'crf must be between 0 and {highest}, got {crf}')
+    for name, value, known in (('depth', depth, (None, 8, 10)), ('chroma', chroma, (None, '420', '422', '444')),
+                               ('deinterlace', deinterlace, ('auto', 'off'))):
+        if value not in known:
+            raise ValueError(f'{name} must be one of {", ".join(str(k) for k in known if k)}, got {value}')
+    if tile not in ('auto', None) and not (isinstance(tile, int) and tile >= 64):
+        raise ValueError(f"tile must be 'auto' or at least 64, got {tile}")
+    if jobs < 1:
+        raise ValueError(f'jobs must be at least 1, got {jobs}')
 
 
 def parse_rate(value):

@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 
 import av
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
 # swscale's numbers, because older PyAV does not name them all: bicubic, exact rounding, chroma interpolated at full resolution
@@ -65,20 +66,28 @@ def reformat(frame, **options):
     return _reformatters[key].reformat(frame, **options)
 
 
-def to_rgb(frame, color):
-    """(h, w, 3) uint8 RGB of a decoded frame."""
-    if frame.format.name in ('rgb24', 'gbrp', 'bgr24', 'rgba', 'bgra', 'bgr0', 'rgb0', 'pal8', '0rgb', 'argb'):
-        return reformat(frame, format='rgb24').to_ndarray()
-    return reformat(frame, format='rgb24', src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
+def to_rgb(frame, color, deep=False):
+    """(h, w, 3) RGB of a decoded frame: uint8, or uint16 of the full range where `deep`."""
+    target = 'rgb48le' if deep else 'rgb24'
+    if is_rgb(frame.format.name):
+        return reformat(frame, format=target).to_ndarray()
+    return reformat(frame, format=target, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
                     src_color_range=color.range_flag, dst_color_range=FULL, interpolation=FLAGS).to_ndarray()
 
 
 def from_rgb(image, pix_fmt, color):
-    """Frame in `pix_fmt` of (h, w, 3) uint8 RGB, with its colour tags set."""
-    frame = av.VideoFrame.from_ndarray(image, format='rgb24')
-    if not pix_fmt.startswith(('rgb', 'gbr', 'bgr')):
+    """Frame in `pix_fmt` of (h, w, 3) uint8 or uint16 RGB, with its colour tags set."""
+    frame = av.VideoFrame.from_ndarray(image, format='rgb24' if image.dtype == np.uint8 else 'rgb48le')
+    if not is_rgb(pix_fmt):
         frame = reformat(frame, format=pix_fmt, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
                          src_color_range=FULL, dst_color_range=color.range_flag, interpolation=FLAGS)
         frame.colorspace, frame.color_range = color.matrix, color.range_flag
         frame.color_primaries, frame.color_trc = color.primaries, color.transfer
+    elif pix_fmt not in ('rgb24', 'bgr0'):
+        frame = reformat(frame, format=pix_fmt)
     return frame
+
+
+def is_rgb(pix_fmt):
+    """Whether a pixel format of FFmpeg holds RGB, or a palette of it."""
+    return pix_fmt.startswith(('rgb', 'gbr', 'bgr', 'argb', 'abgr', '0rgb', '0bgr', 'pal8'))

@@ -4,6 +4,7 @@ A reader is a context manager; `frames()` yields (image, time) in order of prese
 time at which it is shown as a Fraction of seconds, or None where there is none. It has `width`, `height`, `fps` (Fraction),
 `frame_count` (int, or None where the container does not say), `expected_frames` (an estimate where it does not) and `color`.
 """
+import itertools
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -25,12 +26,13 @@ class MediaError(ValueError):
     """An input that cannot be read or an output that cannot be written; the message is one line that names the file."""
 
 
-def open_reader(path, fps=None):
+def open_reader(path, fps=None, **options):
     """Reader for a video file, a folder of images or one image.
 
     Args:
         path (str | Path): the input.
         fps (Fraction | None): frame rate of images; the rate of a video is its own.
+        options: of `VideoReader`, for a video.
 
     Raises:
         MediaError: missing, empty, without a picture, or not readable.
@@ -42,7 +44,7 @@ def open_reader(path, fps=None):
         return ImageReader(list_images(path), fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageReader([path], fps)
-    return VideoReader(path)
+    return VideoReader(path, **options)
 
 
 def list_images(folder):
@@ -83,7 +85,7 @@ class ImageReader:
         self.files, self.fps = files, fps or STILLS_FPS
         self.frame_count = self.expected_frames = len(files)
         self.height, self.width = read_image(files[0]).shape[:2]
-        self.color = Color(matrix=guess_matrix(self.height))
+        self.color, self.time_base, self.depth, self.damage = Color(matrix=guess_matrix(self.height)), 1 / self.fps, 8, []
 
     def __enter__(self):
         return self
@@ -100,14 +102,25 @@ class ImageReader:
 
 
 class VideoReader:
-    """The first video stream of a file."""
+    """The first video stream of a file, upright and, where wanted, deinterlaced.
 
-    def __init__(self, path):
-        self.path = Path(path)
+    Args:
+        path (str | Path)
+        deep (bool): more than 8 bits come as uint16 of the full range, instead of being rounded to 8.
+        deinterlace (bool): frames that are marked as interlaced go through bwdif.
+        conceal (bool): what cannot be decoded is replaced by the frame before it, and noted in `damage`; else it is a MediaError.
+
+    Attributes beside those of every reader: `depth` (bits of a sample), `format` (PyAV's), `side_data` ({type: bytes} of the first frame),
+    `interlaced` (the first frame is marked so), `rotation` (degrees, counter-clockwise, by which frames are turned), `time_base`,
+    `sample_aspect_ratio`, `has_sound`, `damage` ([(seconds, what)]).
+    """
+
+    def __init__(self, path, deep=False, deinterlace=False, conceal=False):
+        self.path, self.conceal, self.damage = Path(path), conceal, []
         try:
             self._container = av.open(str(self.path.absolute()))  # 'a: b.mkv' would be taken for a protocol
-        except (av.FFmpegError, OSError) as error:
-            reason = 'the file is empty' if self.path.stat().st_size == 0 else f'not readable as a video ({error.strerror})'
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = 'the file is empty' if self.path.stat().st_size == 0 else f'not readable as a video ({reason_of(error)})'
             raise MediaError(f'{path}: {reason}') from None
         streams = [s for s in self._container.streams.video if not is_cover(s)]
         if not streams:
@@ -116,26 +129,61 @@ class VideoReader:
             raise MediaError(f'{path}: has no video stream (it holds {kinds})')
         self.stream = streams[0]
         self.stream.thread_type = 'AUTO'
-        self.width, self.height = self.stream.width, self.stream.height
         # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container
         self.fps = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
-        self.tick = max(self.stream.time_base, Fraction(1, 1000))  # how exact times are
+        if not 0 < self.fps <= 1000:
+            self.fps = STILLS_FPS
+        self.time_base = self.stream.time_base
+        self.tick = max(self.time_base, Fraction(1, 1000))  # how exact times are
         self._timeless = 'avi' in self._container.format.name  # AVI stores none, and libav's are wrong where there are B-frames
-        self.sample_aspect_ratio = self.stream.sample_aspect_ratio
         self.has_sound = bool(self._container.streams.audio)
         self.frame_count = self.stream.frames or None
         seconds = (self._container.duration or 0) / av.time_base
         self.expected_frames = self.frame_count or round(seconds * self.fps) or None
+        self._lost, self._filter, self._frames, self._packets = 0, None, None, None
         self._first = self._decode_first()
+        self.size = self._first.width, self._first.height
+        self.rotation = round(self._first.rotation / 90) * 90 % 360
+        self.width, self.height = self.size if self.rotation % 180 == 0 else self.size[::-1]
+        shape = self.stream.sample_aspect_ratio
+        self.sample_aspect_ratio = 1 / shape if shape and self.rotation % 180 else shape
+        self.format, self.depth = self._first.format, max(component.bits for component in self._first.format.components)
+        self.side_data = {side.type.name: bytes(side) for side in self._first.side_data}
+        self.deep = deep and self.depth > 8
+        self.interlaced = self._first.interlaced_frame
         self.color = Color.of_frame(self._first)
+        if deinterlace and self.interlaced:
+            self._filter = Deinterlacer(self.stream)
 
     def _decode_first(self):
-        self._frames = self._container.decode(self.stream)
+        self._packets = self._container.demux(self.stream)
+        self._frames = self._decode_packets()
         try:
             return next(self._frames)
-        except (StopIteration, av.FFmpegError):
+        except (StopIteration, MediaError):
             self.close()
             raise MediaError(f'{self.path}: no frame of its video can be decoded') from None
+
+    def _decode_packets(self):
+        """Frames as the decoder gives them; packets that it refuses are counted in `_lost`, or raise."""
+        last = None
+        while True:
+            try:
+                packet = next(self._packets, None)
+                frames = [] if packet is None else packet.decode()
+            except av.FFmpegError as error:
+                if isinstance(error, (av.EOFError, EOFError)):
+                    return
+                if last is None and self._lost > 500:  # this is no video at all
+                    return
+                if not self.conceal and last is not None:
+                    raise MediaError(f'{self.path}: damaged after {last.time} s ({error.strerror})') from None
+                self._lost += 1
+                continue
+            if packet is None:
+                return
+            for last in frames:
+                yield last
 
     def __enter__(self):
         return self
@@ -144,12 +192,44 @@ class VideoReader:
         self.close()
 
     def close(self):
+        """Close the file. The decoder goes with it: left to the garbage collector of a process forked later, it would hang there, because
+        its threads did not come along."""
+        self._frames = self._packets = self._filter = self._first = None
         self._container.close()
 
     def frames(self):
-        """Frames from the first on; once."""
+        """Frames from the first on; once. With `conceal` every frame has a time, and times rise."""
+        for frame, time in self.timed():
+            yield self.image(frame), time
+
+    def image(self, frame):
+        """(h, w, 3) uint8 or, where `deep`, uint16 RGB of a decoded frame, upright."""
+        image = to_rgb(frame, self.color, self.deep)
+        return np.ascontiguousarray(np.rot90(image, self.rotation // 90)) if self.rotation else image
+
+    def timed(self):
+        """(frame as PyAV gives it, its time in seconds or None), with frames for those that are damaged where they are to be concealed."""
+        last, before = None, None
         for frame in self.decoded():
-            yield to_rgb(frame, self.color), None if frame.pts is None or self._timeless else frame.pts * frame.time_base
+            time = None if frame.pts is None or self._timeless else frame.pts * frame.time_base
+            if self.conceal:
+                if frame.is_corrupt:
+                    self.damage.append((float(time or 0), 'a damaged frame, as the decoder mended it'))
+                if last is None:
+                    time = time or Fraction(0)
+                else:
+                    if time is None or time <= last:  # times that run backwards are no times
+                        time = last + 1 / self.fps
+                    missing = min(self._lost, round((time - last) * self.fps) - 1) if self._lost else 0
+                    for _ in range(missing):
+                        last += 1 / self.fps
+                        self.damage.append((float(last), 'a lost frame, replaced by the one before it'))
+                        yield before, last
+                self._lost, before = 0, frame
+            last = time
+            yield frame, time
+        if self.conceal and self._lost and before is not None:
+            self.damage.append((float(last), 'the rest cannot be decoded'))
 
     def seek(self, time):
         """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where the video is shorter."""
@@ -169,16 +249,40 @@ class VideoReader:
         return best
 
     def decoded(self):
-        """The frames as PyAV gives them, not converted."""
-        frame = self._first
-        while frame is not None:
-            if (frame.width, frame.height) != (self.width, self.height):
+        """The frames as PyAV gives them, not converted, but deinterlaced where that was asked for."""
+        frames = itertools.chain([self._first], self._frames)
+        for frame in self._filter(frames) if self._filter else frames:
+            if (frame.width, frame.height) != self.size:
                 raise MediaError(f'{self.path}: the picture changes its size to {frame.width}x{frame.height} at {frame.time} s')
             yield frame
-            try:
-                frame = next(self._frames, None)
-            except av.FFmpegError as error:
-                raise MediaError(f'{self.path}: damaged after {frame.time} s ({error.strerror})') from None
+
+
+class Deinterlacer:
+    """bwdif on frames that are marked as interlaced: as many frames come out as went in.
+
+    Args:
+        stream: PyAV's video stream.
+    """
+
+    def __init__(self, stream):
+        self.graph = av.filter.Graph()
+        source = self.graph.add_buffer(template=stream, time_base=stream.time_base)
+        chain = [source, self.graph.add('bwdif', 'mode=send_frame:deint=interlaced'), self.graph.add('buffersink')]
+        self.graph.link_nodes(*chain).configure()
+
+    def __call__(self, frames):
+        for frame in itertools.chain(frames, [None]):
+            self.graph.vpush(frame)
+            while True:
+                try:
+                    yield self.graph.vpull()
+                except (av.BlockingIOError, av.EOFError):
+                    break
+
+
+def reason_of(error):
+    """What an error of PyAV or of the system says, in a few words."""
+    return ' '.join(str(getattr(error, 'strerror', None) or error).split())[:100]
 
 
 def is_cover(stream):
@@ -202,7 +306,7 @@ def read_frames(path, indices):
     with VideoReader(path) as reader:
         for i, frame in enumerate(reader.decoded()):
             if i in wanted:
-                frames[i] = to_rgb(frame, reader.color)
+                frames[i] = reader.image(frame)
             if i >= max(indices):
                 break
     if len(frames) < len(wanted):
@@ -217,8 +321,7 @@ def seek_frame(path, index):
     long videos; `read_frames` counts.
     """
     with VideoReader(path) as reader:
-        best = reader.seek(index / reader.fps)
-        return to_rgb(best, reader.color)
+        return reader.image(reader.seek(index / reader.fps))
 
 
 def count_frames(path):

@@ -1,18 +1,99 @@
-"""Where a video cuts."""
+"""Where a video cuts: one pass over the frames, made small; a flash, a fade and a fast pan are no cuts."""
+from collections import deque
+
 import cv2
 import numpy as np
 
-THRESHOLD = 27  # mean change of hue, saturation and value, of 255; that of PySceneDetect's content detector
 SIDE = 96  # pixels of the longer side at which frames are compared
+THRESHOLD = 20  # mean change of hue, saturation and value, of 255, from which two frames may belong to different shots
+ALIKE = 0.82  # correlation of two frames' brightness, or of one with the other moved, from which they show the same picture
+FLASH = 4  # frames after which a flash is over
+
+
+class CutDetector:
+    """Finds cuts in a stream of frames; it looks a few frames ahead, and keeps no more than those.
+
+    A change in colour and brightness makes a candidate. It is no cut where the new frame is the old one, brighter or darker (a fade, a
+    flash over the picture) or moved (a pan, a shake), or where the old picture is back within `FLASH` frames.
+    """
+
+    def __init__(self):
+        self.window, self.count, self.cut_at = deque(), 0, []
+
+    def __call__(self, frames):
+        """Iterable of (h, w, 3) uint8 RGB -> iterator of the numbers of the first frames of shots, from the second shot on."""
+        for frame in frames:
+            yield from self.push(frame)
+        yield from self.finish()
+
+    def push(self, frame):
+        """Take in a frame; returns the cuts that are certain now (a list of frame numbers)."""
+        self.window.append(Small(frame))
+        return self._decide() if len(self.window) > FLASH + 1 else []
+
+    def finish(self):
+        """The cuts among the last frames."""
+        found = []
+        while len(self.window) > 1:
+            found += self._decide()
+        return found
+
+    def _decide(self):
+        """Whether there is a cut between the first two frames of the window."""
+        before, after, *later = self.window
+        self.window.popleft()
+        self.count += 1
+        cut = before.differs_from(after) and not any(before.resembles(other) for other in later[:FLASH])
+        return [self.count] if cut else []
 
 
 def is_cut(frame, following):
-    """Whether there is a cut between two frames (h, w, 3) uint8 RGB: their mean change in HSV, made small, is above the threshold."""
-    return float(np.abs(_small_hsv(frame) - _small_hsv(following)).mean()) > THRESHOLD
+    """Whether there is a cut between two frames (h, w, 3) uint8 RGB, as far as these two tell."""
+    return Small(frame).differs_from(Small(following))
 
 
-def _small_hsv(frame):
-    h, w = frame.shape[:2]
-    ratio = min(1, SIDE / max(h, w))
-    small = cv2.resize(frame, (max(1, round(w * ratio)), max(1, round(h * ratio))), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2HSV).astype(np.int16)
+class Small:
+    """A frame made small, in the forms in which it is compared."""
+
+    def __init__(self, frame):
+        h, w = frame.shape[:2]
+        ratio = min(1, SIDE / max(h, w))
+        small = cv2.resize(frame, (max(1, round(w * ratio)), max(1, round(h * ratio))), interpolation=cv2.INTER_AREA)
+        self.hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV).astype(np.int16)
+        self.gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+    def change(self, other):
+        """Mean change in HSV, of 255."""
+        difference = np.abs(self.hsv - other.hsv)
+        difference[..., 0] = np.minimum(difference[..., 0], 180 - difference[..., 0])  # hue is a circle
+        return float(difference.mean())
+
+    def differs_from(self, other):
+        """Whether a cut lies between the two: they differ, and neither light nor motion explains it."""
+        return self.change(other) > THRESHOLD and correlation(self.gray, other.gray) < ALIKE and not self.moved_to(other)
+
+    def resembles(self, other):
+        """Whether the other frame shows this picture again."""
+        return self.change(other) < THRESHOLD / 2 or correlation(self.gray, other.gray) > ALIKE
+
+    def moved_to(self, other):
+        """Whether the other frame is this one, moved by up to half its size."""
+        h, w = self.gray.shape
+        if min(h, w) < 16:
+            return False
+        (dx, dy), _ = cv2.phaseCorrelate(self.gray, other.gray, cv2.createHanningWindow((w, h), cv2.CV_32F))
+        dx, dy = round(dx), round(dy)
+        if abs(dx) > w // 2 or abs(dy) > h // 2 or (dx, dy) == (0, 0):
+            return False
+        ours = self.gray[max(0, -dy):h - max(0, dy), max(0, -dx):w - max(0, dx)]
+        theirs = other.gray[max(0, dy):h - max(0, -dy), max(0, dx):w - max(0, -dx)]
+        return correlation(ours, theirs) > ALIKE
+
+
+def correlation(a, b):
+    """Correlation of two gray pictures, in [-1, 1]; 1 for two that are flat alike, 0 for one that is."""
+    a, b = a - a.mean(), b - b.mean()
+    power = np.sqrt((a * a).mean() * (b * b).mean())
+    if power < 1:
+        return float((a * a).mean() < 1 and (b * b).mean() < 1)
+    return float((a * b).mean() / power)

@@ -1,0 +1,83 @@
+"""What computes a step of the network: PyTorch, or a runtime that is faster on some machine, behind one small interface.
+
+A backend has `name`, `scale`, `device`, `reach` (see `MSRBVSR.reach`), `first_state(height, width)` and
+
+    step(prev, cur, nxt, state) -> (sr, state)
+
+on float tensors (1, 3, h, w), RGB in [0, 1], h and w multiples of `multiple`; sr is (1, 3, scale*h, scale*w), not clamped, and the state a
+tuple of tensors (1, c, h, w). Converted networks are cached by the hash of their weights.
+"""
+import importlib
+import importlib.util
+import os
+
+from animevsr.inference.backends.torch_backend import TorchBackend
+
+# name: (module, class, packages that it needs)
+OTHERS = {
+    'ncnn': ('ncnn_backend', 'NcnnBackend', ('ncnn', 'pnnx')),
+    'openvino': ('openvino_backend', 'OpenVINOBackend', ('openvino', )),
+    'onnxruntime': ('onnx_backend', 'OnnxBackend', ('onnxruntime', 'onnx')),
+}
+NAMES = ('auto', 'torch', *OTHERS)
+
+
+def open_backend(net, device, name='auto', fast=False, half=False, threads=None, jobs=1, say=lambda text: None):
+    """The backend for a network.
+
+    Args:
+        net: in eval mode, with `step` and `scale`.
+        device (torch.device): a CPU takes any backend; others PyTorch (and ncnn, by Vulkan, where it is asked for by name).
+        name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: ncnn, OpenVINO, PyTorch on a CPU.
+        fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not exact.
+        half (bool): float16, where the device is not a CPU.
+        threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch, whose results depend on their number.
+        jobs (int): processes that share the CPU.
+        say: is told what was picked, and why something else was not.
+
+    Raises:
+        ValueError: a backend that was asked for by name is not there, or cannot run this network.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    all_threads, threads = threads or cores, threads or max(1, cores // jobs)
+    if name not in NAMES:
+        raise ValueError(f"backend '{name}' is not known; known: {', '.join(NAMES)}")
+    if not hasattr(net, 'core'):
+        if name not in ('auto', 'torch'):
+            raise ValueError(f'backend {name} runs recurrent networks of this package, not a {type(net).__name__}')
+        return TorchBackend(net, device, half and device.type != 'cpu', all_threads)
+    if fast and device.type == 'cpu':
+        missing = [package for package in ('openvino', 'nncf') if importlib.util.find_spec(package) is None]
+        if missing or name not in ('auto', 'openvino'):
+            raise ValueError('fast needs the backend openvino and the packages openvino and nncf on a CPU' +
+                             (f'; run: pip install {" ".join(missing)}' if missing else ''))
+        return _open('openvino', net, device, threads, say, fast=True)
+    if device.type != 'cpu' and name == 'auto':
+        say(f'backend: torch on {device}')
+        return TorchBackend(net, device, half or fast, all_threads)
+    candidates = ['ncnn', 'openvino', 'torch'] if name == 'auto' else [name]
+    for candidate in candidates:
+        if candidate == 'torch':
+            say('backend: torch')
+            return TorchBackend(net, device, half and device.type != 'cpu', all_threads)
+        missing = [package for package in OTHERS[candidate][2] if importlib.util.find_spec(package) is None]
+        if missing:
+            if name != 'auto':
+                raise ValueError(f'backend {name}: not installed; run: pip install {" ".join(missing)}')
+            say(f'backend {candidate} would be faster; pip install {" ".join(missing)}')
+            continue
+        try:
+            return _open(candidate, net, device, threads, say)
+        except (RuntimeError, ValueError, OSError, ImportError) as error:
+            reason = ' '.join(str(error).split())[:200]
+            if name != 'auto':
+                raise ValueError(f'backend {name} cannot run this network: {reason}') from None
+            say(f'backend {candidate} cannot run this network ({reason})')
+    raise AssertionError('torch is the last candidate')
+
+
+def _open(name, net, device, threads, say, **options):
+    module, kind, _ = OTHERS[name]
+    backend = getattr(importlib.import_module(f'animevsr.inference.backends.{module}'), kind)(net, device, threads, **options)
+    say(f'backend: {backend.name}')
+    return backend

@@ -1,0 +1,68 @@
+"""Where converted networks are kept, and under what name."""
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+EXAMPLE = 64, 80  # height and width of the frames with which a network is traced
+
+
+class StepGraph(nn.Module):
+    """The step of a recurrent network as a module: (prev, cur, next, *state) -> (sr, *state)."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, prev, cur, nxt, *state):
+        """See `MSRBVSR.core`."""
+        return self.net.core(prev, cur, nxt, *state)
+
+
+def example_of(net, height=EXAMPLE[0], width=EXAMPLE[1]):
+    """Inputs of a network's step, random."""
+    generator = torch.Generator().manual_seed(0)
+    frames = [torch.rand(1, 3, height, width, generator=generator) for _ in range(3)]
+    return (*frames, *(torch.rand(1, c, height, width, generator=generator) * 0.1 for c in net.state_channels))
+
+
+def names_of(net):
+    """Names of the inputs and of the outputs of a network's step."""
+    states = [f'state{i}' for i in range(len(net.state_channels))]
+    return ['prev', 'cur', 'next', *states], ['sr', *(f'new_{name}' for name in states)]
+
+
+def folder():
+    """$ANIMEVSR_CACHE, or animevsr in the user's cache."""
+    default = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'animevsr'
+    return Path(os.environ.get('ANIMEVSR_CACHE') or default)
+
+
+def hash_of(net):
+    """A hash of a network's class, arguments and weights."""
+    digest = hashlib.sha256(f'{type(net).__name__} {getattr(net, "scale", "")}'.encode())
+    for name, tensor in net.state_dict().items():
+        digest.update(f'{name} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def cached(net, kind, make):
+    """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format and versions."""
+    path = folder() / f'{kind}-{hash_of(net)}'
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
+        try:
+            make(partial)
+            os.replace(partial, path)
+        except OSError:
+            if not path.is_dir():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return path

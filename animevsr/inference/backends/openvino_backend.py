@@ -1,0 +1,84 @@
+"""OpenVINO: float32, or 8-bit integers, which NNCF makes of a network and CPUs with VNNI compute several times as fast."""
+import numpy as np
+import openvino
+import torch
+
+from animevsr.inference.backends.cache import StepGraph, cached, example_of
+from animevsr.utils.images import to_tensor
+from animevsr.utils.resources import find
+from animevsr.video.reader import open_reader
+
+CALIBRATION = 'weights/calibration.mkv'  # degraded clips of `CLIP` frames each
+CLIP = 6
+
+
+class OpenVINOBackend:
+    """A step by OpenVINO on the CPU.
+
+    Args:
+        net (MSRBVSR), device (torch.device), threads (int): see `open_backend`.
+        fast (bool): with 8-bit integers.
+    """
+
+    multiple = 4
+
+    def __init__(self, net, device, threads, fast=False):
+        self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
+        version = openvino.__version__.split('-')[0]
+        folder = cached(net, f'openvino{version}', lambda folder: convert(net, folder))
+        if fast:
+            import nncf
+            float_model = folder / 'step.xml'
+            folder = cached(net, f'openvino{version}-int8-nncf{nncf.__version__}', lambda folder: quantize(net, float_model, folder))
+        core = openvino.Core()
+        self.request = core.compile_model(core.read_model(folder / 'step.xml'), 'CPU', {
+            'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': threads}).create_infer_request()
+        self.name = f'openvino {version} ({"int8" if fast else "float32"})'
+
+    def first_state(self, height, width):
+        """The state at the start of a shot."""
+        return tuple(torch.zeros(1, c, height, width) for c in self.channels)
+
+    def step(self, prev, cur, nxt, state):
+        """See the package."""
+        arrays = [np.ascontiguousarray(x.float().cpu().numpy()) for x in (prev, cur, nxt, *state)]
+        results = self.request.infer(arrays, share_inputs=True)
+        sr, *state = (torch.from_numpy(np.array(result)).to(self.device) for result in results.values())
+        return sr, tuple(state)
+
+
+def convert(net, folder):
+    """Write a network's step as an OpenVINO model with dynamic sizes into a folder."""
+    example = example_of(net.cpu().float())
+    shapes = [[1, x.shape[1], -1, -1] for x in example]
+    with torch.no_grad():
+        model = openvino.convert_model(StepGraph(net), example_input=example, input=shapes)
+    openvino.save_model(model, folder / 'step.xml', compress_to_fp16=False)
+
+
+def quantize(net, float_model, folder):
+    """The same with 8-bit integers, calibrated on the bundled clips as the network itself goes through them."""
+    import logging
+
+    import nncf
+    nncf.set_log_level(logging.ERROR)
+    samples = [[x.numpy() for x in sample] for sample in calibration(net)]
+    model = nncf.quantize(openvino.Core().read_model(float_model), nncf.Dataset(samples), subset_size=len(samples),
+                          preset=nncf.QuantizationPreset.MIXED, target_device=nncf.TargetDevice.CPU)
+    openvino.save_model(model, folder / 'step.xml', compress_to_fp16=False)
+
+
+@torch.no_grad()
+def calibration(net, every=2):
+    """Inputs of every n-th step over the bundled clips: [(prev, cur, next, *state)]."""
+    with open_reader(find(CALIBRATION)) as reader:
+        frames = to_tensor([image for image, _ in reader.frames()])
+    samples = []
+    for clip in frames.split(CLIP):
+        state = tuple(torch.zeros(1, c, *clip.shape[-2:]) for c in net.state_channels)
+        for i in range(len(clip)):
+            inputs = (*(clip[j:j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(clip) - 1))), *state)
+            if i % every == 1:
+                samples.append(inputs)
+            state = tuple(net.core(*inputs)[1:])
+    return samples

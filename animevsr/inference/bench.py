@@ -1,0 +1,51 @@
+"""The speed of this machine: one step of a network in every backend that is installed."""
+import statistics
+import time
+
+import torch
+
+from animevsr.archs.loading import load_upscaler
+from animevsr.inference.backends import NAMES, open_backend
+from animevsr.utils.device import choose
+
+
+def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
+    """Measure a step in every backend, in interleaved rounds.
+
+    Args:
+        weights (str): of a recurrent network. size (str): 'WIDTHxHEIGHT' of the input. rounds (int). device (str).
+
+    Returns:
+        str: a table, as Markdown.
+
+    Raises:
+        ValueError, CheckpointError: one line.
+    """
+    try:
+        width, height = (int(side) + -int(side) % 4 for side in size.split('x'))
+        if min(width, height) < 16 or rounds < 1:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"size must be WIDTHxHEIGHT, e.g. 320x180, and rounds at least 1; got '{size}', {rounds}") from None
+    device, entries, notes = choose(device), {}, []
+    for name, fast in [(name, False) for name in NAMES if name != 'auto'] + [('auto', True)]:
+        try:
+            backend = open_backend(load_upscaler(weights), device, name, fast)
+        except ValueError as error:
+            notes.append(f'- {name}{", fast" if fast else ""}: {error}')
+            continue
+        frame = torch.rand(1, 3, height, width).to(device, getattr(backend, 'dtype', torch.float32))
+        state = backend.first_state(height, width)
+        backend.step(frame, frame, frame, state)
+        entries[f'{backend.name}{", fast" if fast else ""}'] = (lambda b=backend, f=frame, s=state: b.step(f, f, f, s)[0].sum().item())
+    times = {name: [] for name in entries}
+    for _ in range(rounds):
+        for name, run in entries.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    lines = [f'| backend | ms for {width}x{height} | frames a second |', '| --- | --- | --- |']
+    for name, values in sorted(times.items(), key=lambda item: statistics.median(item[1])):
+        middle = statistics.median(values)
+        lines.append(f'| {name} | {middle * 1000:.0f} | {1 / middle:.2f} |')
+    return '\n'.join([*lines, '', *notes]) + '\n'

@@ -1,0 +1,151 @@
+"""One step of a recurrent network as a file for other runtimes, checked against PyTorch after writing."""
+import importlib.util
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from animevsr.archs.loading import load_network
+from animevsr.inference.backends.cache import StepGraph, example_of, names_of
+from animevsr.utils.checkpoint import CheckpointError
+from animevsr.utils.resources import find_weights
+from animevsr.video.reader import MediaError
+from animevsr.video.writer import check_folder_of
+
+SUFFIXES = {'onnx': '.onnx', 'ncnn': '.param', 'torchscript': '.pt', 'safetensors': '.safetensors'}
+PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'ncnn': ('ncnn', 'pnnx'), 'safetensors': ('safetensors', )}
+CHECK = (52, 68), (64, 80)  # sizes at which the file is compared with PyTorch
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the file, and the largest difference from PyTorch in values of [0, 1] (of the weights for safetensors)."""
+    path: Path
+    difference: float
+
+
+def export(weights, output, to=None):
+    """Write one step of a recurrent network, (prev, cur, next, *state) -> (sr, *state), with dynamic sizes.
+
+    Frames are (1, 3, h, w), RGB in [0, 1], h and w multiples of 4; the state is zeros at the start of a shot. Metadata (scale, padding,
+    range, channels of the state) is inside the file; ncnn's lies beside it as .json.
+
+    Args:
+        weights (str | Path): of an `MSRBVSR`. output (str | Path): the file.
+        to (str | None): 'onnx', 'ncnn' (.param and .bin), 'torchscript' or 'safetensors' (weights alone). Default: by the suffix.
+
+    Raises:
+        CheckpointError, MediaError, ValueError: one line; nothing is written.
+    """
+    output = Path(output)
+    to = to or next((kind for kind, suffix in SUFFIXES.items() if suffix == output.suffix), None)
+    if to not in SUFFIXES:
+        raise ValueError(f'{output}: say what to export to: {", ".join(SUFFIXES)}')
+    if output.suffix != SUFFIXES[to]:
+        raise MediaError(f'{output}: {to} files are named *{SUFFIXES[to]}')
+    check_folder_of(output)
+    missing = [package for package in PACKAGES.get(to, ()) if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ValueError(f'export to {to} needs packages that are missing; run: pip install {" ".join(missing)}')
+    net = load_network(find_weights(weights))
+    if not hasattr(net, 'core'):
+        raise CheckpointError(f'{weights}: holds a {type(net).__name__}; a step of MSRBVSR is what can be exported')
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix='.export-') as folder:
+        partial = Path(folder) / output.name
+        WRITERS[to](net, partial)
+        difference = max(differences(net, READERS[to](net, partial), size) for size in CHECK)
+        for file in sorted(Path(folder).iterdir()):
+            shutil.move(file, output.parent / file.name)
+    return Exported(output, difference)
+
+
+def metadata_of(net):
+    """What a user of the file must know; all values are strings."""
+    inputs, outputs = names_of(net)
+    return dict(scale=str(net.scale), multiple='4', padding='replicate, at the right and the bottom', range='RGB in [0, 1], sr not clamped',
+                state_channels=','.join(map(str, net.state_channels)), inputs=','.join(inputs), outputs=','.join(outputs),
+                made_by='animevsr')
+
+
+def to_onnx(net, path):
+    """Write an ONNX file."""
+    import onnx
+    inputs, outputs = names_of(net)
+    axes = {name: {2: 'height', 3: 'width'} for name in inputs + outputs[1:]} | {'sr': {2: 'out_height', 3: 'out_width'}}
+    with torch.no_grad():
+        torch.onnx.export(StepGraph(net.cpu().float()), example_of(net), str(path), input_names=inputs, output_names=outputs,
+                          dynamic_axes=axes, opset_version=17, dynamo=False)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, metadata_of(net))
+    onnx.save(model, path)
+
+
+def to_ncnn(net, path):
+    from animevsr.inference.backends.ncnn_backend import FILES, convert
+    with tempfile.TemporaryDirectory() as folder:
+        convert(net, Path(folder))
+        shutil.move(Path(folder) / FILES[0], path)
+        shutil.move(Path(folder) / FILES[1], path.with_suffix('.bin'))
+    path.with_suffix('.json').write_text(json.dumps(metadata_of(net), indent=1) + '\n')
+
+
+def to_torchscript(net, path):
+    with torch.no_grad():
+        module = torch.jit.trace(StepGraph(net), example_of(net))
+    module.save(str(path), _extra_files={'metadata.json': json.dumps(metadata_of(net))})
+
+
+def to_safetensors(net, path):
+    from safetensors.torch import save_file
+    save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, path, metadata_of(net))
+
+
+def from_onnx(net, path):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    return lambda inputs: session.run(None, dict(zip(names_of(net)[0], (x.numpy() for x in inputs))))
+
+
+def from_ncnn(net, path):
+    import ncnn
+    model = ncnn.Net()
+    for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
+        setattr(model.opt, name, False)
+    model.load_param(str(path))
+    model.load_model(str(path.with_suffix('.bin')))
+
+    def run(inputs):
+        extractor = model.create_extractor()
+        mats = [ncnn.Mat(np.ascontiguousarray(x[0].numpy())) for x in inputs]
+        for i, mat in enumerate(mats):
+            extractor.input(f'in{i}', mat)
+        return [np.array(extractor.extract(f'out{i}')[1])[None] for i in range(len(names_of(net)[1]))]
+
+    return run
+
+
+def from_torchscript(net, path):
+    module = torch.jit.load(str(path))
+    return lambda inputs: [x.numpy() for x in module(*inputs)]
+
+
+def from_safetensors(net, path):
+    from safetensors.torch import load_file
+    other = type(net)(**type(net).arguments_of(load_file(path)))
+    other.load_state_dict(load_file(path))
+    return lambda inputs: [x.numpy() for x in other.eval().core(*inputs)]
+
+
+WRITERS = dict(onnx=to_onnx, ncnn=to_ncnn, torchscript=to_torchscript, safetensors=to_safetensors)
+READERS = dict(onnx=from_onnx, ncnn=from_ncnn, torchscript=from_torchscript, safetensors=from_safetensors)
+
+
+@torch.no_grad()
+def differences(net, run, size):
+    """Largest difference of a step between PyTorch and `run(inputs) -> outputs`, at a size."""
+    inputs = example_of(net, *size)
+    return max(float(np.abs(np.asarray(ours) - theirs.numpy()).max()) for ours, theirs in zip(run(inputs), net.core(*inputs)))

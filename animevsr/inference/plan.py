@@ -1,0 +1,174 @@
+"""The plan of an upscaling: shots, times and encoding, made in one pass over the input, kept beside the output until that is complete."""
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from animevsr.version import __version__
+from animevsr.video.color import reformat
+from animevsr.video.encoders import Encoding
+from animevsr.video.reader import IMAGE_SUFFIXES, MediaError
+from animevsr.video.shots import SIDE, CutDetector
+
+
+@dataclass
+class Plan:
+    """What is to be done. It is a JSON file; every worker reads the same one.
+
+    Attributes:
+        made_of (dict): input, weights and options; a plan that was made of others is not continued.
+        ticks (list[int]), time_base (str): when each frame is shown.
+        shots (list[int]): the first frame of each shot.
+        rate (str): frames a second.
+        size (list[int]): (height, width) of the output.
+        encoding (dict | None): of a video (`Encoding`).
+        tile (int | None): see `Upscaler`.
+        damage (list): [(seconds, what)] of the input.
+    """
+    made_of: dict
+    ticks: list
+    time_base: str
+    shots: list
+    rate: str
+    size: list
+    encoding: dict | None = None
+    tile: int | None = None
+    damage: list = field(default_factory=list)
+
+    def frames_of(self, shot):
+        """The numbers of the frames of a shot."""
+        return range(self.shots[shot], (*self.shots[1:], len(self.ticks))[shot])
+
+    def encoder(self):
+        return None if self.encoding is None else Encoding(**self.encoding)
+
+
+class WorkFolder:
+    """The folder `.OUTPUT.work` beside an output: the plan, and a segment for each shot that is done.
+
+    Args:
+        output (Path): a video, or a folder of images.
+    """
+
+    def __init__(self, output):
+        self.output = output
+        self.path = output.with_name(f'.{output.name}.work')
+        self.plan_file = self.path / 'plan.json'
+        self._lock = None
+
+    def lock(self):
+        """Keep other runs away from this output.
+
+        Raises:
+            MediaError: one is at work.
+        """
+        self.path.mkdir(exist_ok=True)
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            return
+        self._lock = open(self.path / 'lock', 'w')  # noqa: SIM115  (held until the process ends or `unlock`)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise MediaError(f'{self.output}: another run is at work on it') from None
+
+    def unlock(self):
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def load(self, made_of):
+        """The plan that is there, if it was made of the same things; else what is there is removed, and said."""
+        plan = None
+        if self.plan_file.exists():
+            try:
+                plan = self.read()
+            except (ValueError, TypeError):
+                plan = None
+            if plan is None or plan.made_of != made_of:
+                changed = [key for key in made_of if plan is None or plan.made_of.get(key) != made_of[key]]
+                warnings.warn(f'{self.output}: begun with another {", ".join(changed) or "plan"}; it starts anew', stacklevel=2)
+                plan = None
+        if plan is None:
+            for item in self.path.iterdir():
+                if item.name != 'lock':
+                    shutil.rmtree(item) if item.is_dir() else item.unlink()
+        else:
+            for item in self.path.glob('*.partial*'):  # of a run that was killed
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
+        return plan
+
+    def read(self):
+        """The plan that is there."""
+        return Plan(**json.loads(self.plan_file.read_text(encoding='utf8')))
+
+    def save(self, plan):
+        partial = self.path / '.plan.json'
+        partial.write_text(json.dumps(asdict(plan)), encoding='utf8')
+        os.replace(partial, self.plan_file)
+
+    def segment(self, shot, video):
+        """Where the result of a shot lies: a file, or a folder of images."""
+        return self.path / (f'shot_{shot:06d}.mkv' if video else f'shot_{shot:06d}')
+
+    def remove(self):
+        self.unlock()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def fingerprint(path):
+    """What an input is known by: name, size and time of change of its files."""
+    path = Path(path)
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps([str(path.resolve()), stats]).encode()).hexdigest()
+
+
+def signature(input, weights, options):
+    """`Plan.made_of`."""
+    return dict(input=fingerprint(input), weights=hashlib.sha256(Path(weights).read_bytes()).hexdigest() if Path(weights).is_file() else
+                str(weights), options=json.loads(json.dumps(options, default=str)), version=__version__)
+
+
+def scan(reader, rate, cuts, progress=lambda: None):
+    """One pass over the input: (ticks, time base, first frames of shots, damage).
+
+    Args:
+        reader: of a video or of images. rate (Fraction | None): the frames follow one another at it, whatever their times.
+        cuts (bool): look for cuts; else all is one shot.
+        progress: is called for each frame.
+    """
+    base = 1 / (rate or reader.fps)
+    detector, ticks, shots = CutDetector(), [], [0]
+    for i, (small, time) in enumerate(small_frames(reader, cuts)):
+        if rate is None and time is not None:
+            base = reader.time_base
+        ticks.append(i if rate is not None or time is None else round(time / base))
+        if i and ticks[i] <= ticks[i - 1]:
+            ticks[i] = ticks[i - 1] + max(1, round(1 / reader.fps / base))
+        if cuts:
+            shots += detector.push(small)
+        progress()
+    shots += detector.finish()
+    if not ticks:
+        raise MediaError('no frame can be decoded')
+    return ticks, base, shots, list(reader.damage)
+
+
+def small_frames(reader, wanted):
+    """(image made small for the detector of cuts, or None where it is not wanted; time) of each frame."""
+    if not hasattr(reader, 'timed'):
+        yield from reader.frames()
+        return
+    ratio = SIDE / max(reader.size)
+    size = [max(1, round(side * min(1, ratio))) for side in reader.size]
+    for frame, time in reader.timed():
+        small = reformat(frame, width=size[0], height=size[1], format='rgb24', interpolation=0x10).to_ndarray() if wanted else None
+        yield small, time
+
+

@@ -1,0 +1,62 @@
+"""Rectangles of a frame."""
+from typing import NamedTuple
+
+
+class Region(NamedTuple):
+    """Rows `top` to `bottom`, columns `left` to `right`, ends left out."""
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def area(self):
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def cut(self, x):
+        """The part of a tensor or array (..., h, w)."""
+        return x[..., self.top:self.bottom, self.left:self.right]
+
+    def grown(self, margin, size):
+        """With `margin` pixels around it, inside (height, width)."""
+        return Region(max(0, self.top - margin), max(0, self.left - margin), min(size[0], self.bottom + margin),
+                      min(size[1], self.right + margin))
+
+    def within(self, outer):
+        """Its place in the part that `outer` cuts out."""
+        return Region(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+
+    def times(self, factor):
+        return Region(*(side * factor for side in self))
+
+    def clipped(self, height, width):
+        return Region(self.top, self.left, min(self.bottom, height), min(self.right, width))
+
+    def union(self, other):
+        return Region(min(self.top, other.top), min(self.left, other.left), max(self.bottom, other.bottom), max(self.right, other.right))
+
+
+def tiles(size, side):
+    """Regions of (height, width), of about the same size, none larger than `side` each way, a multiple of 4."""
+    edges = []
+    for total in size:
+        count = -(-total // max(4, side - 4)) if total > side else 1
+        edges.append([min(total, -(-total * i // count // 4) * 4) for i in range(count + 1)])
+    return [Region(top, left, bottom, right) for top, bottom in zip(edges[0], edges[0][1:]) for left, right in zip(edges[1], edges[1][1:])]
+
+
+def merged(regions, cost):
+    """Regions in which pairs are joined where that costs no more than the two; `cost(region)`."""
+    regions = list(regions)
+    found = True
+    while found:
+        found = False
+        for i, a in enumerate(regions):
+            for b in regions[i + 1:]:
+                if cost(a.union(b)) <= cost(a) + cost(b):
+                    regions = [r for r in regions if r is not a and r is not b] + [a.union(b)]
+                    found = True
+                    break
+            if found:
+                break
+    return regions

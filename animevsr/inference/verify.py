@@ -1,0 +1,150 @@
+"""An audit of a result against its source: is everything there that should be?"""
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.video.encoders import MP4
+from animevsr.video.mux import TEXT_SUBTITLES
+from animevsr.video.reader import MediaError, VideoReader, is_cover
+
+LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
+CLOCK = Fraction(1, 1000)  # of Matroska: times may be off by as much
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of an audit."""
+    name: str
+    ok: bool
+    what: str
+
+
+def verify(input, output, every=10):
+    """Compare an upscaled video with its source.
+
+    Args:
+        input, output (str | Path): video files. every (int): compare the pictures of every n-th frame.
+
+    Returns:
+        list[Check]: frames, times, size, colours, picture, tracks, chapters, attachments, metadata.
+
+    Raises:
+        MediaError: one of the two cannot be read.
+    """
+    input, output = Path(input), Path(output)
+    for path in (input, output):
+        if not path.is_file():
+            raise MediaError(f'{path}: no such file')
+    if every < 1:
+        raise ValueError(f'every must be at least 1, got {every}')
+    checks = []
+    with VideoReader(input, conceal=True, deinterlace=True) as source, VideoReader(output) as result:
+        checks += compare_pictures(source, result, every)
+        checks += compare_headers(source, result)
+    with av.open(str(input.absolute())) as before, av.open(str(output.absolute())) as after:
+        checks += compare_tracks(before, after, output.suffix.lower() in MP4)
+    return checks
+
+
+def compare_pictures(source, result, every):
+    """Frames, their times, and what they show."""
+    ours, theirs, values, tick = [], [], [], max(source.tick, result.time_base if result.time_base > CLOCK else CLOCK)
+    pairs, extra = result.timed(), 0
+    for i, (frame, time) in enumerate(source.timed()):
+        ours.append(time if not source._timeless else i / source.fps)
+        other = next(pairs, None)
+        if other is None:
+            extra -= 1
+            continue
+        theirs.append(other[1])
+        if i % every == 0:
+            values.append(psnr_of(source.image(frame), result.image(other[0])))
+    extra += sum(1 for _ in pairs)
+    checks = [Check('frames', extra == 0, f'{len(ours)} in the source, {len(ours) + extra} in the result')]
+    worst = max((abs(a - b) for a, b in zip(ours, theirs)), default=0)
+    checks.append(Check('times', worst <= tick, f'off by {float(worst) * 1000:.3f} ms at most (clock: {float(tick) * 1000:.3f} ms)'))
+    lowest = min(values, default=0)
+    what = f'{np.mean(values):.2f} dB on average, {lowest:.2f} dB at least, against the source' if values else 'no frames'
+    checks.append(Check('picture', lowest >= LEAST_PSNR, what))
+    return checks
+
+
+def psnr_of(small, large):
+    """PSNR in dB of an image against a larger one made small by MATLAB's resize; both (h, w, 3) uint8."""
+    shrunk = to_images(matlab_resize(to_tensor(large[None]), *small.shape[:2]).clamp(0, 1))[0]
+    error = np.square(small.astype(np.float32) - shrunk).mean()
+    return min(99.0, 10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def compare_headers(source, result):
+    """Size, pixel shape, colours, HDR metadata."""
+    factors = result.width / source.width, result.height / source.height
+    same = abs(factors[0] - factors[1]) * max(source.width, source.height) <= 4
+    checks = [Check('size', same, f'{source.width}x{source.height} -> {result.width}x{result.height}')]
+    shapes = [reader.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
+    checks.append(Check('pixel shape', shapes[0] == shapes[1], f'{shapes[0]} -> {shapes[1]}'))
+    if result.format.is_rgb:
+        checks.append(Check('colours', True, 'RGB'))
+    else:
+        tags = [(r.color.matrix, r.color.full_range, r.color.primaries, r.color.transfer) for r in (source, result)]
+        checks.append(Check('colours', tags[0] == tags[1], f'matrix, full range, primaries, transfer: {tags[0]} -> {tags[1]}'))
+    hdr = [{key for key in reader.side_data if key in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')} for reader in (source, result)]
+    if hdr[0]:
+        checks.append(Check('HDR metadata', hdr[0] <= hdr[1], ', '.join(sorted(hdr[0]))))
+    return checks
+
+
+def compare_tracks(before, after, mp4):
+    """Everything in the container but the picture."""
+    kept, checks = [s for s in after.streams if s.type != 'attachment' and not (s.type == 'video' and not is_cover(s))], []
+    wanted = [s for s in before.streams if s.type != 'attachment' and not (s.type == 'video' and not is_cover(s))]
+    ours, theirs = contents(before, wanted), contents(after, kept)
+    for stream in wanted:
+        name = f'{stream.type} track {stream.index}'
+        codec = getattr(stream.codec_context, 'name', None)
+        text = mp4 and stream.type == 'subtitle' and codec in TEXT_SUBTITLES
+        match = next((s for s in kept if s.type == stream.type and (text or ours[stream.index] == theirs[s.index])), None)
+        if match is None:
+            checks.append(Check(name, False, f'{codec}: is missing, or its content differs'))
+            continue
+        kept.remove(match)
+        tags = [(s.metadata.get('language', 'und'), s.metadata.get('title', ''), int(s.disposition)) for s in (stream, match)]
+        if mp4:  # which keeps the language and whether a track is the default
+            tags = [(language, disposition & 1) for language, _, disposition in tags]
+        same = tags[0] == tags[1] or (mp4 and tags[0][0] == tags[1][0])
+        checks.append(Check(name, same, f'{codec}, {ours[stream.index][0]} packets, {tags[0]}' + ('' if same else f' -> {tags[1]}')))
+    chapters = [[(round(c['start'] * c['time_base'] * 1000), c['metadata'].get('title')) for c in file.chapters()]
+                for file in (before, after)]
+    close = len(chapters[0]) == len(chapters[1]) and all(abs(a - b) <= 1 and s == t for (a, s), (b, t) in zip(*chapters))
+    checks.append(Check('chapters', close, str(len(chapters[0])) if close else f'{chapters[0]} -> {chapters[1]}'))
+    files = [{(s.name, hashlib.sha256(bytes(s.data)).hexdigest()) for s in file.streams if s.type == 'attachment'}
+             for file in (before, after)]
+    checks.append(Check('attachments', files[0] <= files[1], str(len(files[0])) if files[0] <= files[1] else
+                        'missing: ' + ', '.join(sorted(name for name, _ in files[0] - files[1]))))
+    own = {key.lower(): value for key, value in after.metadata.items()}
+    ignored = ('encoder', 'major_brand', 'minor_version', 'compatible_brands', 'duration', 'creation_time')
+    lost = [key for key, value in before.metadata.items() if key.lower() not in ignored and own.get(key.lower()) != value]
+    if mp4:
+        lost = [key for key in lost if key.lower() in ('title', 'artist', 'comment', 'album', 'genre', 'date', 'copyright')]
+    checks.append(Check('metadata', not lost, f'{len(before.metadata)} tags' if not lost else f'missing or changed: {", ".join(lost)}'))
+    return checks
+
+
+def contents(container, streams):
+    """{index: (number of packets, hash of what is in them)} of streams."""
+    found = {stream.index: [0, hashlib.sha256()] for stream in streams}
+    if streams:
+        try:
+            for packet in container.demux(streams):
+                if packet.size:
+                    found[packet.stream.index][0] += 1
+                    found[packet.stream.index][1].update(bytes(packet))
+        except av.FFmpegError:
+            pass  # a damaged end: what was read before counts
+    return {index: (count, digest.hexdigest()) for index, (count, digest) in found.items()}

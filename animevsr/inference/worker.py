@@ -1,0 +1,142 @@
+"""One worker of an upscaling: it takes shots from a work list and leaves a segment for each."""
+import os
+import shutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+
+from animevsr.archs.loading import load_upscaler
+from animevsr.inference.backends import open_backend
+from animevsr.inference.engine import Upscaler, fit
+from animevsr.inference.plan import WorkFolder
+from animevsr.utils.device import choose
+from animevsr.utils.threads import Behind, ahead
+from animevsr.video.mux import SegmentWriter, frames_in
+from animevsr.video.reader import MediaError, list_images, open_reader
+
+AHEAD = 6  # frames that are read before they are needed, and results that wait to be written
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told; it can be sent to another process.
+
+    Attributes:
+        input, output, weights, device (str), rate (str | None): see `upscale`.
+        backend (str), fast, half, reuse (bool), threads (int | None), jobs (int): see `open_backend` and `upscale`.
+        deinterlace (bool)
+    """
+    input: str
+    output: str
+    weights: str
+    device: str
+    rate: str | None = None
+    backend: str = 'auto'
+    fast: bool = False
+    half: bool = False
+    reuse: bool = False
+    threads: int | None = None
+    jobs: int = 1
+    deinterlace: bool = False
+
+    def open_reader(self):
+        rate = Fraction(self.rate) if self.rate else None
+        return open_reader(self.input, rate, deep=True, deinterlace=self.deinterlace, conceal=True)
+
+    def open_upscaler(self, tile=None, say=lambda text: None, rank=0):
+        device = choose(self.device)
+        if device.type == 'cuda' and device.index is None and self.jobs > 1:
+            import torch
+            device = torch.device(device.type, rank % torch.cuda.device_count())
+        net = load_upscaler(self.weights, device, clips=True)
+        if not hasattr(net, 'step'):
+            return Upscaler(net, device)
+        return Upscaler(open_backend(net, device, self.backend, self.fast, self.half, self.threads, self.jobs, say), None, tile, self.reuse)
+
+
+class Source:
+    """The frames of an input by their numbers, forward; going back opens it anew."""
+
+    def __init__(self, job):
+        self.job, self.reader, self.frames, self.position = job, None, None, 0
+
+    def take(self, numbers):
+        """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB."""
+        if self.reader is None or numbers.start < self.position:
+            self.close()
+            self.reader, self.position = self.job.open_reader(), 0
+            timed = getattr(self.reader, 'timed', None)
+            self.frames = timed() if timed else self.reader.frames()
+        while self.position < numbers.stop:
+            frame = next(self.frames, None)
+            if frame is None:
+                raise MediaError(f'{self.job.input}: ends after {self.position} frames; it had more when it was looked through')
+            self.position += 1
+            if self.position > numbers.start:
+                # only what is needed is converted to RGB
+                yield self.reader.image(frame[0]) if hasattr(self.reader, 'image') else frame[0]
+
+    def close(self):
+        if self.reader is not None:
+            self.frames = None
+            self.reader.__exit__()
+            self.reader = None
+
+
+class ImageSegment:
+    """The images of one shot, in a folder; it is there when it is complete."""
+
+    def __init__(self, path, first):
+        self.path, self.number = path, first
+        self.partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
+
+    def __enter__(self):
+        self.partial.mkdir()
+        return self
+
+    def write(self, image):
+        """(h, w, 3) uint8 RGB."""
+        target = self.partial / f'{self.number:08d}.png'
+        if not cv2.imwrite(str(target), image[..., ::-1]):
+            raise MediaError(f'{target}: could not be written')
+        self.number += 1
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            os.replace(self.partial, self.path)
+        else:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def is_done(folder, plan, shot):
+    """Whether the segment of a shot is there, whole; one that is not is removed."""
+    segment, count = folder.segment(shot, plan.encoding is not None), len(plan.frames_of(shot))
+    if not segment.exists():
+        return False
+    found = len(list_images(segment)) if segment.is_dir() and any(segment.iterdir()) else 0 if segment.is_dir() else frames_in(segment)
+    if found == count:
+        return True
+    shutil.rmtree(segment) if segment.is_dir() else segment.unlink()
+    return False
+
+
+def work(job, plan, shots, upscaler, progress):
+    """Upscale shots, in the order in which `shots` gives them; `progress(frames)` is called now and then."""
+    folder, source, size, encoder = WorkFolder(Path(job.output)), Source(job), tuple(plan.size), plan.encoder()
+    reader_color = None
+    try:
+        for shot in shots:
+            numbers = plan.frames_of(shot)
+            if reader_color is None:
+                with job.open_reader() as reader:
+                    reader_color = reader.color
+            path = folder.segment(shot, encoder is not None)
+            made = SegmentWriter(path, encoder, reader_color, Fraction(plan.rate)) if encoder else ImageSegment(path, numbers.start)
+            with made as writer, Behind(writer.write, AHEAD) as write:
+                for image in upscaler(ahead(source.take(numbers), AHEAD)):
+                    write(fit(image, size))
+                    progress(1)
+    finally:
+        source.close()

@@ -1,0 +1,87 @@
+"""Work that goes on in a thread beside the caller's: reading ahead, and writing behind."""
+import contextlib
+import queue
+import threading
+
+END = object()
+
+
+def ahead(iterable, size):
+    """The items of an iterable, which runs in a thread and is up to `size` items ahead."""
+    items, stop = queue.Queue(size), threading.Event()
+
+    def run():
+        try:
+            for item in iterable:
+                if not put(items, (item, None), stop):
+                    return
+            put(items, (END, None), stop)
+        except BaseException as error:  # noqa: BLE001  (it is raised where the items are taken)
+            put(items, (END, error), stop)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = items.get()
+            if error is not None:
+                raise error
+            if item is END:
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def put(items, item, stop):
+    """Put an item into a queue, unless `stop` is set first; whether it was put."""
+    while not stop.is_set():
+        try:
+            items.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+class Behind:
+    """Calls `function(item)` in a thread, in order, up to `size` items behind the caller. Leaving the context waits for all of them.
+
+    What the function raises is raised by the next call, or on leaving.
+    """
+
+    def __init__(self, function, size):
+        self.function, self.items, self.stop, self.error = function, queue.Queue(size), threading.Event(), None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        while True:
+            item = self.items.get()
+            if item is END or self.stop.is_set():
+                return
+            try:
+                self.function(item)
+            except BaseException as error:  # noqa: BLE001  (it is raised in the caller's thread)
+                self.error = error
+                self.stop.set()
+                return
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __call__(self, item):
+        if not put(self.items, item, self.stop):
+            raise self.error
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            put(self.items, END, self.stop)
+        else:
+            self.stop.set()
+            with contextlib.suppress(queue.Full):
+                self.items.put_nowait(END)
+        self.thread.join()
+        if kind is None and self.error is not None:
+            raise self.error

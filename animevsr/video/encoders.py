@@ -1,0 +1,183 @@
+"""Which encoder makes a codec, with what pixel format and options."""
+import struct
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from animevsr.video.reader import MediaError
+
+THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
+MP4 = ('.mp4', '.m4v', '.mov')
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What `--codec` offers.
+
+    Attributes:
+        software (str), hardware (tuple): FFmpeg's encoders.
+        crf (int | None), highest (int): default and worst quality value; None: it has none.
+        suffixes (tuple): containers that carry it.
+        formats (dict): (subsampling, bits) -> pixel format that the encoder takes.
+    """
+    software: str
+    crf: int | None
+    highest: int
+    suffixes: tuple
+    formats: dict
+    hardware: tuple = ()
+
+
+def yuv(*kinds):
+    names = {('420', 8): 'yuv420p', ('422', 8): 'yuv422p', ('444', 8): 'yuv444p', ('420', 10): 'yuv420p10le', ('422', 10): 'yuv422p10le',
+             ('444', 10): 'yuv444p10le'}
+    return {kind: names[kind] for kind in kinds}
+
+
+ALL = tuple((chroma, bits) for bits in (8, 10) for chroma in ('420', '422', '444'))
+CODECS = {
+    'h264': Codec('libx264', 18, 51, (*MP4, '.mkv'), yuv(*ALL), ('h264_nvenc', 'h264_qsv', 'h264_videotoolbox')),
+    'h265': Codec('libx265', 20, 51, (*MP4, '.mkv'), yuv(*ALL), ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox')),
+    'av1': Codec('libsvtav1', 24, 63, ('.mp4', '.mkv'), yuv(('420', 8), ('420', 10)), ('av1_nvenc', 'av1_qsv')),
+    'ffv1': Codec('ffv1', None, 0, ('.mkv', ), {('rgb', 8): 'bgr0', ('rgb', 10): 'gbrp10le'}),
+    'prores': Codec('prores_ks', None, 0, ('.mov', '.mkv'), yuv(('422', 10), ('444', 10))),
+}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the frames of an output are encoded: one for all its shots, stored with them.
+
+    Attributes:
+        codec (str), encoder (str), pix_fmt (str), options (dict).
+        width, height (int), aspect (str): of the output; the shape of a pixel.
+        matrix, range, primaries, transfer (int): colour, code points of H.273.
+    """
+    codec: str
+    encoder: str
+    pix_fmt: str
+    options: dict
+    width: int
+    height: int
+    aspect: str = '1'
+    matrix: int = 1
+    range: int = 1
+    primaries: int = 2
+    transfer: int = 2
+    side_data: dict = field(default_factory=dict)
+
+    @property
+    def is_rgb(self):
+        return self.pix_fmt.startswith(('bgr', 'gbr'))
+
+    @property
+    def bits(self):
+        return 10 if '10' in self.pix_fmt else 8
+
+    def stream(self, container, rate, time_base):
+        """A video stream of `container` that encodes so."""
+        stream = container.add_stream(self.encoder, rate=rate, options={key: str(value) for key, value in self.options.items()})
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = self.width, self.height, self.pix_fmt
+        context.time_base, context.sample_aspect_ratio = time_base, Fraction(self.aspect)
+        if not self.is_rgb:
+            context.colorspace, context.color_range = self.matrix, self.range
+            context.color_primaries, context.color_trc = self.primaries, self.transfer
+        return stream
+
+
+def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hardware=False):
+    """The `Encoding` for an output.
+
+    Args:
+        codec (str): a key of `CODECS`.
+        reader: of the input; depth, subsampling, colour, HDR metadata and pixel shape are taken from it.
+        size (pair of int): (height, width) of the output.
+        crf (int | None): quality. depth (int | None): 8 or 10. chroma (str | None): '420', '422', '444'.
+        hardware (bool): take an encoder of the graphics hardware where one works.
+
+    Raises:
+        ValueError: an option is out of range. MediaError: the codec has no such format.
+    """
+    if codec not in CODECS:
+        raise ValueError(f"codec '{codec}' is not known; known: {', '.join(CODECS)}")
+    kind = CODECS[codec]
+    if crf is not None and not 0 <= crf <= (kind.highest or 51):
+        raise ValueError(f'crf must be between 0 and {kind.highest or 51}, got {crf}')
+    source_depth, source_chroma = format_of(reader)
+    wanted = (chroma or source_chroma, depth or (10 if source_depth > 8 else 8))
+    pix_fmt = kind.formats.get(wanted)
+    if pix_fmt is None:
+        if depth and not any(bits == depth for _, bits in kind.formats):
+            raise MediaError(f'{codec} has no format of {depth} bits here')
+        pix_fmt = min(kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0]))[1]
+    rgb = pix_fmt.startswith(('bgr', 'gbr'))
+    sides = {} if rgb else hdr_of(reader)
+    color = reader.color
+    encoding = Encoding(codec, kind.software, pix_fmt, {}, size[1], size[0], str(getattr(reader, 'sample_aspect_ratio', None) or 1),
+                        color.matrix, color.range_flag, color.primaries, color.transfer, sides)
+    encoder = next((name for name in kind.hardware if hardware and works(name, encoding)), kind.software)
+    options = options_of(encoder, kind.crf if crf is None else crf, sides, pix_fmt)
+    return Encoding(**{**vars(encoding), 'encoder': encoder, 'options': options})
+
+
+def options_of(encoder, crf, sides, pix_fmt):
+    """Options of an encoder; with them it gives the same bits every time, but for hardware."""
+    if encoder == 'libx264':
+        # the macroblock tree gave other bits for the same frames now and then (see video/codec.py)
+        parts = ['mbtree=0', *(f'{key}={value}' for key, value in sides.items())]
+        return dict(crf=crf, threads=THREADS, **{'x264-params': ':'.join(parts)})
+    if encoder == 'libx265':
+        names = {'mastering-display': 'master-display', 'cll': 'max-cll'}
+        parts = ['log-level=error', 'pools=1', 'frame-threads=2', *(f'{names[key]}={value}' for key, value in sides.items())]
+        return dict(crf=crf, **{'x265-params': ':'.join(parts + (['hdr10=1'] if sides else []))})
+    if encoder == 'libsvtav1':
+        names = {'mastering-display': 'mastering-display', 'cll': 'content-light'}
+        parts = ['lp=2', *(f'{names[key]}={value}' for key, value in sides.items())]
+        return dict(crf=crf, preset=6, **{'svtav1-params': ':'.join(parts)})
+    if encoder == 'prores_ks':
+        return dict(profile=4 if '444' in pix_fmt else 3, vendor='apl0')
+    if encoder.endswith('nvenc'):
+        return dict(cq=crf, rc='vbr', preset='p5')
+    if encoder.endswith('qsv'):
+        return dict(global_quality=crf)
+    if encoder.endswith('videotoolbox'):
+        return {'q:v': max(1, 100 - 2 * crf)}
+    return dict(level=3) if encoder == 'ffv1' else {}
+
+
+def works(encoder, encoding):
+    """Whether an encoder of the graphics hardware takes a frame here."""
+    try:
+        context = av.CodecContext.create(encoder, 'w')
+        context.width, context.height, context.pix_fmt, context.time_base = 256, 256, encoding.pix_fmt, Fraction(1, 25)
+        frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format='rgb24').reformat(format=encoding.pix_fmt)
+        return bool(context.encode(frame) + context.encode(None))
+    except (av.FFmpegError, ValueError):
+        return False
+
+
+def format_of(reader):
+    """(bits, '420' | '422' | '444') of an input's samples; RGB and gray count as what holds all of them."""
+    first = getattr(reader, 'format', None)
+    if first is None or len(first.components) < 3 or first.is_rgb:
+        return reader.depth, '420' if first is None or len(first.components) < 3 else '444'
+    wide, high = (first.components[0].width // max(1, first.components[1].width),
+                  first.components[0].height // max(1, first.components[1].height))
+    return reader.depth, '444' if (wide, high) == (1, 1) else '422' if high == 1 else '420'
+
+
+def hdr_of(reader):
+    """HDR metadata of an input as x264 writes them: {'mastering-display': ..., 'cll': ...}, what there is of it."""
+    found = {}
+    for kind, data in getattr(reader, 'side_data', {}).items():
+        if kind == 'MASTERING_DISPLAY_METADATA' and len(data) >= 88:
+            numbers = [Fraction(a, b or 1) for a, b in struct.iter_unpack('<ii', data[:80])]
+            rx, ry, gx, gy, bx, by, wx, wy = (round(n * 50000) for n in numbers[:8])
+            low, high = (round(n * 10000) for n in numbers[8:10])
+            found['mastering-display'] = f'G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({high},{low})'
+        if kind == 'CONTENT_LIGHT_LEVEL' and len(data) >= 8:
+            found['cll'] = '{},{}'.format(*struct.unpack('<II', data[:8]))
+    return found

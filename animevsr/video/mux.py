@@ -1,0 +1,300 @@
+"""Segments of a video, one for each shot, and the output that is joined from them with everything else that the source's container holds.
+
+Nothing is encoded twice: the packets of the segments get their final times, those of the other tracks are copied.
+"""
+import contextlib
+import os
+import subprocess
+import tempfile
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from animevsr.video.color import from_rgb
+from animevsr.video.encoders import MP4
+from animevsr.video.ffmpeg import binary
+from animevsr.video.reader import MediaError, is_cover, reason_of
+
+MS = Fraction(1, 1000)
+TEXT_SUBTITLES = ('subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'mov_text')
+
+
+class SegmentWriter:
+    """Encodes the frames of one shot into a Matroska file; it is there when it is complete.
+
+    Args:
+        path (Path), encoding (Encoding), color (Color), rate (Fraction): the times in the file are those of this rate; the final ones are
+            set when the segments are joined.
+    """
+
+    def __init__(self, path, encoding, color, rate):
+        self.path, self.encoding, self.color, self.rate, self.count = path, encoding, color, rate, 0
+        self.partial = path.with_name(f'{path.stem}.{os.getpid()}.partial.mkv')
+
+    def __enter__(self):
+        try:
+            self._container = av.open(str(self.partial.absolute()), 'w')
+            self._stream = self.encoding.stream(self._container, self.rate, 1 / self.rate)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise MediaError(f'{self.path}: cannot be written ({reason_of(error)})') from None
+        return self
+
+    def write(self, image):
+        """(h, w, 3) uint8 or uint16 RGB."""
+        frame = from_rgb(image, self.encoding.pix_fmt, self.color)
+        frame.pts, frame.time_base = self.count, 1 / self.rate
+        self.count += 1
+        self._mux(frame)
+
+    def _mux(self, frame):
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise MediaError(f'{self.path}: cannot be written ({reason_of(error)})') from None
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self._mux(None)
+            try:
+                self._container.close()
+            except (av.FFmpegError, OSError) as error:
+                if kind is None:
+                    raise MediaError(f'{self.path}: cannot be finished ({reason_of(error)})') from None
+            if kind is None:
+                os.replace(self.partial, self.path)
+        finally:
+            self.partial.unlink(missing_ok=True)
+
+
+def join(segments, ticks, time_base, output, source=None, video_index=0):
+    """Write the output: the segments one after the other, and the other tracks of the source.
+
+    Args:
+        segments (list[Path]): in order.
+        ticks (list[int]), time_base (Fraction): when each frame is shown.
+        output (Path): its suffix chooses the container. It appears when it is complete.
+        source (Path | None): whose other tracks, chapters, attachments and metadata are taken over.
+        video_index (int): its stream that the segments replace.
+
+    Raises:
+        MediaError: it cannot be written, or the segments are not those of `ticks`.
+    """
+    partial = output.with_name(f'.{output.stem}.partial{output.suffix}')
+    try:
+        with contextlib.ExitStack() as stack:
+            _write(stack, segments, ticks, time_base, partial, output, source, video_index)
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(stack, segments, ticks, time_base, partial, output, source, video_index):
+    try:
+        out = av.open(str(partial.absolute()), 'w', options=options_of(output, time_base))
+        first = stack.enter_context(av.open(str(segments[0].absolute())))
+        others, tracks, video = [], {}, None
+        if source is None:
+            video = out.add_stream_from_template(first.streams.video[0])
+        else:
+            origin = stack.enter_context(av.open(str(source.absolute())))
+            others = [origin]
+            for stream in origin.streams:
+                if stream.index == video_index:
+                    video = out.add_stream_from_template(first.streams.video[0])
+                    describe(video, stream)
+                else:
+                    track = add_track(out, stream, output, source, stack, others)
+                    if track is not None:
+                        tracks[track] = describe_track(out, track, stream)
+            out.metadata.update({key: value for key, value in origin.metadata.items() if key.lower() not in ('encoder', 'major_brand',
+                                 'minor_version', 'compatible_brands')})
+            out.set_chapters(origin.chapters())
+        video.time_base = time_base
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f'{output}: cannot be written ({reason_of(error)})') from None
+    packets = Tracks(others, tracks)
+    try:
+        for packet in timed_packets(segments, ticks, time_base):
+            packets.copy_until(out, packet.dts * time_base)
+            packet.stream = video
+            out.mux(packet)
+        packets.copy_until(out, None)
+    except (av.FFmpegError, ValueError) as error:
+        names = ', '.join(sorted({s.codec_context.name for _, s in tracks if s.type == 'audio'}))
+        hint = f'; does {output.suffix} carry {names}? if not, use .mkv' if names else ''
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            out.close()
+        raise MediaError(f'{output}: cannot be written ({reason_of(error)}{hint})') from None
+    try:
+        out.close()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f'{output}: cannot be finished ({reason_of(error)})') from None
+
+
+def options_of(output, time_base):
+    """Options of the muxer: times stay as they are."""
+    options = {'avoid_negative_ts': 'disabled'}
+    if output.suffix.lower() in MP4:
+        options.update(movflags='+faststart', video_track_timescale=str(time_base.denominator))
+    return options
+
+
+def describe(track, stream):
+    """Language, title and other tags of a source's stream, and its disposition."""
+    track.metadata.update({key: value for key, value in stream.metadata.items()
+                           if not key.upper().startswith(('DURATION', 'ENCODER', 'NUMBER_OF_', 'BPS', '_STATISTICS'))})
+    track.disposition = stream.disposition
+
+
+def describe_track(out, track, stream):
+    made = out.add_stream_from_template(track[1])
+    describe(made, stream)
+    return made
+
+
+def add_track(out, stream, output, source, stack, others):
+    """(which of `others`, its stream) to copy a source's stream from; None for one that is added already or cannot be, which is said."""
+    mp4, name = output.suffix.lower() in MP4, getattr(stream.codec_context, 'name', None) if stream.type != 'attachment' else None
+    what = f'{stream.type} track {stream.index} ({name or "unknown"}) of {source}'
+    if stream.type == 'attachment':
+        if mp4:
+            warnings.warn(f'{stream.name} attached to {source} is left out: {output.suffix} has no attachments; use .mkv', stacklevel=2)
+        else:
+            out.add_attachment(stream.name, stream.mimetype, bytes(stream.data))
+        return None
+    if stream.type == 'subtitle' and mp4 and name != 'mov_text':
+        if name not in TEXT_SUBTITLES:
+            warnings.warn(f'{what} is left out: {output.suffix} has no subtitles made of pictures; use .mkv', stacklevel=2)
+            return None
+        converted = convert_subtitles(source, stream.index, stack)
+        if converted is None:
+            warnings.warn(f'{what} is left out: it could not be turned into a text track of {output.suffix}; use .mkv', stacklevel=2)
+            return None
+        warnings.warn(f'{what} becomes plain text: {output.suffix} keeps no styles; .mkv does', stacklevel=2)
+        others.append(converted)
+        return len(others) - 1, converted.streams.subtitles[0]
+    if stream.type not in ('audio', 'subtitle', 'video') or name is None:
+        if stream.type == 'data' or name is None:
+            warnings.warn(f'{what} is left out: it cannot be copied', stacklevel=2)
+        return None
+    if not can_carry(stream, output):
+        if stream.type == 'video' and is_cover(stream):
+            warnings.warn(f'the cover picture of {source} ({name}) is left out: {output.suffix} cannot carry it', stacklevel=2)
+            return None
+        raise MediaError(f'{output}: {output.suffix} cannot carry {what}; use .mkv')
+    return 0, stream
+
+
+def can_carry(stream, output):
+    """Whether the container takes a stream, by trying."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with av.open(f'{folder}/x{output.suffix}', 'w') as trial:
+                trial.add_stream_from_template(stream)
+                trial.start_encoding()
+            return True
+        except (av.FFmpegError, ValueError, OSError):
+            return False
+
+
+def convert_subtitles(source, index, stack):
+    """A container with a text track of MP4 that is made of a subtitle track, or None."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    command = [binary(), '-v', 'error', '-copyts', '-i', str(source.absolute()), '-map', f'0:{index}', '-c:s', 'mov_text',
+               f'{folder}/s.mp4']
+    if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode:
+        return None
+    return stack.enter_context(av.open(f'{folder}/s.mp4'))
+
+
+class Tracks:
+    """The packets of the tracks that are copied, by the time at which they are needed.
+
+    Args:
+        containers (list): sources. tracks (dict): {(which source, its stream): the stream of the output}.
+    """
+
+    def __init__(self, containers, tracks):
+        self.queues = []
+        for i, container in enumerate(containers):
+            mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
+            if mine:
+                self.queues.append([self._packets(container, mine), None])
+
+    @staticmethod
+    def _packets(container, mine):
+        demuxed = container.demux([container.streams[index] for index in mine])
+        while True:
+            try:
+                packet = next(demuxed, None)
+            except av.FFmpegError:  # a damaged source: what was read before is kept
+                return
+            if packet is None:
+                return
+            if packet.size and (packet.dts is not None or packet.pts is not None):
+                if packet.dts is None:
+                    packet.dts = packet.pts
+                yield packet, mine[packet.stream.index]
+
+    def copy_until(self, out, time):
+        """Copy what is due before `time` seconds; all that is left where it is None."""
+        for queue in self.queues:
+            while True:
+                item = queue[1] or next(queue[0], None)
+                if item is None or (time is not None and item[0].dts * item[0].time_base > time):
+                    queue[1] = item
+                    break
+                queue[1] = None
+                packet, packet.stream = item[0], item[1]
+                out.mux(packet)
+
+
+def timed_packets(segments, ticks, time_base):
+    """The packets of the segments in order of decoding, with their final times."""
+    delay, start, extradata = max(reordering(segment)[0] for segment in segments), 0, None
+    step = max(1, round((ticks[-1] - ticks[0]) / max(1, len(ticks) - 1))) if len(ticks) > 1 else 1
+    for segment in segments:
+        ranks = reordering(segment)[1]
+        if start + len(ranks) > len(ticks):
+            raise MediaError(f'{segment}: holds more frames than the plan says; remove it and run the command again')
+        with av.open(str(segment.absolute())) as container:
+            stream = container.streams.video[0]
+            header = bytes(stream.codec_context.extradata or b'')
+            if extradata is None:
+                extradata = header
+            if header != extradata:
+                raise MediaError(f'{segment}: was encoded in another way than the first one; remove it and run the command again')
+            for i, packet in enumerate(p for p in container.demux(stream) if p.size):
+                order = start + i
+                packet.time_base = time_base
+                packet.pts = ticks[start + ranks[i]]
+                packet.dts = ticks[order - delay] if order >= delay else ticks[0] - (delay - order) * step
+                following = start + ranks[i] + 1
+                packet.duration = ticks[following] - ticks[following - 1] if following < len(ticks) else step
+                yield packet
+        start += len(ranks)
+    if start != len(ticks):
+        raise MediaError(f'{segments[-1]}: the segments hold {start} frames, the plan {len(ticks)}; remove them and run the command again')
+
+
+def reordering(segment):
+    """(by how many packets the order of decoding runs ahead of that of presentation, the place of each packet in presentation)."""
+    try:
+        with av.open(str(segment.absolute())) as container:
+            times = [packet.pts for packet in container.demux(container.streams.video[0]) if packet.size]
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f'{segment}: cannot be read ({reason_of(error)}); remove it and run the command again') from None
+    places = {time: i for i, time in enumerate(sorted(times))}
+    ranks = [places[time] for time in times]
+    return max((i - rank for i, rank in enumerate(ranks)), default=0), ranks
+
+
+def frames_in(segment):
+    """Number of frames of a segment, or None where it cannot be read."""
+    try:
+        return len(reordering(Path(segment))[1])
+    except MediaError:
+        return None

@@ -49,8 +49,8 @@ Printed for each: PSNR against the frame (dB), and `structure`, the mean change 
 
 
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
-VERIFY = """Compare an upscaled video with its source: frames, times, tracks, chapters, attachments, colours, and the picture itself (PSNR of
-the output, made as small as the input, against it). Prints a line for each; the exit code is 1 where something differs."""
+VERIFY = """Compare an upscaled video with its source: frames, times, tracks, chapters, attachments, colours, and the picture itself (PSNR
+of the output, made as small as the input, against it). Prints a line for each; the exit code is 1 where something differs."""
 EXPORT = """Write one step of a recurrent network, (prev, cur, next, state) -> (sr, state), for other runtimes: ONNX, ncnn, TorchScript, or
 its weights as safetensors. The file is compared with PyTorch, and the largest difference printed."""
 BENCH = """Measure what this machine reaches: frames of a given size through every backend that is installed."""

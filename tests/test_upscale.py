@@ -1,8 +1,5 @@
 """Upscaling as a user does it: the function, the commands, and what happens when something is wrong."""
 import signal
-import subprocess
-import sys
-import time
 from fractions import Fraction
 
 import av
@@ -120,7 +117,7 @@ def test_what_is_left_out_is_said(tiny_weights, tmp_path):
         done = animevsr.upscale(source, tmp_path / 'o.mp4', weights=tiny_weights, fps=50)
     assert done.frame_rate == 50 and packets(tmp_path / 'o.mp4') == []
     with pytest.warns(UserWarning, match='half is left out'):
-        animevsr.upscale(source, tmp_path / 'o.mp4', weights=tiny_weights, half=True, device='cpu')
+        animevsr.upscale(source, tmp_path / 'p.mp4', weights=tiny_weights, half=True, device='cpu')
 
 
 def test_folder_and_image(tiny_weights, tmp_path):
@@ -200,24 +197,6 @@ def test_problems_are_one_line(tiny_weights, tmp_path, monkeypatch):
     assert done.returncode == 1 and len(lines) == 1 and lines[0].startswith('animevsr: gone.mp4'), done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {'good.mp4', 'cut.mp4', 'tiny.pth'}
     assert len(decode(good)[0]) == 2
-
-
-@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_leaves_nothing(number, code, tiny_weights, tmp_path):
-    source = write_video(tmp_path / 'in.mp4', moving_frames(2000, 48, 64))
-    process = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', 'upscale', str(source), '-o', 'out.mp4', '-n', str(tiny_weights)],
-                               cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={'PYTHONPATH': str(REPO), 'PATH': ''},
-                               # a shell starts what it runs in the background deaf to SIGINT, and children inherit it
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    for _ in range(600):
-        if list(tmp_path.glob('.out*')):
-            break
-        time.sleep(0.1)
-    time.sleep(0.5)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code and 'Traceback' not in errors
-    assert {p.name for p in tmp_path.iterdir()} == {'in.mp4', 'tiny.pth'}
 
 
 def test_memory_does_not_grow_with_the_length(tiny_weights, tmp_path):

@@ -97,13 +97,13 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
         first = stack.enter_context(av.open(str(segments[0].absolute())))
         others, tracks, video = [], {}, None
         if source is None:
-            video = out.add_stream_from_template(first.streams.video[0])
+            video = out.add_stream_from_template(first.streams.video[0], opaque=True)
         else:
             origin = stack.enter_context(av.open(str(source.absolute())))
             others = [origin]
             for stream in origin.streams:
                 if stream.index == video_index:
-                    video = out.add_stream_from_template(first.streams.video[0])
+                    video = out.add_stream_from_template(first.streams.video[0], opaque=True)
                     describe(video, stream)
                 else:
                     track = add_track(out, stream, output, source, stack, others)
@@ -122,6 +122,10 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
             packet.stream = video
             out.mux(packet)
         packets.copy_until(out, None)
+    except MediaError:
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            out.close()
+        raise
     except (av.FFmpegError, ValueError) as error:
         names = ', '.join(sorted({s.codec_context.name for _, s in tracks if s.type == 'audio'}))
         hint = f'; does {output.suffix} carry {names}? if not, use .mkv' if names else ''
@@ -150,7 +154,7 @@ def describe(track, stream):
 
 
 def describe_track(out, track, stream):
-    made = out.add_stream_from_template(track[1])
+    made = out.add_stream_from_template(track[1], opaque=True)
     describe(made, stream)
     return made
 
@@ -193,7 +197,7 @@ def can_carry(stream, output):
     with tempfile.TemporaryDirectory() as folder:
         try:
             with av.open(f'{folder}/x{output.suffix}', 'w') as trial:
-                trial.add_stream_from_template(stream)
+                trial.add_stream_from_template(stream, opaque=True)
                 trial.start_encoding()
             return True
         except (av.FFmpegError, ValueError, OSError):
@@ -271,7 +275,7 @@ def timed_packets(segments, ticks, time_base):
                 order = start + i
                 packet.time_base = time_base
                 packet.pts = ticks[start + ranks[i]]
-                packet.dts = ticks[order - delay] if order >= delay else ticks[0] - (delay - order) * step
+                packet.dts = ticks[order - delay] if order >= delay else ticks[0] - (delay - order)
                 following = start + ranks[i] + 1
                 packet.duration = ticks[following] - ticks[following - 1] if following < len(ticks) else step
                 yield packet

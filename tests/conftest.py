@@ -1,15 +1,19 @@
 """Shared fixtures: the devices present, tiny networks, clips and videos made on the spot."""
+import atexit
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from fractions import Fraction
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # the tests run side by side
+os.environ['ANIMEVSR_CACHE'] = tempfile.mkdtemp(prefix='animevsr-tests-')  # converted networks; removed at the end
+atexit.register(shutil.rmtree, os.environ['ANIMEVSR_CACHE'], True)
 
 import av  # noqa: E402
 import cv2  # noqa: E402

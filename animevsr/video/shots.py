@@ -18,7 +18,7 @@ class CutDetector:
     """
 
     def __init__(self):
-        self.window, self.count, self.cut_at = deque(), 0, []
+        self.window, self.count, self.flash_until = deque(), 0, 0
 
     def __call__(self, frames):
         """Iterable of (h, w, 3) uint8 RGB -> iterator of the numbers of the first frames of shots, from the second shot on."""
@@ -43,8 +43,13 @@ class CutDetector:
         before, after, *later = self.window
         self.window.popleft()
         self.count += 1
-        cut = before.differs_from(after) and not any(before.resembles(other) for other in later[:FLASH])
-        return [self.count] if cut else []
+        if self.count <= self.flash_until or not before.differs_from(after):
+            return []
+        back = next((i for i, other in enumerate(later[:FLASH], 1) if before.resembles(other)), None)
+        if back is not None:  # a flash, and nothing up to its end is a cut
+            self.flash_until = self.count + back
+            return []
+        return [self.count]
 
 
 def is_cut(frame, following):

@@ -1,0 +1,313 @@
+"""The shot is the unit: where cuts are, what does not depend on how the work was divided or stopped."""
+import os
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from conftest import REPO, decode, moving_frames, run_python, write_clip, write_video
+
+import animevsr
+from animevsr.inference.plan import WorkFolder
+from animevsr.video.clips import list_clips, load_clip
+from animevsr.video.reader import MediaError
+from animevsr.video.shots import CutDetector
+
+module = sys.modules['animevsr.inference.upscale']
+CODEC = dict(codec='ffv1', backend='torch')
+
+
+def three_shots(lengths=(4, 3, 5), size=(32, 48)):
+    """Frames of shots that differ much, and where each begins."""
+    shots = [moving_frames(n, *size, seed=i) for i, n in enumerate(lengths)]
+    shots[1] = 255 - shots[1][:, ::-1]
+    shots[2] = shots[2][..., ::-1] // 3
+    return np.concatenate(shots), [sum(lengths[:i]) for i in range(len(lengths))]
+
+
+# --- cuts -----------------------------------------------------------------------------------------------------------------------
+
+
+def pictures():
+    """Different real pictures, (384, 640, 3), from the held-out clips."""
+    return [load_clip(clip, [0])[0] for clip in list_clips(REPO / 'assets/heldout')]
+
+
+def still(picture, n):
+    return [np.clip(picture.astype(int) + np.random.default_rng(i).integers(-3, 4, picture.shape), 0, 255).astype(np.uint8)[:, 40:-40]
+            for i in range(n)]
+
+
+def pan(picture, n, speed):
+    return [np.roll(picture, -speed * i, 1)[:, 40:-40] for i in range(n)]
+
+
+def fade(picture, n):
+    return [(picture * (1 - i / n)).astype(np.uint8)[:, 40:-40] for i in range(n)]
+
+
+def flash(picture, n):
+    frames = still(picture, n)
+    for i in range(n // 2, n // 2 + 3):
+        frames[i] = np.full_like(frames[i], 250)
+    return frames
+
+
+def dissolve(a, b, n):
+    return [(a * (1 - i / n) + b * (i / n)).astype(np.uint8)[:, 40:-40] for i in range(n)]
+
+
+def planted():
+    """(frames, first frames of shots): cuts between pictures, and what looks like cuts and is none."""
+    p = pictures()
+    shots = [still(p[0], 8), pan(p[1], 10, 30), flash(p[2], 12), still(p[3], 3), fade(p[4], 10) + fade(p[4], 10)[::-1], still(p[6], 5),
+             pan(p[7], 8, 60), flash(p[9], 11), still(p[10], 4), pan(p[11], 9, 45), still(p[5], 6),
+             dissolve(p[5], p[8], 16), still(p[2], 5)]
+    frames, starts = [], []
+    for shot in shots:
+        starts.append(len(frames))
+        frames += shot
+    starts.remove(starts[11])  # the dissolve goes on from the picture before it
+    return frames, starts[1:]
+
+
+def test_planted_cuts_are_found_and_nothing_else():
+    frames, expected = planted()
+    found = list(CutDetector()(frames))
+    right = len(set(found) & set(expected))
+    assert right / len(found) >= 0.9 and right / len(expected) >= 0.9, (found, expected)
+
+
+def test_the_detector_keeps_few_frames():
+    detector = CutDetector()
+    for frame in moving_frames(40, 16, 24):
+        detector.push(frame)
+        assert len(detector.window) <= 6
+    assert detector.finish() == [] and list(CutDetector()([])) == []
+
+
+def test_the_state_starts_anew_at_a_cut(tiny_weights, tmp_path):
+    """Bit-identical output after a cut, whatever came before."""
+    frames, starts = three_shots()
+    outputs = []
+    for name, before in (('a', frames[:starts[1]]), ('b', moving_frames(6, 32, 48, seed=9) // 2 + 120)):
+        source = write_video(tmp_path / f'{name}.mkv', np.concatenate([before, frames[starts[1]:starts[2]]]), codec='ffv1', pix_fmt='bgr0')
+        done = animevsr.upscale(source, tmp_path / f'{name}_x4.mkv', tiny_weights, **CODEC)
+        assert done.shots == 2
+        outputs.append(decode(tmp_path / f'{name}_x4.mkv')[0][len(before):])
+    assert len(outputs[0]) == 3 and np.array_equal(*outputs)
+    whole = animevsr.upscale(source, tmp_path / 'whole.mkv', tiny_weights, cuts=False, **CODEC)
+    assert whole.shots == 1 and not np.array_equal(decode(tmp_path / 'whole.mkv')[0][6:], outputs[0])
+
+
+# --- kill and go on -------------------------------------------------------------------------------------------------------------
+
+ZYGOTE = """
+import os, signal, sys, time, warnings
+import animevsr
+source, output, weights = sys.argv[1:4]
+for delay in map(float, sys.argv[4:]):
+    child = os.fork()
+    if child == 0:
+        try:
+            animevsr.upscale(source, output, weights, codec='h264', backend='torch', threads=1)
+        finally:
+            os._exit(0)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(delay, sorted(os.listdir(os.path.dirname(output))), flush=True)
+"""
+
+
+def test_killed_at_ten_moments_and_run_again(tiny_weights, tmp_path):
+    frames = np.concatenate([three_shots((7, 6, 8), (64, 96))[0]] * 3)
+    source = write_video(tmp_path / 'in.mkv', frames, codec='ffv1', pix_fmt='bgr0', sound=True)
+    options = dict(codec='h264', backend='torch', threads=1)
+    whole = animevsr.upscale(source, tmp_path / 'whole.mkv', tiny_weights, **options)
+    assert whole.shots >= 6 and whole.resumed == 0
+    (tmp_path / 'z').mkdir()
+    output = tmp_path / 'z/out.mkv'
+    rng = np.random.default_rng(0)
+    moments = np.sort(rng.uniform(0.02, max(0.3, whole.seconds), 10))
+    done = subprocess.run([sys.executable, '-c', ZYGOTE, str(source), str(output), str(tiny_weights), *map(str, moments)],
+                          env={**os.environ, 'PYTHONPATH': str(REPO)}, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 10, done.stderr[-2000:]
+    if not output.exists():
+        summary = animevsr.upscale(source, output, tiny_weights, **options)
+        assert summary.frames == len(frames)
+    assert sorted(os.listdir(tmp_path / 'z')) == ['out.mkv']  # nothing is left beside it
+    for ours, theirs in zip(decode(output), decode(tmp_path / 'whole.mkv')):
+        assert np.array_equal(ours, theirs)
+    assert all(check.ok for check in animevsr.verify(source, output) if check.name != 'picture')  # the network is not trained
+
+
+def interrupted(monkeypatch, after, *arguments, **options):
+    """Call `upscale` and stop it in front of shot number `after`."""
+    real = module.work
+
+    def stopping(job, plan, shots, upscaler, progress):
+        def some():
+            for i, shot in enumerate(shots):
+                if i == after:
+                    raise KeyboardInterrupt
+                yield shot
+        real(job, plan, some(), upscaler, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, 'work', stopping)
+        with pytest.raises(KeyboardInterrupt):
+            animevsr.upscale(*arguments, **options)
+
+
+@pytest.mark.parametrize('name', ['out.mkv', 'out'])
+def test_finished_shots_are_kept(name, tiny_weights, tmp_path, monkeypatch):
+    frames, starts = three_shots()
+    source = write_clip(tmp_path / 'in', frames)
+    animevsr.upscale(source, tmp_path / f'whole_{name}', tiny_weights, **CODEC)
+    interrupted(monkeypatch, 2, source, tmp_path / name, tiny_weights, **CODEC)
+    assert not (tmp_path / name).exists() and (tmp_path / f'.{name}.work').is_dir()
+    done = animevsr.upscale(source, tmp_path / name, tiny_weights, **CODEC)
+    assert (done.shots, done.resumed) == (3, 2) and not (tmp_path / f'.{name}.work').exists()
+
+    def read(path):
+        return decode(path)[0] if path.suffix else load_clip(path, range(len(frames)))
+
+    assert np.array_equal(read(tmp_path / name), read(tmp_path / f'whole_{name}'))
+
+
+def test_a_damaged_segment_is_made_anew(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
+    segment = WorkFolder(tmp_path / 'out.mkv').segment(0, True)
+    segment.write_bytes(segment.read_bytes()[:500])
+    assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC).resumed == 1
+    assert len(decode(tmp_path / 'out.mkv')[0]) == 12
+
+
+@pytest.mark.parametrize('change', ['input', 'weights', 'codec', 'outscale'])
+def test_what_was_begun_with_something_else_is_no_part_of_the_result(change, tiny_weights, tmp_path, monkeypatch):
+    frames, _ = three_shots()
+    source = write_video(tmp_path / 'in.mkv', frames, codec='ffv1', pix_fmt='bgr0')
+    interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
+    options, weights = dict(CODEC), tiny_weights
+    if change == 'input':
+        write_video(source, 255 - frames, codec='ffv1', pix_fmt='bgr0')
+    elif change == 'weights':
+        import torch
+        state = torch.load(tiny_weights, weights_only=True)
+        state['params']['recurrent_cell.fusion.2.bias'] += 0.1
+        torch.save(state, tiny_weights)
+    elif change == 'codec':
+        options['codec'] = 'h264'
+    else:
+        options['outscale'] = 2
+    with pytest.warns(UserWarning, match='out.mkv: begun with another (input|weights|options); it starts anew'):
+        done = animevsr.upscale(source, tmp_path / 'out.mkv', weights, **options)
+    assert done.resumed == 0
+    animevsr.upscale(source, tmp_path / 'again.mkv', weights, **options)
+    assert np.array_equal(decode(tmp_path / 'out.mkv')[0], decode(tmp_path / 'again.mkv')[0])
+
+
+def test_two_runs_on_one_output(tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0])
+    other = WorkFolder(tmp_path / 'out.mkv')
+    other.lock()
+    with pytest.raises(MediaError, match='another run is at work on it'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
+    other.remove()
+    assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC).frames == 12
+
+
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_keeps_what_is_done(number, code, tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mp4', np.concatenate([three_shots((20, 20, 20), (48, 64))[0]] * 20))
+    process = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', 'upscale', str(source), '-o', 'out.mp4', '-n', str(tiny_weights),
+                                '--backend', 'torch'], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, 'PYTHONPATH': str(REPO)},
+                               # a shell starts what it runs in the background deaf to SIGINT, and children inherit it
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    import time
+    for _ in range(900):
+        if list(tmp_path.glob('.out.mp4.work/shot_000002.mkv')):
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == code and 'Traceback' not in errors
+    assert {p.name for p in tmp_path.iterdir()} == {'in.mp4', 'tiny.pth', '.out.mp4.work'}
+    assert not list(tmp_path.glob('.out.mp4.work/*partial*'))
+    if code == 130:
+        assert 'the same command goes on' in errors
+
+
+# --- several workers ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_two_and_three_processes_give_the_same_frames(tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots()[0]] * 2), codec='ffv1', pix_fmt='bgr0')
+    results = []
+    for jobs in (1, 2, 3):
+        done = animevsr.upscale(source, tmp_path / f'{jobs}.mkv', tiny_weights, jobs=jobs, backend='torch', threads=1)
+        assert (done.frames, done.shots) == (24, 6)
+        results.append(decode(tmp_path / f'{jobs}.mkv'))
+    for images, times in results[1:]:
+        assert np.array_equal(images, results[0][0]) and times == results[0][1]
+
+
+def test_under_torchrun(tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots()[0]] * 2), codec='ffv1', pix_fmt='bgr0')
+    run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr_cli', 'upscale', source,
+               '-o', 'two.mkv', '-n', tiny_weights, '--codec', 'ffv1', '--backend', 'torch', '--threads', 1, cwd=tmp_path)
+    animevsr.upscale(source, tmp_path / 'one.mkv', tiny_weights, threads=1, **CODEC)
+    assert np.array_equal(decode(tmp_path / 'one.mkv')[0], decode(tmp_path / 'two.mkv')[0])
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_what_a_dead_worker_left_is_done_by_the_first(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    monkeypatch.setattr(module, 'work_beside', dies)
+    with pytest.warns(UserWarning, match='a worker stopped before its work was done'):
+        done = animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, jobs=2, **CODEC)
+    assert done.frames == 12 and len(decode(tmp_path / 'out.mkv')[0]) == 12
+
+
+def dies(job, plan, port, todo, rank):
+    from torch.distributed import TCPStore
+    TCPStore('127.0.0.1', port, is_master=False).add('claim', 1)
+    os._exit(1)
+
+
+# --- many videos ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_videos(tiny_weights, tmp_path):
+    root = tmp_path / 'in'
+    (root / 'season 2').mkdir(parents=True)
+    for name in ('a.mp4', 'a.avi', 'season 2/b.mkv'):
+        write_video(root / name, moving_frames(3, 32, 48))
+    (root / 'broken.mp4').write_bytes(b'nothing')
+    (root / 'notes.txt').write_text('not a video')
+    done = run_python('-m', 'animevsr_cli', 'upscale', root, '-o', tmp_path / 'out', '-n', tiny_weights, '--backend', 'torch', cwd=tmp_path,
+                      check=False)
+    assert done.returncode == 1 and '3 done, 1 failed' in done.stdout and 'Traceback' not in done.stderr
+    assert 'broken.mp4: failed: ' in done.stdout and 'not readable as a video' in done.stdout
+    found = sorted(str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('*') if p.is_file())
+    assert found == ['a.avi.mkv', 'a.mkv', 'season 2/b.mkv'] or found == ['a.mkv', 'a.mp4.mkv', 'season 2/b.mkv']
+    (root / 'broken.mp4').unlink()
+    again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
+    assert set(again.values()) == {'was done already'} and len(again) == 3
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(MediaError, match='holds no images and no videos'):
+        animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
+
+
+def test_images_keep_their_rate(tiny_weights, tmp_path):
+    source = write_clip(tmp_path / 'in', moving_frames(4, 16, 24))
+    animevsr.upscale(source, tmp_path / 'o.mp4', tiny_weights, fps='23.976', backend='torch')
+    assert list(decode(tmp_path / 'o.mp4')[1]) == [Fraction(1001 * i, 24000) for i in range(4)]
+    animevsr.upscale(source, tmp_path / 'frames', tiny_weights, backend='torch')
+    assert len(list((tmp_path / 'frames').iterdir())) == 4 and cv2.imread(str(tmp_path / 'frames/00000003.png')).shape == (64, 96, 3)

@@ -65,7 +65,10 @@ class WorkFolder:
         Raises:
             MediaError: one is at work.
         """
-        self.path.mkdir(exist_ok=True)
+        try:
+            self.path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
         try:
             import fcntl
         except ImportError:  # not on Windows

@@ -103,12 +103,13 @@ def compare_headers(source, result):
 def compare_tracks(before, after, mp4):
     """Everything in the container but the picture."""
     kept, checks = [s for s in after.streams if s.type != 'attachment' and not (s.type == 'video' and not is_cover(s))], []
-    wanted = [s for s in before.streams if s.type != 'attachment' and not (s.type == 'video' and not is_cover(s))]
+    wanted = [s for s in before.streams if s.type != 'attachment' and not (s.type == 'video' and not is_cover(s))
+              and not (s.type == 'data' and before.chapters())]  # the titles of chapters in MP4
     ours, theirs = contents(before, wanted), contents(after, kept)
     for stream in wanted:
         name = f'{stream.type} track {stream.index}'
         codec = getattr(stream.codec_context, 'name', None)
-        text = mp4 and stream.type == 'subtitle' and codec in TEXT_SUBTITLES
+        text = stream.type == 'subtitle' and codec in TEXT_SUBTITLES and (mp4 or codec == 'mov_text')
         match = next((s for s in kept if s.type == stream.type and (text or ours[stream.index] == theirs[s.index])), None)
         if match is None:
             checks.append(Check(name, False, f'{codec}: is missing, or its content differs'))

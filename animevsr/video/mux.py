@@ -108,11 +108,14 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
                 else:
                     track = add_track(out, stream, output, source, stack, others)
                     if track is not None:
-                        tracks[track] = describe_track(out, track, stream)
+                        tracks[track[:2]] = out.add_stream_from_template(track[1], opaque=True)
+                        describe(tracks[track[:2]], track[2])
             out.metadata.update({key: value for key, value in origin.metadata.items() if key.lower() not in ('encoder', 'major_brand',
                                  'minor_version', 'compatible_brands')})
             out.set_chapters(origin.chapters())
         video.time_base = time_base
+    except MediaError:
+        raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f'{output}: cannot be written ({reason_of(error)})') from None
     packets = Tracks(others, tracks)
@@ -153,14 +156,8 @@ def describe(track, stream):
     track.disposition = stream.disposition
 
 
-def describe_track(out, track, stream):
-    made = out.add_stream_from_template(track[1], opaque=True)
-    describe(made, stream)
-    return made
-
-
 def add_track(out, stream, output, source, stack, others):
-    """(which of `others`, its stream) to copy a source's stream from; None for one that is added already or cannot be, which is said."""
+    """(which of `others`, its stream, the source's own) to copy a stream from; None where it is added already, or cannot be (said)."""
     mp4, name = output.suffix.lower() in MP4, getattr(stream.codec_context, 'name', None) if stream.type != 'attachment' else None
     what = f'{stream.type} track {stream.index} ({name or "unknown"}) of {source}'
     if stream.type == 'attachment':
@@ -169,49 +166,45 @@ def add_track(out, stream, output, source, stack, others):
         else:
             out.add_attachment(stream.name, stream.mimetype, bytes(stream.data))
         return None
-    if stream.type == 'subtitle' and mp4 and name != 'mov_text':
+    if stream.type == 'subtitle' and name is not None and (name == 'mov_text') != mp4 and (mp4 or name == 'mov_text'):
         if name not in TEXT_SUBTITLES:
             warnings.warn(f'{what} is left out: {output.suffix} has no subtitles made of pictures; use .mkv', stacklevel=2)
             return None
-        converted = convert_subtitles(source, stream.index, stack)
+        converted = convert_subtitles(source, stream.index, stack, mp4)
         if converted is None:
-            warnings.warn(f'{what} is left out: it could not be turned into a text track of {output.suffix}; use .mkv', stacklevel=2)
+            warnings.warn(f'{what} is left out: it could not be turned into a text track of {output.suffix}', stacklevel=2)
             return None
-        warnings.warn(f'{what} becomes plain text: {output.suffix} keeps no styles; .mkv does', stacklevel=2)
+        if name != 'mov_text' and name not in ('subrip', 'srt', 'text'):
+            warnings.warn(f'{what} becomes plain text: {output.suffix} keeps no styles; .mkv does', stacklevel=2)
         others.append(converted)
-        return len(others) - 1, converted.streams.subtitles[0]
+        return len(others) - 1, converted.streams.subtitles[0], stream
     if stream.type not in ('audio', 'subtitle', 'video') or name is None:
-        if stream.type == 'data' or name is None:
+        # the titles of chapters are a track of their own in MP4; they come along as chapters
+        titles = stream.type == 'data' and stream.container.chapters() and source.suffix.lower() in MP4
+        if (stream.type == 'data' or name is None) and not titles:
             warnings.warn(f'{what} is left out: it cannot be copied', stacklevel=2)
         return None
-    if not can_carry(stream, output):
+    if not can_carry(out, stream):
         if stream.type == 'video' and is_cover(stream):
             warnings.warn(f'the cover picture of {source} ({name}) is left out: {output.suffix} cannot carry it', stacklevel=2)
             return None
         raise MediaError(f'{output}: {output.suffix} cannot carry {what}; use .mkv')
-    return 0, stream
+    return 0, stream, stream
 
 
-def can_carry(stream, output):
-    """Whether the container takes a stream, by trying."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with av.open(f'{folder}/x{output.suffix}', 'w') as trial:
-                trial.add_stream_from_template(stream, opaque=True)
-                trial.start_encoding()
-            return True
-        except (av.FFmpegError, ValueError, OSError):
-            return False
+def can_carry(out, stream):
+    """Whether a container that is being written takes a stream."""
+    return stream.codec_context.codec.canonical_name in out.supported_codecs
 
 
-def convert_subtitles(source, index, stack):
-    """A container with a text track of MP4 that is made of a subtitle track, or None."""
+def convert_subtitles(source, index, stack, mp4):
+    """A container with a text track, of MP4 or of Matroska, that is made of a subtitle track; or None."""
     folder = stack.enter_context(tempfile.TemporaryDirectory())
-    command = [binary(), '-v', 'error', '-copyts', '-i', str(source.absolute()), '-map', f'0:{index}', '-c:s', 'mov_text',
-               f'{folder}/s.mp4']
+    file, codec = (f'{folder}/s.mp4', 'mov_text') if mp4 else (f'{folder}/s.mkv', 'subrip')
+    command = [binary(), '-v', 'error', '-copyts', '-i', str(source.absolute()), '-map', f'0:{index}', '-c:s', codec, file]
     if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode:
         return None
-    return stack.enter_context(av.open(f'{folder}/s.mp4'))
+    return stack.enter_context(av.open(file))
 
 
 class Tracks:

@@ -170,7 +170,9 @@ class VideoReader:
         while True:
             try:
                 packet = next(self._packets, None)
-                frames = [] if packet is None else packet.decode()
+                # an empty packet within the video (Theora has them) says that the picture stays; to the decoder it would be the end
+                stays = packet is not None and not packet.size and packet.dts is not None
+                frames = [] if packet is None or stays else packet.decode()
             except av.FFmpegError as error:
                 if isinstance(error, (av.EOFError, EOFError)):
                     return
@@ -228,8 +230,10 @@ class VideoReader:
                 self._lost, before = 0, frame
             last = time
             yield frame, time
-        if self.conceal and self._lost and before is not None:
-            self.damage.append((float(last), 'the rest cannot be decoded'))
+        if self.conceal and before is not None:
+            says = track_end(self.stream)
+            if self._lost or (says and says - last - 1 / self.fps > max(1, says / 50)):
+                self.damage.append((float(last), 'the last frame that can be decoded; the file should go on'))
 
     def seek(self, time):
         """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where the video is shorter."""
@@ -278,6 +282,14 @@ class Deinterlacer:
                     yield self.graph.vpull()
                 except (av.BlockingIOError, av.EOFError):
                     break
+
+
+def track_end(stream):
+    """When a stream ends, as its container says, in seconds; None where it does not."""
+    if stream.duration:
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    parts = re.fullmatch(r'(\d+):(\d+):(\d+(?:\.\d+)?)', stream.metadata.get('DURATION', ''))
+    return int(parts[1]) * 3600 + int(parts[2]) * 60 + Fraction(parts[3]) if parts else None
 
 
 def reason_of(error):

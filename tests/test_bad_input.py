@@ -1,0 +1,196 @@
+"""Bad input: one clear line, a non-zero exit, no traceback, no partial output, no hang. Every case runs the command as a user does, in one
+process that forks for each (starting Python and torch sixty times would take minutes)."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, moving_frames, write_clip, write_video
+
+from animevsr.archs.vsr_arch import MSRBVSR
+
+RUNNER = """
+import json, os, resource, signal, sys
+import animevsr, animevsr_cli
+for line in sys.stdin:
+    case = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        if case.get('max_file'):  # what a full disk does to a write
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (case['max_file'], case['max_file']))
+        out = os.open(case['log'], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1); os.dup2(out, 2)
+        try:
+            animevsr_cli.main(case['arguments'])
+            code = 0
+        except SystemExit as stop:
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            code = 99
+        sys.stdout.flush(); sys.stderr.flush()
+        os._exit(code)
+    print(json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])), flush=True)
+"""
+
+
+def truncated(good, share, start=0):
+    data = good.read_bytes()
+    return data[start:int(len(data) * share)]
+
+
+def scrambled(good, at, count, seed=0):
+    data = bytearray(good.read_bytes())
+    place = int(len(data) * at)
+    data[place:place + count] = np.random.default_rng(seed).bytes(count)
+    return bytes(data)
+
+
+def files(folder):
+    """The bad inputs: {name: bytes}."""
+    frames = moving_frames(6, 32, 48)
+    good = {suffix: write_video(folder / f'good{suffix}', frames, sound=suffix != '.avi') for suffix in ('.mp4', '.mkv', '.avi', '.ts')}
+    bad = {}
+    for suffix, path in good.items():
+        for share in (0.005, 0.02, 0.05, 0.1):
+            bad[f'cut_{share}{suffix}'] = truncated(path, share)
+    for share in (0.3, 0.6, 0.95):
+        bad[f'cut_{share}.mp4'] = truncated(good['.mp4'], share)  # its index is at the end
+    bad['headless.mp4'], bad['headless.mkv'] = truncated(good['.mp4'], 1, 400), truncated(good['.mkv'], 1, 400)
+    for seed in range(4):
+        bad[f'random_{seed}{(".mp4", ".mkv", ".avi", ".webm")[seed]}'] = np.random.default_rng(seed).bytes(20000)
+    bad.update({'zeros.mkv': bytes(10000), 'empty.mp4': b'', 'text.avi': b'hello ' * 500, 'page.mp4': b'<html><body>404</body></html>',
+                'scrambled.mp4': scrambled(good['.mp4'], 0.0, 300), 'scrambled.mkv': scrambled(good['.mkv'], 0.0, 200),
+                'pdf.mkv': b'%PDF-1.4' + bytes(2000), 'zip.mp4': b'PK\x03\x04' + bytes(2000), 'script.mp4': b'#!/bin/sh\nexit 1\n'})
+    png = cv2.imencode('.png', frames[0])[1].tobytes()
+    bad.update({'cut.png': png[:60], 'empty.jpg': b'', 'random.png': np.random.default_rng(9).bytes(500)})
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    return list(bad)
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('bad')
+    torch.manual_seed(0)
+    net = MSRBVSR(num_feat=8, num_block=(1, 1, 1))
+    torch.save(dict(params=net.state_dict()), folder / 'tiny.pth')
+    torch.save(dict(params=MSRBVSR(num_feat=8, num_block=(1, 1, 1), scale=2).state_dict()), folder / 'x2.pth')
+    state = net.state_dict()
+    torch.save(dict(params={k: v for k, v in list(state.items())[:-2]}), folder / 'incomplete.pth')
+    torch.save(dict(params={k: v.flatten() for k, v in state.items()}), folder / 'shapes.pth')
+    (folder / 'cut.pth').write_bytes((folder / 'tiny.pth').read_bytes()[:3000])
+    (folder / 'text.pth').write_text('no weights')
+    return folder
+
+
+def run(place, cases):
+    """[(exit code, what was said)] of commands."""
+    lines = ''.join(json.dumps(dict(case, log=str(place / f'log{i}'))) + '\n' for i, case in enumerate(cases))
+    done = subprocess.run([sys.executable, '-c', RUNNER], input=lines, capture_output=True, text=True, timeout=400, cwd=place,
+                          env={**os.environ, 'PYTHONPATH': str(REPO)})
+    codes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(codes) == len(cases), done.stderr[-2000:]
+    return [(code, (place / f'log{i}').read_text()) for i, code in enumerate(codes)]
+
+
+def command(source, output='out.mkv', *more, weights='tiny.pth'):
+    return ['upscale', str(source), '-o', str(output), '-n', str(weights), '--backend', 'torch', *map(str, more)]
+
+
+def judge(place, cases):
+    """Each case fails in one line, and leaves nothing."""
+    before = {p.name for p in place.iterdir()} | {f'log{i}' for i in range(len(cases))}
+    wrong = []
+    for case, (code, said) in zip(cases, run(place, cases)):
+        lines = [line for line in said.splitlines() if line.startswith('animevsr: ')]
+        name = ' '.join(case['arguments'][:4])
+        expected = case.get('says', '')
+        if code in (0, 99) or code < 0 or 'Traceback' in said or not lines or expected not in lines[-1] or len(lines[-1]) > 500:
+            wrong.append(f'{name}: exit {code}: {said[-400:]}')
+    left = {p.name for p in place.iterdir()} - before
+    assert not wrong, '\n'.join(wrong)
+    assert not left, left
+
+
+def test_files_that_are_no_videos(place):
+    cases = [dict(arguments=command(name), says=name) for name in files(place)]
+    assert len(cases) >= 35
+    judge(place, cases)
+
+
+def test_inputs_outputs_and_options_that_cannot_be(place):
+    good = write_video(place / 'fine.mp4', moving_frames(3, 32, 48), sound=True)
+    write_clip(place / 'frames', moving_frames(2, 16, 16))
+    cv2.imwrite(str(place / 'frames/00000001.png'), np.zeros((8, 8, 3), np.uint8))  # of another size
+    (place / 'nothing').mkdir(exist_ok=True)
+    (place / 'full').mkdir(exist_ok=True)
+    (place / 'full/x').write_text('x')
+    sound = place / 'sound.mka'
+    shutil.copy(good, place / 'fine.webm')
+    cases = [
+        dict(arguments=command('gone.mp4'), says='gone.mp4: no such file'), dict(arguments=command('nothing'), says='holds no images'),
+        dict(arguments=command('frames'), says='00000001.png: is 8x8'), dict(arguments=command(good, good), says='is the input'),
+        dict(arguments=command(good, 'no/where/out.mkv'), says='its folder does not exist'),
+        dict(arguments=command(good, 'out.webm'), says='does not carry h264'), dict(arguments=command(good, 'out.xyz'), says='unknown kind'),
+        dict(arguments=command(good, 'out.png'), says='one image cannot hold'), dict(arguments=command(good, 'full'), says='not empty'),
+        dict(arguments=command(good, 'out.mp4', '--codec', 'ffv1'), says='does not carry ffv1'),
+        dict(arguments=command(good, 'out.mkv', '--crf', 99), says='crf must be between 0 and 51'),
+        dict(arguments=command(good, 'out.mkv', '-s', 9), says='outscale must be'), dict(arguments=command(good, 'o.mkv', '-s', 0), says='outscale'),
+        dict(arguments=command(good, 'out.mkv', '--fps', 'x'), says='is not a frame rate'),
+        dict(arguments=command(good, 'out.mkv', '--device', 'warp'), says="device 'warp'"),
+        dict(arguments=command(good, 'out.mkv', '--jobs', 0), says='jobs must be at least 1'),
+        dict(arguments=command(good, 'out.mkv', '--tile', 'big'), says="tile must be 'auto' or at least 64"),
+        dict(arguments=command(good, 'out.mkv', '--codec', 'ffv1', '--depth', 10, '-s', 8), says='outscale must be'),
+        dict(arguments=command(good, weights='gone.pth'), says='no such weights file'),
+        dict(arguments=command(good, weights='cut.pth'), says='cut.pth'), dict(arguments=command(good, weights='text.pth'), says='text.pth'),
+        dict(arguments=command(good, weights='incomplete.pth'), says='incomplete'), dict(arguments=command(good, weights='shapes.pth'), says='shapes'),
+        dict(arguments=command(good, 'out.mkv', '-s', 4, weights='x2.pth'), says='at most 2, the scale of these weights'),
+        dict(arguments=command(good, weights='vqgan_animation'), says='does not upscale'), dict(arguments=command(good, weights='fine.mp4')),
+        dict(arguments=command(good, 'full.mkv', '--reuse', weights='ncnn:nothing'), says='ncnn:nothing'),
+        dict(arguments=['verify', 'fine.mp4', 'gone.mkv'], says='gone.mkv: no such file'),
+        dict(arguments=['verify', 'text.pth', 'fine.mp4'], says='text.pth'),
+        dict(arguments=['export', '-n', 'tiny.pth', '-o', 'x.xyz'], says='say what to export to'),
+        dict(arguments=['export', '-n', 'vqgan_animation', '-o', 'x.onnx'], says='MSRBVSR'),
+        dict(arguments=['export', '-n', 'tiny.pth', '-o', 'x.pt', '--to', 'onnx'], says='named *.onnx'),
+        dict(arguments=['bench', '--size', 'big'], says='size must be WIDTHxHEIGHT'),
+    ]
+    assert sound and len(cases) >= 30
+    judge(place, cases)
+
+
+@pytest.mark.parametrize('height, width', [(1, 1), (2, 3), (1, 400), (30, 16384)])
+def test_sizes_that_are_odd_but_no_mistakes(height, width, place, tmp_path):
+    """One pixel, one row, and a picture wider than most."""
+    cv2.imwrite(str(tmp_path / 'in.png'), np.full((height, width, 3), 90, np.uint8))
+    (code, said), = run(place, [dict(arguments=command(tmp_path / 'in.png', tmp_path / 'out.png'))])
+    assert code == 0, said
+    assert cv2.imread(str(tmp_path / 'out.png')).shape == (4 * height, 4 * width, 3)
+
+
+def test_a_disk_that_is_full(place, tmp_path):
+    """Every write fails from some size on: of a segment, and of the output that is joined."""
+    source = write_video(tmp_path / 'in.mkv', np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8), codec='ffv1', pix_fmt='bgr0')
+    for size in (5_000, 20_000, 400_000):
+        (code, said), = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'), max_file=size)])
+        assert code == 1 and 'Traceback' not in said and 'animevsr: ' in said, (size, code, said)
+        assert not (tmp_path / 'out.mkv').exists() and not list(tmp_path.glob('.out.mkv.work/*partial*'))
+    (code, said), = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'))])
+    assert code == 0 and '12 frames' in said  # where there is space again, the same command goes on
+
+
+@pytest.mark.skipif(os.getuid() == 0 and not os.path.exists('/proc/self/ns'), reason='needs a folder that cannot be written')
+def test_a_folder_that_cannot_be_written(place, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', moving_frames(2, 32, 48))
+    (code, said), = run(place, [dict(arguments=command(source, '/proc/out.mkv'))])
+    assert code == 1 and 'Traceback' not in said and '/proc/out.mkv' in said

@@ -1,0 +1,262 @@
+"""Everything in the container: a zoo of odd files, made on the spot, each upscaled and audited by `animevsr verify`."""
+import subprocess
+import warnings
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from conftest import decode, moving_frames, write_video
+from test_upscale import make_identity
+
+import animevsr
+from animevsr.video.reader import MediaError, VideoReader
+
+PICTURE = 'testsrc2=s={size}:r={rate}:d={seconds},format={pix}'
+HDR = ('-pix_fmt yuv420p10le -vf setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc -x265-params '
+       'log-level=error:hdr10=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400')
+SUBTITLES = '1\n00:00:00,040 --> 00:00:00,300\nHello\n\n2\n00:00:00,320 --> 00:00:00,400\nWorld\n'
+CHAPTERS = (';FFMETADATA1\ntitle=My Cartoon\nartist=Me\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=One\n'
+            '[CHAPTER]\nTIMEBASE=1/1000\nSTART=200\nEND=400\ntitle=Two\n')
+SOUND = '-f lavfi -i sine=d={seconds}'
+FULL = ('{sound} {sound} -i {tmp}/s.srt -i {tmp}/meta.txt -map 0 -map 1 -map 2 -map 3 -map_metadata 4 -map_chapters 4 -c:v libx264 '
+        '-metadata:s:a:0 language=jpn -metadata:s:a:1 language=eng -metadata:s:s:0 language=ger -disposition:a:0 comment '
+        '-disposition:a:1 default -disposition:s:0 forced')
+
+# name of the source, suffix of the result: what ffmpeg is told (the picture is the first input), and more
+ZOO = {
+    ('h264.mkv', '.mkv'): '-c:v libx264',
+    ('h264.mp4', '.mp4'): '-c:v libx264',
+    ('to.mkv', '.mp4'): '-c:v libx264 {nosound}',
+    ('mp4.mp4', '.mkv'): '-c:v libx264 {nosound}',
+    ('xvid.avi', '.mkv'): '-c:v mpeg4 -vtag xvid',
+    ('bframes.avi', '.mp4'): '-c:v mpeg4 -bf 2',
+    ('mpeg1.mpg', '.mkv'): '-c:v mpeg1video',
+    ('mpeg2.mpg', '.mp4'): '-c:v mpeg2video -bf 2',
+    ('vcd.mpg', '.mkv'): '-c:v mpeg1video -f vcd',
+    ('sorenson.flv', '.mkv'): '-c:v flv',
+    ('h264.flv', '.mp4'): '-c:v libx264',
+    ('wmv2.wmv', '.mkv'): '-c:v wmv2',
+    ('ms.avi', '.mkv'): '-c:v msmpeg4',
+    ('theora.ogv', '.mkv'): '-c:v libtheora',
+    ('vp8.webm', '.mkv'): '-c:v libvpx -b:v 500k',
+    ('vp9.webm', '.mp4'): '-c:v libvpx-vp9 -b:v 500k -cpu-used 8',
+    ('real.rm', '.mkv'): '-c:v rv20',
+    ('transport.ts', '.mkv'): '-c:v libx264',
+    ('blu.m2ts', '.mp4'): '-c:v libx264',
+    ('mjpeg.avi', '.mkv'): '-c:v mjpeg -pix_fmt yuvj420p',
+    ('huff.avi', '.mkv'): '-c:v huffyuv -pix_fmt yuv422p',
+    ('lossless.mkv', '.mkv'): '-c:v ffv1',
+    ('rgb.mkv', '.mkv'): '-c:v libx264rgb -crf 0',
+    ('gray.mkv', '.mkv'): '-c:v ffv1 -pix_fmt gray',
+    ('prores.mov', '.mov'): '-c:v prores_ks -pix_fmt yuv422p10le',
+    ('raw.y4m', '.mkv'): '',
+    ('av1.mkv', '.mkv'): '-c:v libsvtav1 -preset 12',
+    ('old.3gp', '.mkv'): '-c:v h263 -s 128x96',
+    ('odd.mkv', '.mkv'): '-c:v ffv1 -pix_fmt yuv444p',
+    ('odd.mp4', '.mp4'): '-c:v libx264 -pix_fmt yuv444p -vf crop=63:47',
+    ('hevc10.mkv', '.mkv'): '-c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le',
+    ('422.mkv', '.mkv'): '-c:v libx264 -pix_fmt yuv422p',
+    ('444.mp4', '.mp4'): '-c:v libx264 -pix_fmt yuv444p',
+    ('422p10.mkv', '.mkv'): '-c:v libx264 -pix_fmt yuv422p10le',
+    ('hdr.mkv', '.mkv'): f'-c:v libx265 {HDR}',
+    ('full_range.mp4', '.mp4'): '-c:v libx264 -pix_fmt yuvj420p',
+    ('bt709.mkv', '.mkv'): '-c:v libx264 -vf setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709',
+    ('anamorphic.mkv', '.mkv'): '-c:v libx264 -vf setsar=16/15',
+    ('wide.mp4', '.mp4'): '-c:v libx264 -vf setsar=4/3',
+    ('interlaced.mpg', '.mkv'): '-c:v mpeg2video -vf tinterlace=interleave_top -flags +ildct+ilme',
+    ('offset.mkv', '.mkv'): '-c:v libx264 -output_ts_offset 1.5',
+    ('offset.mp4', '.mp4'): '-c:v libx264 -output_ts_offset 1.5',
+    ('offset.ts', '.mp4'): '-c:v libx264 -output_ts_offset 10',
+    ('late_sound.mkv', '.mkv'): '-itsoffset 0.2 {sound} -map 0 -map 1 -c:v libx264',
+    ('variable.mkv', '.mkv'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
+    ('variable.mp4', '.mp4'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
+    ('fragments.mp4', '.mp4'): '-c:v libx264 -movflags frag_keyframe+empty_moov',
+    ('opengop.mkv', '.mkv'): '-c:v libx264 -g 5 -bf 3 -flags -cgop',
+    ('film.mp4', '.mp4'): '-r 24000/1001 -c:v libx264',
+    ('fast.mkv', '.mkv'): '-r 60 -c:v libx264',
+    ('slow.mp4', '.mkv'): '-r 2 -c:v libx264',
+    ('full.mkv', '.mkv'): FULL + ' -c:a:0 aac -c:a:1 libvorbis -c:s ass -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf',
+    ('full.mp4', '.mp4'): FULL + ' -c:a aac -c:s mov_text',
+    ('full2.mp4', '.mkv'): FULL + ' -c:a aac -c:s mov_text',
+    ('subtitles.mkv', '.mp4'): FULL + ' -c:a aac -c:s srt',
+    ('pcm.mov', '.mkv'): '{sound} -map 0 -map 1 -c:v libx264 -c:a pcm_s16le',
+    ('flac.mkv', '.mkv'): '{sound} -map 0 -map 1 -c:v libx264 -c:a flac',
+    ('ac3.mkv', '.mp4'): '{sound} -map 0 -map 1 -c:v libx264 -c:a ac3',
+    ('timecode.mov', '.mov'): '-c:v libx264 -timecode 01:00:00:00',
+    ('two_videos.mkv', '.mkv'): '-map 0 -map 0 -c:v:0 libx264 -c:v:1 mpeg4',
+}
+SIZES = {'vcd.mpg': '352x240', 'interlaced.mpg': '64x48', 'old.3gp': '128x96', 'av1.mkv': '64x64', 'odd.mkv': '63x47'}
+
+
+@pytest.fixture(scope='module')
+def identity(tmp_path_factory):
+    return make_identity(tmp_path_factory.mktemp('identity'))
+
+
+def make(folder, name, told, seconds=0.4):
+    """A file of the zoo."""
+    (folder / 's.srt').write_text(SUBTITLES)
+    (folder / 'meta.txt').write_text(CHAPTERS)
+    (folder / 'font.ttf').write_bytes(b'a font' * 50)
+    pix = 'yuv420p'
+    picture = PICTURE.format(size=SIZES.get(name, '64x48'), rate=25, seconds=seconds, pix=pix)
+    told = told.replace('{sound}', SOUND).replace('{nosound}', '-an').replace('{tmp}', str(folder)).replace('{seconds}', str(seconds))
+    ffmpeg('-f', 'lavfi', '-i', picture, *told.replace("'", '').split(), folder / name)
+    assert (folder / name).stat().st_size
+    return folder / name
+
+
+def ffmpeg(*arguments):
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-y', *map(str, arguments)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('name, suffix', ZOO, ids=lambda x: x)
+def test_of_the_zoo(name, suffix, identity, tmp_path):
+    source, output = make(tmp_path, name, ZOO[name, suffix]), tmp_path / f'result{suffix}'
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        done = animevsr.upscale(source, output, identity, backend='torch', crf=8 if suffix != '.mov' else None, device='cpu')
+    said = [str(warning.message) for warning in said if issubclass(warning.category, UserWarning)]
+    checks = animevsr.verify(source, output, every=3)
+    failed = [f'{check.name}: {check.what}' for check in checks if not check.ok]
+    expected = {'interlaced.mpg': 'is interlaced', 'timecode.mov': 'is left out'}
+    if name in expected:
+        assert any(expected[name] in text for text in said), said
+    else:
+        assert not said
+    assert not failed, failed
+    assert done.frames >= 1 and not list(tmp_path.glob('.*'))
+
+
+def names(checks):
+    return {check.name for check in checks if not check.ok}
+
+
+def test_verify_finds_what_is_wrong(identity, tmp_path):
+    """Each damage to a good result is told, and only that."""
+    source = make(tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'])
+    animevsr.upscale(source, tmp_path / 'good.mkv', identity, backend='torch', crf=8)
+    assert not names(animevsr.verify(source, tmp_path / 'good.mkv'))
+    damages = {
+        'audio track 2': '-map 0:v -map 0:a:0 -map 0:s -map 0:t', 'subtitle track 3': '-map 0:v -map 0:a -map 0:t',
+        'attachments': '-map 0 -map -0:t', 'chapters': '-map 0 -map_chapters -1', 'metadata': '-map 0 -metadata title=Other',
+    }
+    for expected, told in damages.items():
+        ffmpeg('-i', tmp_path / 'good.mkv', '-c', 'copy', *told.split(), tmp_path / 'bad.mkv')
+        assert names(animevsr.verify(source, tmp_path / 'bad.mkv')) == {expected}
+    pictures = {'frames': '-vf select=gt(n\\,1) -fps_mode passthrough', 'picture': '-vf negate', 'times': '-vf setpts=1.5*PTS'}
+    for expected, told in pictures.items():
+        ffmpeg('-i', tmp_path / 'good.mkv', '-map', '0', '-c', 'copy', '-c:v', 'libx264', *told.split(), tmp_path / 'bad.mkv')
+        assert expected in names(animevsr.verify(source, tmp_path / 'bad.mkv'))
+
+
+def test_rotated_video_is_turned_upright(identity, tmp_path):
+    frames = moving_frames(6, 48, 64)
+    plain = write_video(tmp_path / 'plain.mp4', frames, crf=1, pix_fmt='yuv444p')
+    for angle, turns in ((90, 1), (180, 2), (-90, 3)):
+        source, output = tmp_path / f'r{angle}.mp4', tmp_path / f'o{angle}.mkv'
+        ffmpeg('-display_rotation', angle, '-i', plain, '-c', 'copy', source)
+        done = animevsr.upscale(source, output, identity, backend='torch', crf=1)
+        assert (done.width, done.height) == ((256, 192) if angle == 180 else (192, 256))
+        out, _ = decode(output)
+        assert np.abs(out[3][2::4, 2::4].astype(int) - np.rot90(frames[3], turns)).mean() < 8
+        assert not names(animevsr.verify(source, output))
+        with VideoReader(output) as reader:
+            assert reader.rotation == 0
+
+
+def test_ten_bits_stay_ten_bits(identity, tmp_path):
+    """A ramp of 10 bits through the whole way has more than 256 levels afterwards; --depth 8 makes it 8."""
+    path = tmp_path / 'ramp.mkv'
+    with av.open(str(path), 'w') as out:
+        stream = out.add_stream('ffv1', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 512, 32, 'yuv444p10le'
+        ramp = np.broadcast_to(np.linspace(8000, 56000, 512).astype(np.uint16)[None, :, None], (32, 512, 3))
+        for i in range(2):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(ramp), format='rgb48le').reformat(format='yuv444p10le')
+            frame.pts = i
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    for options, bits, pix_fmt in (({}, 10, 'yuv444p10le'), (dict(depth=8), 8, 'yuv444p'), (dict(chroma='420'), 10, 'yuv420p10le')):
+        animevsr.upscale(path, tmp_path / 'out.mkv', identity, backend='torch', crf=1, **options)
+        with VideoReader(tmp_path / 'out.mkv', deep=True) as reader:
+            assert (reader.depth, reader.format.name) == (bits, pix_fmt)
+            image, _ = next(reader.frames())
+        assert (len(np.unique(image[16, :, 1])) > 400) == (bits == 10)
+        (tmp_path / 'out.mkv').unlink()
+
+
+def test_hdr_metadata_is_carried_by_every_codec(identity, tmp_path):
+    source = make(tmp_path, 'hdr.mkv', ZOO['hdr.mkv', '.mkv'])
+    for codec in ('h264', 'h265', 'av1'):
+        output = tmp_path / f'{codec}.mkv'
+        animevsr.upscale(source, output, identity, backend='torch', codec=codec)
+        with VideoReader(source) as before, VideoReader(output) as after:
+            for kind in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL'):
+                assert kind in after.side_data, (codec, kind)
+            assert after.side_data['CONTENT_LIGHT_LEVEL'][:8] == before.side_data['CONTENT_LIGHT_LEVEL'][:8]
+            assert (after.color.transfer, after.color.primaries, after.depth) == (16, 9, 10)
+
+
+def test_interlaced_video_can_be_left_as_it_is(identity, tmp_path):
+    frames = np.zeros((24, 64, 96, 3), np.uint8)
+    for i in range(24):
+        frames[i, :, 3 * i:3 * i + 20] = 255  # moves: the two fields of a frame show it at two places
+    write_video(tmp_path / 'plain.mkv', frames, codec='ffv1', pix_fmt='bgr0')
+    source = tmp_path / 'in.mpg'
+    ffmpeg('-i', tmp_path / 'plain.mkv', '-vf', 'tinterlace=interleave_top', '-c:v', 'mpeg2video', '-q:v', 2, '-flags', '+ildct+ilme',
+           source)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        animevsr.upscale(source, tmp_path / 'off.mkv', identity, backend='torch', deinterlace='off', codec='ffv1')
+    with pytest.warns(UserWarning, match='is interlaced; it is deinterlaced'):
+        animevsr.upscale(source, tmp_path / 'auto.mkv', identity, backend='torch', codec='ffv1')
+    off, auto = (decode(tmp_path / f'{name}.mkv')[0] for name in ('off', 'auto'))
+
+    def combing(frames):  # lines that differ from both neighbours alike
+        rows = frames[:, 2::4].mean(-1).astype(float)
+        return np.abs(rows[:, 1:-1] - (rows[:, :-2] + rows[:, 2:]) / 2).mean()
+
+    assert off.shape == auto.shape and combing(auto[1:]) < 0.3 * combing(off[1:])
+
+
+def test_damage_is_concealed_and_told(identity, tmp_path):
+    source = make(tmp_path, 'in.mkv', '-c:v libx264 -crf 10 -g 10 -bf 0', 2.0)
+    data, rng = bytearray(source.read_bytes()), np.random.default_rng(0)
+    with av.open(str(source)) as file:
+        places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
+    for at, size in places[24:27]:
+        data[at + 12:at + size] = rng.bytes(size - 12)
+    source.write_bytes(bytes(data))
+    with pytest.warns(UserWarning, match=r'in.mkv: a (damaged|lost) frame.* at \d\.\d+ s'):
+        done = animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
+    assert done.damage and all(0.9 < seconds < 1.3 for seconds, _ in done.damage)
+    times = [float(time) for time in decode(tmp_path / 'out.mkv')[1]]
+    assert done.frames == len(times) == 50 and np.diff(times) == pytest.approx([0.04] * 49, abs=1e-3)
+
+
+def test_a_truncated_video_is_told(identity, tmp_path):
+    source = make(tmp_path, 'in.mkv', '-c:v libx264 -crf 10 -g 10', 4.0)
+    source.write_bytes(source.read_bytes()[:source.stat().st_size // 2])
+    with pytest.warns(UserWarning, match='in.mkv: the last frame that can be decoded; the file should go on at [12]'):
+        done = animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
+    assert 30 < done.frames < 70 and len(decode(tmp_path / 'out.mkv')[0]) == done.frames
+
+
+def test_what_mp4_cannot_carry_is_said(identity, tmp_path):
+    source = make(tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'].replace('libvorbis', 'aac'))
+    with pytest.warns(UserWarning) as said:
+        animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
+    text = ' '.join(str(warning.message) for warning in said)
+    assert 'font.ttf attached to' in text and 'becomes plain text' in text
+    with av.open(str(tmp_path / 'out.mp4')) as file:
+        assert [s.codec_context.name for s in file.streams.subtitles] == ['mov_text'] and len(file.streams.audio) == 2
+        assert [s.metadata.get('language') for s in file.streams.audio] == ['jpn', 'eng']
+        assert [c['metadata']['title'] for c in file.chapters()] == ['One', 'Two']
+    pcm = make(tmp_path, 'wma.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a wmav2')
+    with pytest.raises(MediaError, match=r'\.mp4 cannot carry audio track 1 \(wmav2\) of .*; use .mkv'):
+        animevsr.upscale(pcm, tmp_path / 'no.mp4', identity, backend='torch')
+    assert not (tmp_path / 'no.mp4').exists()

@@ -87,7 +87,7 @@ def place(tmp_path_factory):
     torch.save(dict(params=net.state_dict()), folder / 'tiny.pth')
     torch.save(dict(params=MSRBVSR(num_feat=8, num_block=(1, 1, 1), scale=2).state_dict()), folder / 'x2.pth')
     state = net.state_dict()
-    torch.save(dict(params={k: v for k, v in list(state.items())[:-2]}), folder / 'incomplete.pth')
+    torch.save(dict(params=dict(list(state.items())[:-2])), folder / 'incomplete.pth')
     torch.save(dict(params={k: v.flatten() for k, v in state.items()}), folder / 'shapes.pth')
     (folder / 'cut.pth').write_bytes((folder / 'tiny.pth').read_bytes()[:3000])
     (folder / 'text.pth').write_text('no weights')
@@ -139,24 +139,32 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
     sound = place / 'sound.mka'
     shutil.copy(good, place / 'fine.webm')
     cases = [
-        dict(arguments=command('gone.mp4'), says='gone.mp4: no such file'), dict(arguments=command('nothing'), says='holds no images'),
-        dict(arguments=command('frames'), says='00000001.png: is 8x8'), dict(arguments=command(good, good), says='is the input'),
+        dict(arguments=command('gone.mp4'), says='gone.mp4: no such file'),
+        dict(arguments=command('nothing'), says='holds no images'),
+        dict(arguments=command('frames'), says='00000001.png: is 8x8'),
+        dict(arguments=command(good, good), says='is the input'),
         dict(arguments=command(good, 'no/where/out.mkv'), says='its folder does not exist'),
-        dict(arguments=command(good, 'out.webm'), says='does not carry h264'), dict(arguments=command(good, 'out.xyz'), says='unknown kind'),
-        dict(arguments=command(good, 'out.png'), says='one image cannot hold'), dict(arguments=command(good, 'full'), says='not empty'),
+        dict(arguments=command(good, 'out.webm'), says='does not carry h264'),
+        dict(arguments=command(good, 'out.xyz'), says='unknown kind'),
+        dict(arguments=command(good, 'out.png'), says='one image cannot hold'),
+        dict(arguments=command(good, 'full'), says='not empty'),
         dict(arguments=command(good, 'out.mp4', '--codec', 'ffv1'), says='does not carry ffv1'),
         dict(arguments=command(good, 'out.mkv', '--crf', 99), says='crf must be between 0 and 51'),
-        dict(arguments=command(good, 'out.mkv', '-s', 9), says='outscale must be'), dict(arguments=command(good, 'o.mkv', '-s', 0), says='outscale'),
+        dict(arguments=command(good, 'out.mkv', '-s', 9), says='outscale must be'),
+        dict(arguments=command(good, 'o.mkv', '-s', 0), says='outscale'),
         dict(arguments=command(good, 'out.mkv', '--fps', 'x'), says='is not a frame rate'),
         dict(arguments=command(good, 'out.mkv', '--device', 'warp'), says="device 'warp'"),
         dict(arguments=command(good, 'out.mkv', '--jobs', 0), says='jobs must be at least 1'),
         dict(arguments=command(good, 'out.mkv', '--tile', 'big'), says="tile must be 'auto' or at least 64"),
         dict(arguments=command(good, 'out.mkv', '--codec', 'ffv1', '--depth', 10, '-s', 8), says='outscale must be'),
         dict(arguments=command(good, weights='gone.pth'), says='no such weights file'),
-        dict(arguments=command(good, weights='cut.pth'), says='cut.pth'), dict(arguments=command(good, weights='text.pth'), says='text.pth'),
-        dict(arguments=command(good, weights='incomplete.pth'), says='incomplete'), dict(arguments=command(good, weights='shapes.pth'), says='shapes'),
+        dict(arguments=command(good, weights='cut.pth'), says='cut.pth'),
+        dict(arguments=command(good, weights='text.pth'), says='text.pth'),
+        dict(arguments=command(good, weights='incomplete.pth'), says='incomplete'),
+        dict(arguments=command(good, weights='shapes.pth'), says='shapes'),
         dict(arguments=command(good, 'out.mkv', '-s', 4, weights='x2.pth'), says='at most 2, the scale of these weights'),
-        dict(arguments=command(good, weights='vqgan_animation'), says='does not upscale'), dict(arguments=command(good, weights='fine.mp4')),
+        dict(arguments=command(good, weights='vqgan_animation'), says='does not upscale'),
+        dict(arguments=command(good, weights='fine.mp4')),
         dict(arguments=command(good, 'full.mkv', '--reuse', weights='ncnn:nothing'), says='ncnn:nothing'),
         dict(arguments=['verify', 'fine.mp4', 'gone.mkv'], says='gone.mkv: no such file'),
         dict(arguments=['verify', 'text.pth', 'fine.mp4'], says='text.pth'),
@@ -180,7 +188,8 @@ def test_sizes_that_are_odd_but_no_mistakes(height, width, place, tmp_path):
 
 def test_a_disk_that_is_full(place, tmp_path):
     """Every write fails from some size on: of a segment, and of the output that is joined."""
-    source = write_video(tmp_path / 'in.mkv', np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8), codec='ffv1', pix_fmt='bgr0')
+    noise = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8)
+    source = write_video(tmp_path / 'in.mkv', noise, codec='ffv1', pix_fmt='bgr0')
     for size in (5_000, 20_000, 400_000):
         (code, said), = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'), max_file=size)])
         assert code == 1 and 'Traceback' not in said and 'animevsr: ' in said, (size, code, said)

@@ -14,6 +14,7 @@ BLOCK = 4  # side of the blocks whose mean change is looked at
 NOISE = 3.0  # mean change of a block, in levels of 255, up to which it is taken for noise of a codec
 SIGHT = 12  # pixels around a change in which results change visibly: the network reaches further, but weakly
 SETTLED = 0.35  # mean change of a cell's result, in levels, below which it has settled
+PATIENCE = 5  # steps after a change for which a cell may take to settle: with a noisy input no result ever stands still
 INTERVAL = 24  # steps between two whole pictures
 BOUND = 47.0  # dB: where held cells are further from what they should be, less is held. The promise is 45
 WHOLE = 0.75  # share of the work of a whole picture from which that is computed instead
@@ -30,6 +31,7 @@ class HeldRegions:
         self.size, self.halo, self.noise, self.since = size, halo, NOISE, 0
         self.grid = tuple(-(-side // CELL) for side in size)
         self.active = np.ones(self.grid, bool)  # cells that have not settled
+        self.age = np.zeros(self.grid, int)  # steps since they changed
         self.reference = None  # the input with which each pixel was last computed: three frames
         self.would_hold, self.off = None, False  # the cells on which a whole picture is checked
 
@@ -39,7 +41,9 @@ class HeldRegions:
             self.reference = [frame.copy() for frame in triple]
             self.since = 0
             return [Region(0, 0, *self.size)]
-        mask = self._changed(triple) | self.active
+        changed = self._changed(triple)
+        self.age = np.where(changed, 0, self.age + 1)
+        mask = changed | (self.active & (self.age <= PATIENCE))
         self.would_hold, self.since = None, self.since + 1
         due = self._cover(mask)
         if self.off or self.since >= INTERVAL:

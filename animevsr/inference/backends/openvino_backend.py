@@ -69,7 +69,7 @@ def quantize(net, float_model, folder):
 
 
 @torch.no_grad()
-def calibration(net, every=2):
+def calibration(net, every=3):
     """Inputs of every n-th step over the bundled clips: [(prev, cur, next, *state)]."""
     with open_reader(find(CALIBRATION)) as reader:
         frames = to_tensor([image for image, _ in reader.frames()])
@@ -78,7 +78,7 @@ def calibration(net, every=2):
         state = tuple(torch.zeros(1, c, *clip.shape[-2:]) for c in net.state_channels)
         for i in range(len(clip)):
             inputs = (*(clip[j:j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(clip) - 1))), *state)
-            if i % every == 1:
+            if i % every == 2:
                 samples.append(inputs)
             state = tuple(net.core(*inputs)[1:])
     return samples

@@ -136,7 +136,7 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
     (place / 'nothing').mkdir(exist_ok=True)
     (place / 'full').mkdir(exist_ok=True)
     (place / 'full/x').write_text('x')
-    sound = place / 'sound.mka'
+    write_video(place / 'small.mkv', moving_frames(2, 8, 8))
     shutil.copy(good, place / 'fine.webm')
     cases = [
         dict(arguments=command('gone.mp4'), says='gone.mp4: no such file'),
@@ -157,6 +157,7 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
         dict(arguments=command(good, 'out.mkv', '--jobs', 0), says='jobs must be at least 1'),
         dict(arguments=command(good, 'out.mkv', '--tile', 'big'), says="tile must be 'auto' or at least 64"),
         dict(arguments=command(good, 'out.mkv', '--codec', 'ffv1', '--depth', 10, '-s', 8), says='outscale must be'),
+        dict(arguments=command('small.mkv', 'out.mkv', '--codec', 'h265'), says='h265 takes pictures of 64x64 or more'),
         dict(arguments=command(good, weights='gone.pth'), says='no such weights file'),
         dict(arguments=command(good, weights='cut.pth'), says='cut.pth'),
         dict(arguments=command(good, weights='text.pth'), says='text.pth'),
@@ -173,7 +174,7 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
         dict(arguments=['export', '-n', 'tiny.pth', '-o', 'x.pt', '--to', 'onnx'], says='named *.onnx'),
         dict(arguments=['bench', '--size', 'big'], says='size must be WIDTHxHEIGHT'),
     ]
-    assert sound and len(cases) >= 30
+    assert len(cases) >= 30
     judge(place, cases)
 
 

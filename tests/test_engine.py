@@ -1,11 +1,12 @@
 """How a step is computed: backends, tiles, held regions, integers; and the network as a file for others."""
 import importlib.util
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
-from conftest import moving_frames, run_python
+from conftest import REPO, moving_frames, run_python
 
 import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
@@ -274,6 +275,17 @@ def test_export(suffix, feedback, tmp_path):
             meta = file.metadata()
     assert meta['scale'] == '4' and meta['state_channels'] == channels and 'multiple' in meta and 'range' in meta
     assert not list(tmp_path.glob('.export*'))
+
+
+def test_the_example_of_the_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(params=network().state_dict()), 'net.pth')
+    animevsr.export('net.pth', 'step.onnx')
+    code = next(block for block in re.findall(r'```python\n(.*?)```', (REPO / 'README.md').read_text(), re.S) if 'onnxruntime' in block)
+    names = {}
+    exec(compile(code, 'README.md', 'exec'), names)  # noqa: S102  (the README's own)
+    frames = moving_frames(3, 24, 32)
+    assert np.abs(np.stack(list(names['upscale'](frames))).astype(int) - run(network(), frames, device=CPU)).max() <= 1
 
 
 # --- memory and threads ---------------------------------------------------------------------------------------------------------

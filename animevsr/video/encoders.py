@@ -21,6 +21,7 @@ class Codec:
         crf (int | None), highest (int): default and worst quality value; None: it has none.
         suffixes (tuple): containers that carry it.
         formats (dict): (subsampling, bits) -> pixel format that the encoder takes.
+        least (int): pixels each way that a picture must have: below, x265 writes beyond its buffers and SVT-AV1 refuses.
     """
     software: str
     crf: int | None
@@ -28,6 +29,7 @@ class Codec:
     suffixes: tuple
     formats: dict
     hardware: tuple = ()
+    least: int = 1
 
 
 def yuv(*kinds):
@@ -39,8 +41,8 @@ def yuv(*kinds):
 ALL = tuple((chroma, bits) for bits in (8, 10) for chroma in ('420', '422', '444'))
 CODECS = {
     'h264': Codec('libx264', 18, 51, (*MP4, '.mkv'), yuv(*ALL), ('h264_nvenc', 'h264_qsv', 'h264_videotoolbox')),
-    'h265': Codec('libx265', 20, 51, (*MP4, '.mkv'), yuv(*ALL), ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox')),
-    'av1': Codec('libsvtav1', 24, 63, ('.mp4', '.mkv'), yuv(('420', 8), ('420', 10)), ('av1_nvenc', 'av1_qsv')),
+    'h265': Codec('libx265', 20, 51, (*MP4, '.mkv'), yuv(*ALL), ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox'), 64),
+    'av1': Codec('libsvtav1', 24, 63, ('.mp4', '.mkv'), yuv(('420', 8), ('420', 10)), ('av1_nvenc', 'av1_qsv'), 64),
     'ffv1': Codec('ffv1', None, 0, ('.mkv', ), {('rgb', 8): 'bgr0', ('rgb', 10): 'gbrp10le'}),
     'prores': Codec('prores_ks', None, 0, ('.mov', '.mkv'), yuv(('422', 10), ('444', 10))),
 }
@@ -106,6 +108,9 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
     kind = CODECS[codec]
     if crf is not None and not 0 <= crf <= (kind.highest or 51):
         raise ValueError(f'crf must be between 0 and {kind.highest or 51}, got {crf}')
+    if min(size) < kind.least:
+        raise MediaError(f'{codec} takes pictures of {kind.least}x{kind.least} or more, the output is {size[1]}x{size[0]}; '
+                         'use h264 or ffv1')
     source_depth, source_chroma = format_of(reader)
     wanted = (chroma or source_chroma, depth or (10 if source_depth > 8 else 8))
     pix_fmt = kind.formats.get(wanted)

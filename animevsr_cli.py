@@ -215,6 +215,7 @@ def run_learn(args):
     """Run the two stages, each as a training process of its own."""
     import torch
     frames, gpus = Path(args.frames).resolve(), torch.cuda.device_count()
+    start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(gpus)] if gpus > 1 else []
     name = args.name or frames.name
     note = Path(f'experiments/{name}_frames.txt')
     if note.exists() and note.read_text() != str(frames):
@@ -227,9 +228,8 @@ def run_learn(args):
                    'datasets:val:max_frames=24']
         if stage == 'full':
             options.append(f'path:pretrain_network_g=experiments/{name}_top/models/net_g_latest.pth')
-        start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(gpus)] if gpus > 1 else []
         command = [sys.executable, *start, '-m', 'animevsr.train', '-opt', LEARN_SIZES[args.size].format(stage), '--auto_resume',
-                   '--launcher', 'pytorch' if gpus > 1 else 'none', '--force_yml']
+                   '--launcher', 'pytorch' if start else 'none', '--force_yml']
         try:
             code = subprocess.call([*command, *options, *args.set])
         except KeyboardInterrupt:

@@ -21,6 +21,7 @@ import os
 import pickle
 import sys
 import types
+import warnings
 import zipfile
 from collections import Counter
 
@@ -31,6 +32,7 @@ UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, Attribute
 
 def apply():
     """Make the installed BasicSR work with the installed torch, torchvision and device. Idempotent."""
+    warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')  # BasicSR's optical flow
     _restore_functional_tensor()
     import basicsr.data.data_sampler
     import basicsr.models.base_model

@@ -72,7 +72,8 @@ class Row:
 
 
 def backbone(name, *options, after=(), suffix=''):
-    return Stage(name + suffix, f'backbones/{name}.yml', f'tiny/backbones/{name}.yml', options, after)
+    iterations = 100 if 'basicvsr' in name else 150  # their optical flow takes its time on a CPU
+    return Stage(name + suffix, f'backbones/{name}.yml', f'tiny/backbones/{name}.yml', options, after, iterations)
 
 
 def gan(suffix, *options, after=()):

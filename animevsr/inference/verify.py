@@ -57,7 +57,7 @@ def compare_pictures(source, result, every):
     ours, theirs, values, tick = [], [], [], max(source.tick, result.time_base if result.time_base > CLOCK else CLOCK)
     pairs, extra = result.timed(), 0
     for i, (frame, time) in enumerate(source.timed()):
-        ours.append(time if not source._timeless else i / source.fps)
+        ours.append(time if not source.timeless else i / source.fps)
         other = next(pairs, None)
         if other is None:
             extra -= 1

@@ -251,8 +251,7 @@ class Tracks:
 
 def timed_packets(segments, ticks, time_base):
     """The packets of the segments in order of decoding, with their final times."""
-    delay, start, extradata = max(reordering(segment)[0] for segment in segments), 0, None
-    step = max(1, round((ticks[-1] - ticks[0]) / max(1, len(ticks) - 1))) if len(ticks) > 1 else 1
+    delay, start, extradata, step = max(reordering(segment)[0] for segment in segments), 0, None, 1
     for segment in segments:
         ranks = reordering(segment)[1]
         if start + len(ranks) > len(ticks):
@@ -261,7 +260,7 @@ def timed_packets(segments, ticks, time_base):
             stream = container.streams.video[0]
             header = bytes(stream.codec_context.extradata or b'')
             if extradata is None:
-                extradata = header
+                extradata, step = header, max(1, round(1 / (stream.average_rate * time_base)))  # how long the last frame is shown
             if header != extradata:
                 raise MediaError(f'{segment}: was encoded in another way than the first one; remove it and run the command again')
             for i, packet in enumerate(p for p in container.demux(stream) if p.size):

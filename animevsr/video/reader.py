@@ -135,7 +135,7 @@ class VideoReader:
             self.fps = STILLS_FPS
         self.time_base = self.stream.time_base
         self.tick = max(self.time_base, Fraction(1, 1000))  # how exact times are
-        self._timeless = 'avi' in self._container.format.name  # AVI stores none, and libav's are wrong where there are B-frames
+        self.timeless = 'avi' in self._container.format.name  # AVI stores none, and libav's are wrong where there are B-frames
         self.has_sound = bool(self._container.streams.audio)
         self.frame_count = self.stream.frames or None
         seconds = (self._container.duration or 0) / av.time_base
@@ -213,7 +213,7 @@ class VideoReader:
         """(frame as PyAV gives it, its time in seconds or None), with frames for those that are damaged where they are to be concealed."""
         last, before = None, None
         for frame in self.decoded():
-            time = None if frame.pts is None or self._timeless else frame.pts * frame.time_base
+            time = None if frame.pts is None or self.timeless else frame.pts * frame.time_base
             if self.conceal:
                 if frame.is_corrupt:
                     self.damage.append((float(time or 0), 'a damaged frame, as the decoder mended it'))

@@ -12,7 +12,7 @@ from animevsr.inference.regions import Region, tiles
 from animevsr.inference.reuse import HeldRegions
 
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
-BYTES_PER_PIXEL = 6000  # of the input, that a step takes at most (measured: 4 to 5.5 kB with 64 features)
+BYTES_PER_PIXEL = 17_000  # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
 
 
 class Upscaler:

@@ -5,7 +5,7 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup demo test test-fast lint data table benchmark clean
+.PHONY: setup demo test test-slow lint data table benchmark clean
 
 setup: $(VENV)/.done
 
@@ -25,6 +25,9 @@ demo: setup  ## upscale the bundled clip 4x into demo.mp4 and draw before-and-af
 test: setup lint  ## the whole test suite, two tests at a time
 	$(BIN)/python -m pytest -q -n 2 tests
 
+test-slow: setup  ## the few tests that take longest
+	$(BIN)/python -m pytest -q -n 2 tests --slow
+
 lint: setup
 	$(BIN)/ruff check .
 
@@ -40,6 +43,7 @@ benchmark: setup  ## speed of the network, of upscaling, of the codebook search 
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/quantizer.py
 	$(BIN)/python benchmarks/overlap.py
+	$(BIN)/python benchmarks/inference.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo.mp4 demo.png .pytest_cache .ruff_cache

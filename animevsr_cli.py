@@ -173,13 +173,15 @@ def add_upscale_options(up):
     up.add_argument('--tile', default='auto', help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)')
     up.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
     up.add_argument('--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory')
+    up.add_argument('--bf16', action='store_true', help='compute in bfloat16, in PyTorch')
+    up.add_argument('--compile', dest='compiled', action='store_true', help='through torch.compile, in PyTorch: slow to start')
 
 
 def run_upscale(args):
     """Call `animevsr.upscale` and say what was done."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files that are half written are removed
     names = ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half', 'depth', 'chroma', 'hardware', 'deinterlace', 'fast', 'reuse',
-             'backend', 'jobs', 'threads')
+             'bf16', 'compiled', 'backend', 'jobs', 'threads')
     options = {name: getattr(args, name) for name in names}
     options.update(cuts=not args.no_cuts, tile=int(args.tile) if args.tile.isdigit() else args.tile)
     source = Path(args.input)

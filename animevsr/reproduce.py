@@ -25,7 +25,7 @@ from animevsr.curation.enhance import enhance
 from animevsr.degradations import DegradationPipeline
 from animevsr.inference.evaluate import evaluate, runtime
 from animevsr.inference.tables import UNITS
-from animevsr.utils.device import choose
+from animevsr.utils.device import choose, count
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
@@ -216,9 +216,9 @@ class Run:
         options = list(stage.options)
         for name, place in places.items():
             options = [option.replace(f'{{{name}}}', str(place)) for option in options]
-        count = self.iterations_of(stage)
+        iterations = self.iterations_of(stage)
         if self.scale == 'tiny' or self.iterations:
-            options += [f'train:total_iter={count}', 'val:val_freq=1000000', f'logger:print_freq={min(5, count)}',
+            options += [f'train:total_iter={iterations}', 'val:val_freq=1000000', f'logger:print_freq={min(5, iterations)}',
                         'logger:save_checkpoint_freq=50']
         elif self.gt != Path('datasets/AVC-Train') and not any('dataroot_gt' in option for option in options) and 'vqgan' not in file:
             options.append(f'datasets:train:dataroot_gt={self.gt}')
@@ -242,7 +242,7 @@ class Run:
                         seen = max(seen, now)
             if child.returncode or not self.weights(stage).exists():
                 raise MediaError(f'{stage.name}: {last_line(log)} (its output: {log})')
-        bar.update(count - seen)
+        bar.update(iterations - seen)
 
     def enhance(self, stage):
         enhance(self.gt, self.folder / stage.name, stage.model, device=self.device)
@@ -284,7 +284,7 @@ class Run:
 
 def launcher():
     """How to start a training on all GPUs of this machine; empty for one or none."""
-    gpus = torch.cuda.device_count()
+    gpus = count()
     return ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(gpus)] if gpus > 1 else []
 
 

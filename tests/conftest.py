@@ -29,6 +29,16 @@ TINY_CLIPS = REPO / 'assets/tiny'
 DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else []), *(['mps'] if torch.backends.mps.is_available() else [])]
 
 
+def pytest_addoption(parser):
+    parser.addoption('--slow', action='store_true', help='only the tests that are marked as slow')
+
+
+def pytest_collection_modifyitems(config, items):
+    chosen = [item for item in items if bool(item.get_closest_marker('slow')) == config.getoption('--slow')]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
 @pytest.fixture(params=DEVICES)
 def device(request):
     return request.param

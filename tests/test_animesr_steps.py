@@ -54,6 +54,7 @@ def test_five_steps(tmp_path):
     assert animevsr.load_network(tmp_path / 'experiments/tiny_animesr_step3_gan/models/net_g_latest.pth').sr_feedback
 
 
+@pytest.mark.slow
 def test_two_processes_train_adversarially(tmp_path):
     (tmp_path / 'assets').symlink_to(REPO / 'assets')
     options = ['path:pretrain_network_g=~', 'train:total_iter=3', 'logger:print_freq=1', 'logger:use_tb_logger=false', 'val:save_img=false',

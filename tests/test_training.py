@@ -68,7 +68,7 @@ def test_trains_validates_and_saves(tmp_path):
     assert '# psnr' not in out and len(list((tmp_path / 'results/lq/visualization/t').glob('*/*.png'))) == 6
 
 
-@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('workers', [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_resumed_run_continues_exactly(workers, tmp_path):
     """Stopped in the middle of the second epoch (three iterations each) and resumed: the same losses and weights."""
     changes = {'logger.save_checkpoint_freq': 5, 'train.total_iter': 8, 'datasets.train.num_worker_per_gpu': workers,
@@ -89,6 +89,7 @@ def test_resumed_run_continues_exactly(workers, tmp_path):
         assert all(torch.equal(nets[0][key][k], nets[1][key][k]) for k in nets[0][key])
 
 
+@pytest.mark.slow
 def test_two_processes_train_on_a_cpu(tmp_path):
     """Two processes with a batch of two see what one sees with a batch of four, and come to the same weights."""
     changes = {'train.total_iter': 3, 'datasets.train.dataset_enlarge_ratio': 8, 'datasets.train.num_worker_per_gpu': 1}

@@ -1,8 +1,10 @@
 """All videos of a folder."""
 import os
+import shutil
 import warnings
 from pathlib import Path
 
+from animevsr.inference.plan import WorkFolder
 from animevsr.inference.upscale import upscale
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.video.reader import VIDEO_SUFFIXES, MediaError
@@ -35,6 +37,7 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
     for number, (target, video) in enumerate(targets.items(), 1):
         name = str(video.relative_to(input))
         if target.exists():
+            shutil.rmtree(WorkFolder(target).path, ignore_errors=True)  # of a run that was killed between the last two steps
             results[name] = 'was done already'
             continue
         if progress:

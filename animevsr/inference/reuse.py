@@ -28,7 +28,7 @@ class HeldRegions:
     """
 
     def __init__(self, size, halo):
-        self.size, self.halo, self.noise, self.since = size, halo, NOISE, 0
+        self.size, self.halo, self.noise, self.since, self.checks = size, halo, NOISE, 0, 0
         self.grid = tuple(-(-side // CELL) for side in size)
         self.active = np.ones(self.grid, bool)  # cells that have not settled
         self.age = np.zeros(self.grid, int)  # steps since they changed
@@ -46,8 +46,10 @@ class HeldRegions:
         mask = changed | (self.active & (self.age <= PATIENCE))
         self.would_hold, self.since = None, self.since + 1
         due = self._cover(mask)
-        if self.off or self.since >= INTERVAL:
+        # not at even intervals: what changes at one of its own could hide from them
+        if self.off or self.since >= INTERVAL + 7 * self.checks % 5:
             self.would_hold, self.since, due = ~mask, 0, [Region(0, 0, *self.size)]
+            self.checks += 1
         for region in due:
             for mine, frame in zip(self.reference, triple):
                 mine[region.top:region.bottom, region.left:region.right] = frame[region.top:region.bottom, region.left:region.right]

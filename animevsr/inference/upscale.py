@@ -56,8 +56,8 @@ class Summary:
 
 
 def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf=None, codec='h264', device='auto', half=False,
-            progress=False, *, backend='auto', fast=False, reuse=False, tile='auto', jobs=1, threads=None, depth=None, chroma=None,
-            deinterlace='auto', hardware=False, cuts=True):
+            progress=False, *, backend='auto', fast=False, reuse=False, bf16=False, compiled=False, tile='auto', jobs=1,
+            threads=None, depth=None, chroma=None, deinterlace='auto', hardware=False, cuts=True):
     """Upscale a video file, a folder of frames or one image.
 
     A video keeps its frames one for one, their times, and everything else in its container. It is divided into shots; each one that is
@@ -73,7 +73,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         device (str): 'auto', 'cpu', or a name that torch knows.
         half (bool): compute in float16; ignored on a CPU.
         progress (bool): show frames, speed and time left on standard error.
-        backend (str), fast (bool): see `open_backend`.
+        backend (str), fast, bf16, compiled (bool): see `open_backend`.
         reuse (bool): compute again only what changes from frame to frame; see `HeldRegions`.
         tile (int | str | None): side of the squares that are computed one after the other; 'auto': whole frames where memory allows.
         jobs (int): processes side by side, each on shots of its own. Under torchrun or slurm the processes are there already.
@@ -96,8 +96,8 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     if output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
     group = cluster()
-    job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, reuse, threads,
-              group.size if group else jobs)
+    job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, bf16, compiled,
+              reuse, threads, group.size if group else jobs)
     options = dict(outscale=outscale, crf=crf, codec=codec, depth=depth, chroma=chroma, hardware=hardware, tile=tile, cuts=cuts)
     with job.open_reader() as reader:
         check_output(output, reader, codec)
@@ -161,7 +161,8 @@ class Upscaling:
 
     def lasting(self):
         """The options of the job that the pixels depend on."""
-        return {name: getattr(self.job, name) for name in ('rate', 'device', 'backend', 'fast', 'half', 'reuse', 'deinterlace', 'threads')}
+        return {name: getattr(self.job, name) for name in ('rate', 'device', 'backend', 'fast', 'half', 'bf16', 'compiled', 'reuse',
+                                                         'deinterlace', 'threads')}
 
     def make_plan(self):
         device = choose(self.job.device)

@@ -11,7 +11,7 @@ from animevsr.archs.loading import load_upscaler
 from animevsr.inference.backends import open_backend
 from animevsr.inference.engine import Upscaler, fit
 from animevsr.inference.plan import WorkFolder
-from animevsr.utils.device import choose
+from animevsr.utils.device import choose, share
 from animevsr.utils.threads import Behind, ahead
 from animevsr.video.mux import SegmentWriter, frames_in
 from animevsr.video.reader import MediaError, list_images, open_reader
@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         input, output, weights, device (str), rate (str | None): see `upscale`.
-        backend (str), fast, half, reuse (bool), threads (int | None), jobs (int): see `open_backend` and `upscale`.
+        backend (str), fast, half, bf16, compiled, reuse (bool), threads (int | None), jobs (int): see `open_backend` and `upscale`.
         deinterlace (bool)
     """
     input: str
@@ -36,6 +36,8 @@ class Job:
     backend: str = 'auto'
     fast: bool = False
     half: bool = False
+    bf16: bool = False
+    compiled: bool = False
     reuse: bool = False
     threads: int | None = None
     jobs: int = 1
@@ -46,14 +48,13 @@ class Job:
         return open_reader(self.input, rate, deep=True, deinterlace=self.deinterlace, conceal=True)
 
     def open_upscaler(self, tile=None, say=lambda text: None, rank=0):
-        device = choose(self.device)
-        if device.type == 'cuda' and device.index is None and self.jobs > 1:
-            import torch
-            device = torch.device(device.type, rank % torch.cuda.device_count())
+        device = share(choose(self.device), rank) if self.jobs > 1 else choose(self.device)
         net = load_upscaler(self.weights, device, clips=True)
         if not hasattr(net, 'step'):
             return Upscaler(net, device)
-        return Upscaler(open_backend(net, device, self.backend, self.fast, self.half, self.threads, self.jobs, say), None, tile, self.reuse)
+        backend = open_backend(net, device, self.backend, self.fast, self.half, self.threads, self.jobs, say, bf16=self.bf16,
+                               compiled=self.compiled)
+        return Upscaler(backend, None, tile, self.reuse)
 
 
 class Source:

@@ -21,3 +21,13 @@ def choose(device='auto'):
 def to_float64(tensor):
     """A tensor in float64, on the CPU where its own device does not have that."""
     return tensor.cpu().double() if tensor.device.type == 'mps' else tensor.double()
+
+
+def count():
+    """Number of CUDA devices of this machine."""
+    return torch.cuda.device_count()
+
+
+def share(device, rank):
+    """The device of one of several processes: where no CUDA device is named, each takes one of its own."""
+    return torch.device(device.type, rank % count()) if device.type == 'cuda' and device.index is None else device

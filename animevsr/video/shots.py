@@ -96,9 +96,10 @@ class Small:
 
 
 def correlation(a, b):
-    """Correlation of two gray pictures, in [-1, 1]; 1 for two that are flat alike, 0 for one that is."""
+    """Correlation of two gray pictures, in [-1, 1]; where one is flat, 1 if the other is as well, and about as bright, else 0."""
+    step = abs(float(a.mean() - b.mean()))
     a, b = a - a.mean(), b - b.mean()
     power = np.sqrt((a * a).mean() * (b * b).mean())
     if power < 1:
-        return float((a * a).mean() < 1 and (b * b).mean() < 1)
+        return float((a * a).mean() < 1 and (b * b).mean() < 1 and step < THRESHOLD)
     return float((a * b).mean() / power)

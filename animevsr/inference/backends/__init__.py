@@ -11,6 +11,8 @@ import importlib
 import importlib.util
 import os
 
+import torch
+
 from animevsr.inference.backends.torch_backend import TorchBackend
 
 # name: (module, class, packages that it needs)
@@ -22,7 +24,8 @@ OTHERS = {
 NAMES = ('auto', 'torch', *OTHERS)
 
 
-def open_backend(net, device, name='auto', fast=False, half=False, threads=None, jobs=1, say=lambda text: None):
+def open_backend(net, device, name='auto', fast=False, half=False, threads=None, jobs=1, say=lambda text: None, *, bf16=False,
+                 compiled=False):
     """The backend for a network.
 
     Args:
@@ -34,6 +37,7 @@ def open_backend(net, device, name='auto', fast=False, half=False, threads=None,
         threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch, whose results depend on their number.
         jobs (int): processes that share the CPU.
         say: is told what was picked, and why something else was not.
+        bf16 (bool): bfloat16, in PyTorch. compiled (bool): through torch.compile, which needs a C++ compiler on a CPU.
 
     Raises:
         ValueError: a backend that was asked for by name is not there, or cannot run this network.
@@ -42,24 +46,26 @@ def open_backend(net, device, name='auto', fast=False, half=False, threads=None,
     all_threads, threads = threads or cores, threads or max(1, cores // jobs)
     if name not in NAMES:
         raise ValueError(f"backend '{name}' is not known; known: {', '.join(NAMES)}")
+    if (bf16 or compiled) and (name not in ('auto', 'torch') or fast):
+        raise ValueError('bf16 and compile belong to the backend torch, and not to fast')
+    dtype = torch.bfloat16 if bf16 else torch.float16 if (half or fast) and device.type != 'cpu' else torch.float32
+    in_torch = TorchBackend, (net, device, dtype, all_threads, compiled)
     if not hasattr(net, 'core'):
         if name not in ('auto', 'torch'):
             raise ValueError(f'backend {name} runs recurrent networks of this package, not a {type(net).__name__}')
-        return TorchBackend(net, device, half and device.type != 'cpu', all_threads)
+        return _told(say, *in_torch)
     if fast and device.type == 'cpu':
         missing = [package for package in ('openvino', 'nncf') if importlib.util.find_spec(package) is None]
         if missing or name not in ('auto', 'openvino'):
             raise ValueError('fast needs the backend openvino and the packages openvino and nncf on a CPU' +
                              (f'; run: pip install {" ".join(missing)}' if missing else ''))
         return _open('openvino', net, device, threads, say, fast=True)
-    if device.type != 'cpu' and name == 'auto':
-        say(f'backend: torch on {device}')
-        return TorchBackend(net, device, half or fast, all_threads)
+    if name == 'auto' and (device.type != 'cpu' or bf16 or compiled):
+        return _told(say, *in_torch)
     candidates = ['ncnn', 'openvino', 'torch'] if name == 'auto' else [name]
     for candidate in candidates:
         if candidate == 'torch':
-            say('backend: torch')
-            return TorchBackend(net, device, half and device.type != 'cpu', all_threads)
+            return _told(say, *in_torch)
         missing = [package for package in OTHERS[candidate][2] if importlib.util.find_spec(package) is None]
         if missing:
             if name != 'auto':
@@ -78,6 +84,11 @@ def open_backend(net, device, name='auto', fast=False, half=False, threads=None,
 
 def _open(name, net, device, threads, say, **options):
     module, kind, _ = OTHERS[name]
-    backend = getattr(importlib.import_module(f'animevsr.inference.backends.{module}'), kind)(net, device, threads, **options)
+    made = getattr(importlib.import_module(f'animevsr.inference.backends.{module}'), kind)
+    return _told(say, made, (net, device, threads), **options)
+
+
+def _told(say, kind, arguments, **options):
+    backend = kind(*arguments, **options)
     say(f'backend: {backend.name}')
     return backend

@@ -1,4 +1,6 @@
 """OpenVINO: float32, or 8-bit integers, which NNCF makes of a network and CPUs with VNNI compute several times as fast."""
+from importlib import metadata
+
 import numpy as np
 import openvino
 import torch
@@ -27,9 +29,8 @@ class OpenVINOBackend:
         version = openvino.__version__.split('-')[0]
         folder = cached(net, f'openvino{version}', lambda folder: convert(net, folder))
         if fast:
-            import nncf
-            float_model = folder / 'step.xml'
-            folder = cached(net, f'openvino{version}-int8-nncf{nncf.__version__}', lambda folder: quantize(net, float_model, folder))
+            float_model, nncf = folder / 'step.xml', metadata.version('nncf')  # which takes seconds to import
+            folder = cached(net, f'openvino{version}-int8-nncf{nncf}', lambda folder: quantize(net, float_model, folder))
         core = openvino.Core()
         self.request = core.compile_model(core.read_model(folder / 'step.xml'), 'CPU', {
             'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': threads}).create_infer_request()

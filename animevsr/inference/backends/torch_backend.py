@@ -7,16 +7,19 @@ class TorchBackend:
 
     Args:
         net: with `step` and `scale`; a recurrent one of this package (with `core`) or any other.
-        device (torch.device), half (bool), threads (int | None): see `open_backend`.
+        device (torch.device), threads (int | None), compiled (bool): see `open_backend`.
+        dtype (torch.dtype): float32, float16 or bfloat16.
     """
 
-    def __init__(self, net, device, half=False, threads=None):
-        self.device, self.dtype = device, torch.float16 if half else torch.float32
+    def __init__(self, net, device, dtype=torch.float32, threads=None, compiled=False):
+        self.device, self.dtype = device, dtype
         if threads and device.type == 'cpu':
             torch.set_num_threads(threads)
         self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
         self.core = getattr(net, 'core', None)
-        self.name, self.scale = f'torch ({"float16" if half else "float32"} on {device})', net.scale
+        if compiled and self.core is not None:
+            self.core = torch.compile(self.core, dynamic=True)  # tiles and held regions have many sizes
+        self.name, self.scale = f'torch ({str(dtype).removeprefix("torch.")}{", compiled" if compiled else ""} on {device})', net.scale
         self.multiple, self.reach = (4, net.reach) if self.core else (1, None)
 
     def first_state(self, height, width):

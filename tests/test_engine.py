@@ -130,6 +130,7 @@ def test_other_networks_run_in_pytorch(tmp_path):
         Upscaler(animevsr.load_network('ncnn:realesr-animevideov3-x4'), CPU, reuse=True)
 
 
+@pytest.mark.slow
 def test_integers_stay_close_over_a_hundred_frames():
     """A network with 8-bit integers against itself: the state is recurrent, and errors must not build up."""
     net = network(num_feat=16, num_block=(3, 2, 1))

@@ -38,6 +38,7 @@ def test_stages_are_shared_and_names_are_unique():
     assert len(in_order([TABLES['table3'][1][4].stage, TABLES['table1'][1][5].stage])) == 2  # AnimeSR, and what it starts from
 
 
+@pytest.mark.slow
 def test_a_row_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(REPO))

@@ -75,7 +75,7 @@ def test_two_stages(frames, tmp_path):
     assert animevsr.load_network(models / 'net_g_latest.pth').branches == ('top', 'middle', 'bottom')
 
 
-@pytest.mark.parametrize('stage', ['top', 'full'])
+@pytest.mark.parametrize('stage', [pytest.param('top', marks=pytest.mark.slow), 'full'])
 def test_resumed_run_continues_exactly(stage, frames, tmp_path):
     """Stopped and resumed, with entries that are revived in every iteration and a discriminator: the same losses and weights."""
     changes = {'train.total_iter': 8, 'logger.save_checkpoint_freq': 5, 'train.revive_after': 2}

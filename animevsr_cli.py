@@ -48,7 +48,9 @@ Printed for each: PSNR against the frame (dB), and `structure`, the mean change 
 8 times."""
 
 
-IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+IMAGES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
+VIDEOS = {'.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v', '.ogv', '.ogm', '.rm', '.rmvb',
+          '.vob', '.3gp', '.y4m'}  # as in video/reader.py, which takes seconds to import
 VERIFY = """Compare an upscaled video with its source: frames, times, tracks, chapters, attachments, colours, and the picture itself (PSNR
 of the output, made as small as the input, against it). Prints a line for each; the exit code is 1 where something differs."""
 EXPORT = """Write one step of a recurrent network, (prev, cur, next, state) -> (sr, state), for other runtimes: ONNX, ncnn, TorchScript, or
@@ -198,8 +200,14 @@ def run_upscale(args):
 
 
 def is_batch(folder):
-    """Whether a folder is one of videos, and not one of frames."""
-    return not any(path.suffix.lower() in IMAGES for path in folder.iterdir())
+    """Whether a folder is one of videos, and not one of frames; one that holds both is told."""
+    try:
+        suffixes = {path.suffix.lower() for path in folder.iterdir() if not path.name.startswith('.')}
+    except OSError as error:
+        sys.exit(f'animevsr: {folder}: cannot be read ({error.strerror})')
+    if suffixes & IMAGES and suffixes & VIDEOS:
+        print(f'animevsr: {folder} holds videos and images; the videos are upscaled, the images are not', file=sys.stderr)
+    return bool(suffixes & VIDEOS) or not suffixes & IMAGES
 
 
 def run_batch(args, options):
@@ -366,6 +374,11 @@ def guarded(function, interrupted):
         return function(animevsr)
     except (MediaError, CheckpointError, ValueError, OSError) as error:
         sys.exit(f'animevsr: {error}')
+    except RuntimeError as error:  # of torch and other runtimes: out of memory, a process that is gone
+        if os.environ.get('ANIMEVSR_TRACEBACK'):
+            raise
+        reason = (str(error).splitlines() or [''])[0][:300]
+        sys.exit(f'animevsr: {type(error).__name__}: {reason} (ANIMEVSR_TRACEBACK=1 shows where)')
     except KeyboardInterrupt:
         print(f'\nanimevsr: interrupted, {interrupted}', file=sys.stderr)
         sys.exit(130)

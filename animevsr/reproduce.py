@@ -8,12 +8,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import yaml
@@ -30,6 +30,7 @@ from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import MediaError, count_frames
+from animevsr.video.writer import write_image
 
 HOME = Path('experiments')
 METRICS = ('psnr_y', 'ssim_y', 'niqe', 'line_width', 'flicker')
@@ -310,9 +311,12 @@ def test_clips(folder):
         pipeline, gt = DegradationPipeline(degradation), to_tensor(load_clip(clip, range(count_frames(clip))))
         lq = pipeline.apply(gt, pipeline.sample(np.random.default_rng(i), len(gt)))
         for side, frames in (('gt', gt), ('lq', lq)):
+            if parts[side].is_dir():
+                continue
             partial = parts[side].with_name(f'{clip.stem}.partial')
-            partial.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
             for number, image in enumerate(to_images(frames)):
-                cv2.imwrite(str(partial / f'{number:08d}.png'), image[..., ::-1])
+                write_image(partial / f'{number:08d}.png', image)
             os.replace(partial, parts[side])
     return dict(gt=folder / 'gt', lq=folder / 'lq')

@@ -212,6 +212,15 @@ def test_what_was_begun_with_something_else_is_no_part_of_the_result(change, tin
     assert np.array_equal(decode(tmp_path / 'out.mkv')[0], decode(tmp_path / 'again.mkv')[0])
 
 
+def test_a_slip_in_the_options_does_not_cost_what_is_done(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
+    for wrong in (dict(outscale=9), dict(device='warp'), dict(weights='nothing')):
+        with pytest.warns(UserWarning), pytest.raises(ValueError):
+            animevsr.upscale(source, tmp_path / 'out.mkv', **{'weights': tiny_weights, **CODEC, **wrong})
+    assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC).resumed == 2
+
+
 def test_two_runs_on_one_output(tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mkv', three_shots()[0])
     other = WorkFolder(tmp_path / 'out.mkv')
@@ -284,13 +293,14 @@ def dies(job, plan, port, todo, rank):
 # --- many videos ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_videos(tiny_weights, tmp_path):
+def test_a_folder_of_videos(tiny_weights, tmp_path, monkeypatch):
     root = tmp_path / 'in'
     (root / 'season 2').mkdir(parents=True)
     for name in ('a.mp4', 'a.avi', 'season 2/b.mkv'):
         write_video(root / name, moving_frames(3, 32, 48))
     (root / 'broken.mp4').write_bytes(b'nothing')
     (root / 'notes.txt').write_text('not a video')
+    cv2.imwrite(str(root / 'cover.jpg'), np.zeros((8, 8, 3), np.uint8))  # does not make it a folder of frames
     done = run_python('-m', 'animevsr_cli', 'upscale', root, '-o', tmp_path / 'out', '-n', tiny_weights, '--backend', 'torch', cwd=tmp_path,
                       check=False)
     assert done.returncode == 1 and '3 done, 1 failed' in done.stdout and 'Traceback' not in done.stderr
@@ -301,6 +311,10 @@ def test_a_folder_of_videos(tiny_weights, tmp_path):
     again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
     assert set(again.values()) == {'was done already'} and len(again) == 3
     (tmp_path / 'empty').mkdir()
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(ValueError, match='a folder of videos is not divided'):
+        animevsr.upscale_folder(root, tmp_path / 'out2')
+    monkeypatch.delenv('WORLD_SIZE')
     with pytest.raises(MediaError, match='holds no images and no videos'):
         animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
 

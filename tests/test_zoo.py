@@ -247,11 +247,11 @@ def test_a_truncated_video_is_told(identity, tmp_path):
 
 
 def test_what_mp4_cannot_carry_is_said(identity, tmp_path):
-    source = make(tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'].replace('libvorbis', 'aac'))
+    source = make(tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'].replace('libvorbis', 'aac') + ' -metadata studio=Ours')
     with pytest.warns(UserWarning) as said:
         animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
     text = ' '.join(str(warning.message) for warning in said)
-    assert 'font.ttf attached to' in text and 'becomes plain text' in text
+    assert 'font.ttf attached to' in text and 'becomes plain text' in text and 'does not have STUDIO' in text
     with av.open(str(tmp_path / 'out.mp4')) as file:
         assert [s.codec_context.name for s in file.streams.subtitles] == ['mov_text'] and len(file.streams.audio) == 2
         assert [s.metadata.get('language') for s in file.streams.audio] == ['jpn', 'eng']

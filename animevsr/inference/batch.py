@@ -6,6 +6,7 @@ from pathlib import Path
 
 from animevsr.inference.plan import WorkFolder
 from animevsr.inference.upscale import upscale
+from animevsr.inference.workers import in_cluster
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.video.reader import VIDEO_SUFFIXES, MediaError
 
@@ -25,6 +26,8 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
     Raises:
         MediaError: there are no videos. ValueError, CheckpointError: an option or the weights cannot be used, for none of them.
     """
+    if in_cluster():
+        raise ValueError('a folder of videos is not divided among the processes of torchrun or slurm; start one for each video')
     input, output = Path(input), Path(output)
     videos = list_videos(input, output)
     results, targets = {}, {}
@@ -48,7 +51,7 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
             results[name] = f'done, {done.frames} frames' if done else 'done'
         except CheckpointError:
             raise
-        except (MediaError, OSError) as error:
+        except (MediaError, OSError, RuntimeError) as error:
             results[name] = f'failed: {error}'
             if progress:
                 warnings.warn(f'{name} failed: {error}', stacklevel=2)

@@ -1,4 +1,5 @@
 """The plan of an upscaling: shots, times and encoding, made in one pass over the input, kept beside the output until that is complete."""
+import errno
 import hashlib
 import json
 import os
@@ -76,7 +77,9 @@ class WorkFolder:
         self._lock = open(self.path / 'lock', 'w')  # noqa: SIM115  (held until the process ends or `unlock`)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks
+                return
             self._lock.close()
             raise MediaError(f'{self.output}: another run is at work on it') from None
 
@@ -86,7 +89,7 @@ class WorkFolder:
             self._lock = None
 
     def load(self, made_of):
-        """The plan that is there, if it was made of the same things; else what is there is removed, and said."""
+        """The plan that is there, if it was made of the same things; else None, and a plan of other things is told."""
         plan = None
         if self.plan_file.exists():
             try:
@@ -97,14 +100,15 @@ class WorkFolder:
                 changed = [key for key in made_of if plan is None or plan.made_of.get(key) != made_of[key]]
                 warnings.warn(f'{self.output}: begun with another {", ".join(changed) or "plan"}; it starts anew', stacklevel=2)
                 plan = None
-        if plan is None:
-            for item in self.path.iterdir():
-                if item.name != 'lock':
-                    shutil.rmtree(item) if item.is_dir() else item.unlink()
-        else:
-            for item in self.path.glob('*.partial*'):  # of a run that was killed
-                shutil.rmtree(item) if item.is_dir() else item.unlink()
+        for item in self.path.glob('*.partial*'):  # of a run that was killed
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
         return plan
+
+    def clear(self):
+        """Remove what is there, for a new plan."""
+        for item in self.path.iterdir():
+            if item.name != 'lock':
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
 
     def read(self):
         """The plan that is there."""
@@ -120,8 +124,8 @@ class WorkFolder:
         return self.path / (f'shot_{shot:06d}.mkv' if video else f'shot_{shot:06d}')
 
     def remove(self):
-        self.unlock()
         shutil.rmtree(self.path, ignore_errors=True)
+        self.unlock()
 
 
 def fingerprint(path):

@@ -102,6 +102,8 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     with job.open_reader() as reader:
         check_output(output, reader, codec)
         if output.suffix.lower() in IMAGE_SUFFIXES:
+            if group:
+                raise ValueError('one image is not divided among processes')
             return upscale_image(job, reader, outscale, tile)
         interlaced = getattr(reader, 'interlaced', False)
         if interlaced and deinterlace == 'auto':
@@ -148,8 +150,10 @@ class Upscaling:
             try:
                 plan = self.make_plan()
             except BaseException:
-                self.folder.remove()
+                if not self.folder.plan_file.exists():  # a slip in the options must not cost what was done with others
+                    self.folder.remove()
                 raise
+            self.folder.clear()
             self.folder.save(plan)
         for seconds, what in plan.damage:
             warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
@@ -240,8 +244,12 @@ class Upscaling:
 def work_beside(job, plan, port, todo, rank):
     """What a process that `Processes` starts does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
-    store = TCPStore('127.0.0.1', port, is_master=False)
-    work(job, plan, claims(store, todo), job.open_upscaler(plan.tile, rank=rank), lambda frames: store.add('frames', frames))
+    try:
+        store = TCPStore('127.0.0.1', port, is_master=False)
+        work(job, plan, claims(store, todo), job.open_upscaler(plan.tile, rank=rank), lambda frames: store.add('frames', frames))
+    except Exception as error:
+        sys.stderr.write(f'animevsr: process {rank}: {" ".join(str(error).split())[:300]}\n')
+        sys.exit(1)
 
 
 def upscale_image(job, reader, outscale, tile):

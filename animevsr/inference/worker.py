@@ -1,6 +1,7 @@
 """One worker of an upscaling: it takes shots from a work list and leaves a segment for each."""
 import os
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -54,7 +55,7 @@ class Job:
             return Upscaler(net, device)
         backend = open_backend(net, device, self.backend, self.fast, self.half, self.threads, self.jobs, say, bf16=self.bf16,
                                compiled=self.compiled)
-        return Upscaler(backend, None, tile, self.reuse)
+        return Upscaler(backend, None, tile if backend.reach is not None else None, self.reuse)
 
 
 class Source:
@@ -135,8 +136,9 @@ def work(job, plan, shots, upscaler, progress):
                     reader_color = reader.color
             path = folder.segment(shot, encoder is not None)
             made = SegmentWriter(path, encoder, reader_color, Fraction(plan.rate)) if encoder else ImageSegment(path, numbers.start)
-            with made as writer, Behind(writer.write, AHEAD) as write:
-                for image in upscaler(ahead(source.take(numbers), AHEAD)):
+            # closing: the thread that reads must have ended before its source is closed
+            with made as writer, Behind(writer.write, AHEAD) as write, closing(ahead(source.take(numbers), AHEAD)) as frames:
+                for image in upscaler(frames):
                     write(fit(image, size))
                     progress(1)
     finally:

@@ -127,17 +127,24 @@ class Cluster:
             while self.store.add('left', 0) < self.size - 1 and time.monotonic() < deadline:  # the store lives in this process
                 time.sleep(POLL)
         else:
-            if error is None:
-                self.store.add('finished', 1)
-                self.hear('joined')
-            self.store.add('left', 1)
+            self.store.add('finished', 1)  # also after an error: the first process then does what is left
+            try:
+                if error is None:
+                    self.hear('joined')
+            finally:
+                self.store.add('left', 1)
+
+
+def in_cluster():
+    """Whether torchrun or slurm (srun) started this process as one of several."""
+    return max(int(os.environ.get(name, 1)) for name in ('WORLD_SIZE', 'SLURM_STEP_NUM_TASKS')) > 1
 
 
 def cluster():
     """The `Cluster` that this process was started in, or None."""
-    if 'RANK' not in os.environ and int(os.environ.get('SLURM_NTASKS', 1)) > 1 and 'SLURM_PROCID' in os.environ:
-        nodes = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], capture_output=True, text=True).stdout
-        os.environ.update(RANK=os.environ['SLURM_PROCID'], WORLD_SIZE=os.environ['SLURM_NTASKS'],
+    if 'RANK' not in os.environ and int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1 and 'SLURM_PROCID' in os.environ:
+        nodes = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_STEP_NODELIST']], capture_output=True, text=True).stdout
+        os.environ.update(RANK=os.environ['SLURM_PROCID'], WORLD_SIZE=os.environ['SLURM_STEP_NUM_TASKS'],
                           MASTER_ADDR=[*nodes.split(), '127.0.0.1'][0], MASTER_PORT=os.environ.get('MASTER_PORT', '29500'))
     if int(os.environ.get('WORLD_SIZE', 1)) < 2 or 'MASTER_ADDR' not in os.environ:
         return None

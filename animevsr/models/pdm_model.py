@@ -27,7 +27,8 @@ class PDMModel(CheckedGANModel):
 
     def reduce_loss_dict(self, loss_dict):
         """As the base, with the loss of the noise under a name of its own: that it grows is no sign of a collapse."""
-        loss_dict['l_g_noise'] = loss_dict.pop('l_g_pix')
+        if 'l_g_pix' in loss_dict:  # not where the discriminator trains alone
+            loss_dict['l_g_noise'] = loss_dict.pop('l_g_pix')
         return super().reduce_loss_dict(loss_dict)
 
 

@@ -18,6 +18,9 @@ from animevsr.video.ffmpeg import binary
 from animevsr.video.reader import MediaError, is_cover, reason_of
 
 MS = Fraction(1, 1000)
+OWN_TAGS = ('encoder', 'software', 'major_brand', 'minor_version', 'compatible_brands')  # a container's own, not those of what is in it
+MP4_TAGS = ('title', 'artist', 'album_artist', 'composer', 'album', 'date', 'comment', 'genre', 'copyright', 'grouping', 'lyrics',
+            'description', 'synopsis', 'show', 'episode_id', 'network', 'keywords', 'track', 'disc', 'creation_time')
 TEXT_SUBTITLES = ('subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'mov_text')
 
 
@@ -110,8 +113,11 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
                     if track is not None:
                         tracks[track[:2]] = out.add_stream_from_template(track[1], opaque=True)
                         describe(tracks[track[:2]], track[2])
-            out.metadata.update({key: value for key, value in origin.metadata.items() if key.lower() not in ('encoder', 'major_brand',
-                                 'minor_version', 'compatible_brands')})
+            tags = {key: value for key, value in origin.metadata.items() if key.lower() not in OWN_TAGS}
+            lost = [key for key in tags if output.suffix.lower() in MP4 and key.lower() not in MP4_TAGS]
+            if lost:
+                warnings.warn(f'tags of {source} are left out: {output.suffix} does not have {", ".join(lost)}; .mkv does', stacklevel=2)
+            out.metadata.update(tags)
             out.set_chapters(origin.chapters())
         video.time_base = time_base
     except MediaError:

@@ -10,7 +10,7 @@ import numpy as np
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.encoders import MP4
-from animevsr.video.mux import TEXT_SUBTITLES
+from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
 from animevsr.video.reader import MediaError, VideoReader, is_cover
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
@@ -129,7 +129,7 @@ def compare_tracks(before, after, mp4):
     checks.append(Check('attachments', files[0] <= files[1], str(len(files[0])) if files[0] <= files[1] else
                         'missing: ' + ', '.join(sorted(name for name, _ in files[0] - files[1]))))
     own = {key.lower(): value for key, value in after.metadata.items()}
-    ignored = ('encoder', 'major_brand', 'minor_version', 'compatible_brands', 'duration', 'creation_time')
+    ignored = (*OWN_TAGS, 'duration', 'creation_time')
     lost = [key for key, value in before.metadata.items() if key.lower() not in ignored and own.get(key.lower()) != value]
     if mp4:
         lost = [key for key in lost if key.lower() in ('title', 'artist', 'comment', 'album', 'genre', 'date', 'copyright')]

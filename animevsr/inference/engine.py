@@ -89,6 +89,7 @@ class Shot:
         self.state, self.inputs = self.backend.first_state(*self.size), {}
         self.canvas = None
         self.held = HeldRegions(self.size, owner.halo) if owner.reuse else None
+        self.halo = self.held.halo if self.held else owner.halo
 
     @torch.inference_mode()
     def step(self, prev, cur, nxt):
@@ -127,7 +128,7 @@ class Shot:
         """(sr, state) of a region, computed with as much around it as it depends on."""
         if region == Region(0, 0, *self.size):
             return self.backend.step(*tensors, self.state)
-        outer = region.grown(self.owner.halo, self.size)
+        outer = region.grown(self.halo, self.size)
         sr, state = self.backend.step(*(outer.cut(x) for x in tensors), tuple(outer.cut(x) for x in self.state))
         inner = region.within(outer)
         return inner.times(self.backend.scale).cut(sr), tuple(inner.cut(x) for x in state)
@@ -137,17 +138,16 @@ class Shot:
         scale = self.backend.scale
         place = region.times(scale).clipped(self.height * scale, self.width * scale)
         image = to_output(sr[..., :place.bottom - place.top, :place.right - place.left], kind)
-        if image.shape[:2] == (self.height * scale, self.width * scale):
-            if self.held and self.canvas is not None:
-                self.held.learn(region, self.canvas, image, scale)
+        size = self.height * scale, self.width * scale
+        if image.shape[:2] == size and (self.canvas is None or not self.held):
             self.canvas = image
             return
         if self.canvas is None:
-            self.canvas = np.empty((self.height * scale, self.width * scale, 3), kind)
-        part = self.canvas[place.top:place.bottom, place.left:place.right]
+            self.canvas = np.empty((*size, 3), kind)
         if self.held:
-            self.held.learn(region, part, image, scale)
-        part[...] = image
+            self.held.paint(self.canvas, image, region, scale)
+        else:
+            self.canvas[place.top:place.bottom, place.left:place.right] = image
 
 
 def to_input(frame, device, dtype=torch.float32):

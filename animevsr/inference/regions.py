@@ -29,6 +29,10 @@ class Region(NamedTuple):
     def times(self, factor):
         return Region(*(side * factor for side in self))
 
+    def parts(self, side):
+        """In squares of `side` pixels, of which it is a multiple."""
+        return Region(*(length // side for length in self))
+
     def clipped(self, height, width):
         return Region(self.top, self.left, min(self.bottom, height), min(self.right, width))
 

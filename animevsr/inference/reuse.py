@@ -1,19 +1,21 @@
 """Held drawings and still backgrounds: what did not change is not computed again.
 
 A cell of the picture is computed when its input (the frame, the one before and the one after) differs from that of the last time, with
-what the network sees around it, or while its result was still settling then. Else its last result and its part of the network's state
-stay. The whole picture is computed at the start of a shot and at intervals, where what was held is compared with what it should be.
+what the network sees around it, or while its result was still settling then. Of what is computed, only the blocks whose input or result
+has changed are shown anew: the rest stands still, as it does in the drawing. The whole picture is computed at the start of a shot and at
+intervals, where what was held is compared with what it should be.
 """
 import cv2
 import numpy as np
 
 from animevsr.inference.regions import Region, merged
 
-CELL = 32  # side of a cell in pixels of the input
-BLOCK = 4  # side of the blocks whose mean change is looked at
+CELL = 16  # side of a cell in pixels of the input
+BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input
 NOISE = 3.0  # mean change of a block, in levels of 255, up to which it is taken for noise of a codec
 SIGHT = 12  # pixels around a change in which results change visibly: the network reaches further, but weakly
-SETTLED = 0.35  # mean change of a cell's result, in levels, below which it has settled
+VISIBLE = 0.8  # mean change of a block's result, in levels, up to which it is not shown; a cell without such blocks has settled
+HALO = 16  # pixels around a region that are computed with it: what lies further away changes a result by less than 0.01 levels
 PATIENCE = 5  # steps after a change for which a cell may take to settle: with a noisy input no result ever stands still
 INTERVAL = 24  # steps between two whole pictures
 BOUND = 47.0  # dB: where held cells are further from what they should be, less is held. The promise is 45
@@ -24,53 +26,60 @@ class HeldRegions:
     """Says which regions of a frame are due, in one shot.
 
     Args:
-        size (pair of int): (height, width) of the padded input. halo (int): pixels that are computed around a region.
+        size (pair of int): (height, width) of the padded input. reach (int): of the network, in pixels.
+
+    Attributes:
+        halo (int): pixels that are computed around a region.
     """
 
-    def __init__(self, size, halo):
-        self.size, self.halo, self.noise, self.since, self.checks = size, halo, NOISE, 0, 0
+    def __init__(self, size, reach):
+        self.size, self.halo, self.noise, self.since, self.checks = size, min(reach, HALO), NOISE, 0, 0
         self.grid = tuple(-(-side // CELL) for side in size)
         self.active = np.ones(self.grid, bool)  # cells that have not settled
         self.age = np.zeros(self.grid, int)  # steps since they changed
-        self.reference = None  # the input with which each pixel was last computed: three frames
+        self.triple = self.changed = None  # the input, and the blocks of it that changed
+        self.reference = None  # the input of which each pixel of the result was made: three frames
         self.would_hold, self.off = None, False  # the cells on which a whole picture is checked
 
     def due(self, triple):
-        """The regions to compute for an input, three images (h, w, 3). Notes them as computed."""
+        """The regions to compute for an input, three images (h, w, 3); `paint` is to be called with the result of each."""
+        self.triple, whole = triple, [Region(0, 0, *self.size)]
         if self.reference is None:
             self.reference = [frame.copy() for frame in triple]
-            self.since = 0
-            return [Region(0, 0, *self.size)]
-        changed = self._changed(triple)
+            return whole
+        self.changed = self._blocks()
+        changed = self._seen(self.changed)
         self.age = np.where(changed, 0, self.age + 1)
         mask = changed | (self.active & (self.age <= PATIENCE))
         self.would_hold, self.since = None, self.since + 1
-        due = self._cover(mask)
         # not at even intervals: what changes at one of its own could hide from them
-        if self.off or self.since >= INTERVAL + 7 * self.checks % 5:
-            self.would_hold, self.since, due = ~mask, 0, [Region(0, 0, *self.size)]
+        if self.off:
+            self.changed[:] = True
+            return whole
+        if self.since >= INTERVAL + 7 * self.checks % 5:
+            self.would_hold, self.since = ~mask, 0
             self.checks += 1
-        for region in due:
-            for mine, frame in zip(self.reference, triple):
-                mine[region.top:region.bottom, region.left:region.right] = frame[region.top:region.bottom, region.left:region.right]
-        return due
+            return whole
+        if self._cover(changed) == whole:  # it moves: nothing is held
+            self.changed[:] = True
+            return whole
+        return self._cover(mask)
 
-    def _changed(self, triple):
-        """Cells that see a change."""
+    def _blocks(self):
+        """Blocks of the input that changed."""
         blocks = None
-        for mine, frame in zip(self.reference, triple):
+        for mine, frame in zip(self.reference, self.triple):
             difference = cv2.absdiff(mine, frame)
             if difference.dtype != np.uint8:
                 difference = np.minimum(difference // 64, 255).astype(np.uint8) // 4
-            small = cv2.resize(difference, (-(-self.size[1] // BLOCK), -(-self.size[0] // BLOCK)), interpolation=cv2.INTER_AREA).max(2)
+            small = cv2.resize(difference, (self.size[1] // BLOCK, self.size[0] // BLOCK), interpolation=cv2.INTER_AREA).max(2)
             blocks = small if blocks is None else np.maximum(blocks, small)
-        mask = (blocks > self.noise).astype(np.uint8)
+        return blocks > self.noise
+
+    def _seen(self, blocks):
+        """Cells that see one of the blocks."""
         reach = 2 * (SIGHT // BLOCK) + 1
-        mask = cv2.dilate(mask, np.ones((reach, reach), np.uint8))
-        per_cell = CELL // BLOCK
-        padded = np.zeros((self.grid[0] * per_cell, self.grid[1] * per_cell), np.uint8)
-        padded[:mask.shape[0], :mask.shape[1]] = mask
-        return padded.reshape(self.grid[0], per_cell, self.grid[1], per_cell).any((1, 3))
+        return grouped(cv2.dilate(blocks.astype(np.uint8), np.ones((reach, reach), np.uint8)), self.grid).any((1, 3))
 
     def _cover(self, mask):
         """Few rectangles that hold all cells of a mask; the whole picture where that is hardly more work."""
@@ -87,23 +96,26 @@ class HeldRegions:
     def _cost(self, region):
         return region.grown(self.halo, self.size).area
 
-    def learn(self, region, before, after, scale):
-        """Take in how the result of a region changed, both (scale*h, scale*w, 3): which cells have settled, and what holding cost."""
-        unit = 1.0 if after.dtype == np.uint8 else 1 / 257
-        side = CELL * scale
-        difference = cv2.absdiff(before, after)
-        for row in range(region.top // CELL, -(-region.bottom // CELL)):
-            for column in range(region.left // CELL, -(-region.right // CELL)):
-                part = difference[row * side - region.top * scale:(row + 1) * side - region.top * scale,
-                                  column * side - region.left * scale:(column + 1) * side - region.left * scale]
-                if part.size:
-                    self.active[row, column] = float(part.mean()) * unit > SETTLED
+    def paint(self, canvas, image, region, scale):
+        """Put the result of a region, (scale*h, scale*w, 3), onto the picture, where it is to be seen."""
+        unit, side = 1.0 if image.dtype == np.uint8 else 1 / 257, BLOCK * scale
+        difference = cv2.absdiff(cut(canvas, region.times(scale)), image)
+        rows, columns = (-(-length // side) for length in difference.shape[:2])
+        filled = cv2.copyMakeBorder(difference, 0, rows * side - difference.shape[0], 0, columns * side - difference.shape[1],
+                                    cv2.BORDER_REFLECT)
+        means = cv2.resize(filled.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA).mean(2) * unit
+        cells = np.s_[region.top // CELL:-(-region.bottom // CELL), region.left // CELL:-(-region.right // CELL)]
+        self.active[cells] = grouped(means > VISIBLE, self.active[cells].shape).any((1, 3))
         if self.would_hold is not None:
             self._check(difference, unit, scale)
+        shown = cut(self.changed, region.parts(BLOCK)) | (means > VISIBLE)
+        copy(image, cut(canvas, region.times(scale)), shown, side)
+        for mine, frame in zip(self.reference, self.triple):
+            copy(cut(frame, region), cut(mine, region), shown, BLOCK)
 
     def _check(self, difference, unit, scale):
         """Compare what was held with what it should be; hold less where it is too far off, and nothing where that does not help."""
-        mask = np.repeat(np.repeat(self.would_hold, CELL * scale, 0), CELL * scale, 1)[:difference.shape[0], :difference.shape[1]]
+        mask = enlarged(self.would_hold, CELL * scale, difference.shape)
         if not mask.any():
             return
         # the cells that hold now bear the error of the whole picture: the others are exact
@@ -111,3 +123,26 @@ class HeldRegions:
         if error > 255**2 / 10**(BOUND / 10):
             self.noise *= 0.6
             self.off = self.noise < 0.5
+
+
+def cut(image, region):
+    """The part of an image (h, w, ...)."""
+    return image[region.top:region.bottom, region.left:region.right]
+
+
+def grouped(blocks, grid):
+    """Blocks as (rows, n, columns, n), the n * n of each cell of the grid; zero where they are missing."""
+    count = CELL // BLOCK
+    filled = np.zeros((grid[0] * count, grid[1] * count), blocks.dtype)
+    filled[:blocks.shape[0], :blocks.shape[1]] = blocks
+    return filled.reshape(grid[0], count, grid[1], count)
+
+
+def enlarged(mask, side, shape):
+    """A mask of squares as one of pixels, of the (height, width) of a shape."""
+    return np.repeat(np.repeat(mask, side, 0), side, 1)[:shape[0], :shape[1]]
+
+
+def copy(source, target, mask, side):
+    """Copy one image to another where a mask of squares says so."""
+    np.copyto(target, source, where=enlarged(mask, side, target.shape)[..., None])

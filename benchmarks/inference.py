@@ -1,13 +1,15 @@
 """Speed of upscaling from file to file: the plain loop of the published scripts against this engine, on the same clip, in one go.
 
-    python benchmarks/inference.py [--frames 24] [--clip held|moving|FILE] [--skip-fast]
+    python benchmarks/inference.py [--frames 48] [--clip held|moving|FILE] [--methods abcde]
+    python benchmarks/inference.py --memory
 
 (a) reads a frame, runs the network in eager float32 PyTorch and writes the frame, one after the other. (b) is `animevsr upscale`, exact;
 (c) with held-region reuse; (d) with `--fast`; (e) with both. Each runs in a process of its own, so that peak memory is its own; the rounds
-are interleaved, medians are printed. PSNR is against (a), on the frames before encoding (lossless outputs of a separate pass).
+are interleaved, medians are printed; loading, looking for cuts and joining are in the times, Python's imports (4 s) in none. PSNR is against (a), on the frames before encoding (lossless outputs of a separate pass).
 
 The clip `held` is made here: a still background, a figure that moves on twos and a mouth on threes, 640x480, through x264. `moving` pans,
-with film grain: nothing is held there, and reuse must fall back to computing everything.
+with film grain: nothing is held there, and reuse must fall back to computing everything. `--memory` prints the peak memory for 10 and
+1,000 frames of 160x120.
 """
 import argparse
 import json
@@ -25,7 +27,7 @@ METHODS = {'a': 'plain loop, eager PyTorch', 'b': 'exact', 'c': 'exact, reuse', 
 OPTIONS = {'b': {}, 'c': dict(reuse=True), 'd': dict(fast=True), 'e': dict(fast=True, reuse=True)}
 
 
-def held_clip(path, count):
+def held_clip(path, count, size=(640, 480)):
     """Broadcast animation in small: drawings repeat for two or three frames over a still background."""
     import cv2
 
@@ -43,7 +45,7 @@ def held_clip(path, count):
             cv2.ellipse(frame, (470, 330), (18, 9), 0, 0, 360, (120, 30, 40), -1, cv2.LINE_AA)
         else:
             cv2.line(frame, (455, 330), (485, 330), (60, 20, 30), 2, cv2.LINE_AA)
-        frames.append(frame)
+        frames.append(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
     write(path, frames)
 
 
@@ -126,6 +128,17 @@ def run(method, source, folder, lossless=False):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def memory_by_length(folder):
+    """Print the peak memory for a short and a long clip."""
+    print('| | 10 frames: peak MB | 1,000 frames: peak MB | ratio |\n' + '| --- ' * 4 + '|')
+    for method in 'be':
+        peaks = []
+        for count in (10, 1000):
+            held_clip(folder / f'{count}.mp4', count, (160, 120))
+            peaks.append(run(method, folder / f'{count}.mp4', folder)[1])
+        print(f'| ({method}) {METHODS[method]} | {peaks[0]:.0f} | {peaks[1]:.0f} | {peaks[1] / peaks[0]:.3f} |', flush=True)
+
+
 def compare(folder, method):
     """(mean, lowest PSNR in dB; largest difference in levels; flicker of both where (a) holds) of a method against (a)."""
     from animevsr.video.reader import open_reader
@@ -145,10 +158,11 @@ def compare(folder, method):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--frames', type=int, default=24)
+    parser.add_argument('--frames', type=int, default=48)
     parser.add_argument('--rounds', type=int, default=1)
     parser.add_argument('--clip', default='held', help='held, moving, or a video')
     parser.add_argument('--methods', default='abcde')
+    parser.add_argument('--memory', action='store_true')
     parser.add_argument('--one', nargs=3)
     parser.add_argument('--lossless', action='store_true')
     args = parser.parse_args()
@@ -157,6 +171,9 @@ def main():
         return
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
+        if args.memory:
+            memory_by_length(folder)
+            return
         source = folder / 'clip.mp4'
         if args.clip in ('held', 'moving'):
             (held_clip if args.clip == 'held' else moving_clip)(source, args.frames)

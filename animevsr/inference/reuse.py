@@ -13,9 +13,9 @@ from animevsr.inference.regions import Region, merged
 CELL = 16  # side of a cell in pixels of the input
 BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input
 NOISE = 3.0  # mean change of a block, in levels of 255, up to which it is taken for noise of a codec
-SIGHT = 12  # pixels around a change in which results change visibly: the network reaches further, but weakly
+SIGHT = 8  # pixels around a change in which results change by more than 0.1 levels: the network reaches further, but weakly
 VISIBLE = 0.8  # mean change of a block's result, in levels, up to which it is not shown; a cell without such blocks has settled
-HALO = 16  # pixels around a region that are computed with it: what lies further away changes a result by less than 0.01 levels
+HALO = 12  # pixels around a region that are computed with it: what lies further away changes the bundled network's by 0.002 levels
 PATIENCE = 5  # steps after a change for which a cell may take to settle: with a noisy input no result ever stands still
 INTERVAL = 24  # steps between two whole pictures
 BOUND = 47.0  # dB: where held cells are further from what they should be, less is held. The promise is 45

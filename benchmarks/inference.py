@@ -5,7 +5,8 @@
 
 (a) reads a frame, runs the network in eager float32 PyTorch and writes the frame, one after the other. (b) is `animevsr upscale`, exact;
 (c) with held-region reuse; (d) with `--fast`; (e) with both. Each runs in a process of its own, so that peak memory is its own; the rounds
-are interleaved, medians are printed; loading, looking for cuts and joining are in the times, Python's imports (4 s) in none. PSNR is against (a), on the frames before encoding (lossless outputs of a separate pass).
+are interleaved, medians are printed. The times hold all but Python's imports: loading, looking for cuts, encoding, joining. PSNR is
+against (a), on the frames before encoding (lossless outputs of a separate pass).
 
 The clip `held` is made here: a still background, a figure that moves on twos and a mouth on threes, 640x480, through x264. `moving` pans,
 with film grain: nothing is held there, and reuse must fall back to computing everything. `--memory` prints the peak memory for 10 and

@@ -213,6 +213,8 @@ def is_batch(folder):
 def run_batch(args, options):
     """Call `animevsr.upscale_folder`; the exit code tells whether all went well."""
     done = guarded(lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options), 'the same command goes on')
+    if done is None:  # not the first process of torchrun or slurm
+        return
     for path, what in done.items():
         print(f'{path}: {what}')
     failed = sum(what.startswith('failed') for what in done.values())
@@ -360,15 +362,18 @@ def run_atlas(args):
 def guarded(function, interrupted):
     """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt, with what it means."""
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
+    os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')  # as is a process that is gone
     try:
         import animevsr
         from animevsr.utils.checkpoint import CheckpointError
+        from animevsr.utils.memory import keep_freed_memory
         from animevsr.video.reader import MediaError
     except ModuleNotFoundError as error:
         remedy = 'animevsr setup' if error.name == 'basicsr' else f'pip install {error.name}'
         sys.exit(f'animevsr: the package {error.name} is missing; run: {remedy}')
     except KeyboardInterrupt:
         sys.exit(130)
+    keep_freed_memory()
     warnings.showwarning = lambda message, *_: print(f'animevsr: {message}', file=sys.stderr)
     try:
         return function(animevsr)

@@ -108,7 +108,10 @@ def measured(method, source, output, lossless):
     import time
 
     import animevsr
+    from animevsr.utils.memory import keep_freed_memory
     held = 0.0
+    if method != 'a':
+        keep_freed_memory()  # as the command does
     start = time.perf_counter()
     if method == 'a':
         plain_loop(source, output, lossless)

@@ -1,4 +1,5 @@
 """The shot is the unit: where cuts are, what does not depend on how the work was divided or stopped."""
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from conftest import REPO, decode, moving_frames, run_python, write_clip, write_video
 
 import animevsr
-from animevsr.inference.plan import WorkFolder
+from animevsr.inference.plan import WorkFolder, hash_of
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import MediaError
 from animevsr.video.shots import CutDetector
@@ -221,6 +222,68 @@ def test_a_slip_in_the_options_does_not_cost_what_is_done(tiny_weights, tmp_path
     assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC).resumed == 2
 
 
+def without(monkeypatch, *names):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name in names else real(name))
+
+
+def test_what_computed_the_first_shots_computes_the_others(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    with monkeypatch.context() as patch:
+        without(patch, 'ncnn', 'openvino')
+        interrupted(patch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
+    assert WorkFolder(tmp_path / 'out.mkv').read().arithmetic['backend'] == 'torch'
+    assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 2
+    animevsr.upscale(source, tmp_path / 'torch.mkv', tiny_weights, **CODEC)
+    assert np.array_equal(decode(tmp_path / 'out.mkv')[0], decode(tmp_path / 'torch.mkv')[0])
+
+
+def test_where_it_is_gone_all_is_computed_anew(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
+    assert WorkFolder(tmp_path / 'out.mkv').read().arithmetic['backend'] == 'ncnn'
+    without(monkeypatch, 'ncnn', 'openvino')
+    with pytest.warns(UserWarning, match='starts anew: backend ncnn: not installed'):
+        assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 0
+
+
+@pytest.mark.parametrize('moment', ['first image', 'fifth image', 'last move', 'removal'])
+def test_images_that_were_being_brought_together(moment, tiny_weights, tmp_path, monkeypatch):
+    """A run that is killed after all shots are done computes none of them again."""
+    source = write_clip(tmp_path / 'in', three_shots()[0])
+    real, moves = os.replace, []
+
+    def replace(a, b):
+        moves.append(str(b))
+        images = [move for move in moves if move.endswith('.png')]
+        if (moment, len(images)) in (('first image', 1), ('fifth image', 5)) or (moment == 'last move' and str(b).endswith('/out')):
+            raise KeyboardInterrupt
+        real(a, b)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, 'replace', replace)
+        if moment == 'removal':
+            patch.setattr(WorkFolder, 'remove', stop)
+        with pytest.raises(KeyboardInterrupt):
+            animevsr.upscale(source, tmp_path / 'out', tiny_weights, backend='torch')
+    assert (tmp_path / '.out.work').exists() and (tmp_path / 'out').exists() == (moment == 'removal')
+    done = animevsr.upscale(source, tmp_path / 'out', tiny_weights, backend='torch')
+    assert done.resumed == done.shots == 3 and len(list((tmp_path / 'out').iterdir())) == 12
+    assert not (tmp_path / '.out.work').exists()
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def test_both_files_of_an_ncnn_model_are_signed(tmp_path):
+    (tmp_path / 'a.param').write_text('graph')
+    (tmp_path / 'a.bin').write_bytes(b'weights')
+    before = hash_of(tmp_path / 'a.param')
+    (tmp_path / 'a.bin').write_bytes(b'other weights')
+    assert hash_of(tmp_path / 'a.param') != before and hash_of(tmp_path / 'ncnn:name') == str(tmp_path / 'ncnn:name')
+
+
 def test_two_runs_on_one_output(tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mkv', three_shots()[0])
     other = WorkFolder(tmp_path / 'out.mkv')
@@ -267,15 +330,6 @@ def test_one_two_and_three_processes_give_the_same_frames(tiny_weights, tmp_path
         assert np.array_equal(images, results[0][0]) and times == results[0][1]
 
 
-def test_under_torchrun(tiny_weights, tmp_path):
-    source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots()[0]] * 2), codec='ffv1', pix_fmt='bgr0')
-    run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr_cli', 'upscale', source,
-               '-o', 'two.mkv', '-n', tiny_weights, '--codec', 'ffv1', '--backend', 'torch', '--threads', 1, cwd=tmp_path)
-    animevsr.upscale(source, tmp_path / 'one.mkv', tiny_weights, threads=1, **CODEC)
-    assert np.array_equal(decode(tmp_path / 'one.mkv')[0], decode(tmp_path / 'two.mkv')[0])
-    assert not list(tmp_path.glob('.*'))
-
-
 def test_what_a_dead_worker_left_is_done_by_the_first(tiny_weights, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
     monkeypatch.setattr(module, 'work_beside', dies)
@@ -293,7 +347,7 @@ def dies(job, plan, port, todo, rank):
 # --- many videos ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_videos(tiny_weights, tmp_path, monkeypatch):
+def test_a_folder_of_videos(tiny_weights, tmp_path):
     root = tmp_path / 'in'
     (root / 'season 2').mkdir(parents=True)
     for name in ('a.mp4', 'a.avi', 'season 2/b.mkv'):
@@ -311,10 +365,6 @@ def test_a_folder_of_videos(tiny_weights, tmp_path, monkeypatch):
     again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
     assert set(again.values()) == {'was done already'} and len(again) == 3
     (tmp_path / 'empty').mkdir()
-    monkeypatch.setenv('WORLD_SIZE', '2')
-    with pytest.raises(ValueError, match='a folder of videos is not divided'):
-        animevsr.upscale_folder(root, tmp_path / 'out2')
-    monkeypatch.delenv('WORLD_SIZE')
     with pytest.raises(MediaError, match='holds no images and no videos'):
         animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
 

@@ -1,12 +1,13 @@
 """All videos of a folder."""
+import contextlib
+import json
 import os
-import shutil
 import warnings
 from pathlib import Path
 
 from animevsr.inference.plan import WorkFolder
 from animevsr.inference.upscale import upscale
-from animevsr.inference.workers import in_cluster
+from animevsr.inference.workers import crew
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.video.reader import VIDEO_SUFFIXES, MediaError
 
@@ -21,34 +22,51 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
         options: of `upscale`.
 
     Returns:
-        dict: {path of a video below the input: 'done ...', 'was done already' or 'failed: ...'}
+        dict: {path of a video below the input: 'done ...', 'was done already' or 'failed: ...'}; under torchrun or slurm, where all
+        processes go through the videos together, None on all but the first.
 
     Raises:
         MediaError: there are no videos. ValueError, CheckpointError: an option or the weights cannot be used, for none of them.
     """
-    if in_cluster():
-        raise ValueError('a folder of videos is not divided among the processes of torchrun or slurm; start one for each video')
     input, output = Path(input), Path(output)
-    videos = list_videos(input, output)
-    results, targets = {}, {}
+    with crew() as group:
+        if group.rank == 0:
+            targets = targets_of(list_videos(input, output), input, output, suffix)
+            group.tell('targets', json.dumps(targets))
+        else:
+            targets = json.loads(group.hear('targets'))
+        results = upscale_all(targets, input, progress, group.rank, options)
+        return results if group.rank == 0 else None
+
+
+def targets_of(videos, input, output, suffix):
+    """[(video, where its result goes, whether it is there already)]."""
+    targets = {}
     for video in videos:
         name = video.relative_to(input)
         target = output / name.with_suffix(suffix)
         if target in targets:  # a.avi beside a.mp4
             target = output / f'{name}{suffix}'
         targets[target] = video
-    for number, (target, video) in enumerate(targets.items(), 1):
-        name = str(video.relative_to(input))
-        if target.exists():
-            shutil.rmtree(WorkFolder(target).path, ignore_errors=True)  # of a run that was killed between the last two steps
+    return [(str(video), str(target), target.exists()) for target, video in targets.items()]
+
+
+def upscale_all(targets, input, progress, rank, options):
+    """`upscale_folder`, for a list of `targets_of`."""
+    results = {}
+    for number, (video, target, done) in enumerate(targets, 1):
+        name, target = str(Path(video).relative_to(input)), Path(target)
+        if done:
             results[name] = 'was done already'
+            if rank == 0:
+                clean(target)
             continue
-        if progress:
+        if progress and rank == 0:
             warnings.warn(f'{number} of {len(targets)}: {name}', stacklevel=2)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            done = upscale(video, target, progress=progress, **options)
-            results[name] = f'done, {done.frames} frames' if done else 'done'
+            summary = upscale(video, target, progress=progress, **options)
+            results[name] = f'done, {summary.frames} frames' if summary else 'done'
         except CheckpointError:
             raise
         except (MediaError, OSError, RuntimeError) as error:
@@ -56,6 +74,15 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
             if progress:
                 warnings.warn(f'{name} failed: {error}', stacklevel=2)
     return results
+
+
+def clean(target):
+    """Remove the work folder of a video that is done, which a run left that was stopped between its last two steps."""
+    folder = WorkFolder(target)
+    if folder.path.exists():
+        with contextlib.suppress(MediaError):  # another run is at work on it
+            folder.lock()
+            folder.remove()
 
 
 def list_videos(root, output):

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from animevsr.inference.backends.torch_backend import TorchBackend
-from animevsr.inference.regions import Region, tiles
-from animevsr.inference.reuse import HeldRegions
+from animevsr.inference.backends.torch_backend import TorchBackend, name_of
+from animevsr.inference.regions import Region
+from animevsr.inference.reuse import CELL, HeldRegions
+from animevsr.utils.device import Fetch, one_behind
 
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
 BYTES_PER_PIXEL = 17_000  # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
@@ -24,15 +25,20 @@ class Upscaler:
         device (torch.device | None): of a network.
         tile (int | None): side of the squares, in pixels of the input, that are computed one after the other, where memory is short.
         reuse (bool): compute again only what changed; see `HeldRegions`. `held` tells afterwards what share was not computed.
+
+    Attributes:
+        scale (int). arithmetic (dict): `backend`, its `name`, and `threads` (None where results do not depend on them).
     """
 
     def __init__(self, backend, device=None, tile=None, reuse=False):
         if isinstance(backend, torch.nn.Module):
             if not hasattr(backend, 'step'):
                 self.clips, self.device, self.scale = backend.to(device), device, backend.scale
+                self.arithmetic = dict(backend='torch', name=name_of(device, 'whole clips'), threads=torch.get_num_threads())
                 return
             backend = TorchBackend(backend, device or next(backend.parameters()).device)
         self.clips, self.backend, self.device, self.scale = None, backend, backend.device, backend.scale
+        self.arithmetic = dict(backend=backend.kind, name=backend.name, threads=backend.threads)
         self.halo = None if backend.reach is None else backend.reach + -backend.reach % backend.multiple
         if (tile or reuse) and self.halo is None:
             raise ValueError('tile and reuse need a recurrent network of this package')
@@ -45,9 +51,10 @@ class Upscaler:
 
     def __call__(self, frames):
         """Iterable of (h, w, 3) uint8 or uint16 RGB -> iterator of (scale*h, scale*w, 3) of the same kind: one for each, of one shot."""
-        if self.clips is not None:
-            yield from self._windows(frames)
-            return
+        yield from one_behind(self._windows(frames) if self.clips is not None else self._steps(frames))
+
+    def _steps(self, frames):
+        """For recurrent networks: the result of each frame, as a `Fetch`."""
         shot, prev, cur = None, None, None
         for nxt in frames:
             if cur is not None:
@@ -74,7 +81,7 @@ class Upscaler:
     def _window(self, frames, start, stop, kind):
         """Results of the frames from `start` to `stop` of a window."""
         for sr in self.clips(torch.stack(frames, 1))[0, start:stop]:
-            yield to_output(sr[None], kind)
+            yield Fetch(to_image(sr[None], kind))
 
 
 class Shot:
@@ -93,28 +100,30 @@ class Shot:
 
     @torch.inference_mode()
     def step(self, prev, cur, nxt):
-        """The result for `cur`, (h, w, 3) RGB."""
+        """The result for `cur`, a `Fetch` of (h, w, 3) RGB."""
         triple = [prev, cur, nxt]
         regions = [Region(0, 0, *self.size)]
         if self.held:
             regions = self.held.due(triple)
-        elif self.owner.tile:
-            regions = tiles(self.size, self.owner.tile)
+        if self.owner.tile:
+            regions = [tile for region in regions for tile in region.divided(self.owner.tile, CELL if self.held else self.backend.multiple)]
         tensors = [self._input(frame) for frame in triple] if regions else None
         known = {id(frame): tensor for frame, tensor in zip(triple, tensors or ())}
         self.inputs = {key: (frame, known[key]) for key, frame in ((id(f), f) for f in triple) if key in known}
         done = [(region, *self._compute(region, tensors)) for region in regions]
+        self.owner.steps += 1
+        self.owner.computed += sum(region.area for region in regions) / (self.size[0] * self.size[1])
         whole = len(done) == 1 and regions[0] == Region(0, 0, *self.size)
         if whole:
             self.state = done[0][2]
+            if not self.held:
+                return Fetch(self._image(*done[0][:2], cur.dtype))
         for region, sr, state in done:
             if not whole:
                 for mine, new in zip(self.state, state):
                     mine[..., region.top:region.bottom, region.left:region.right] = new
-            self._paint(region, sr, cur.dtype)
-        self.owner.steps += 1
-        self.owner.computed += sum(region.area for region in regions) / (self.size[0] * self.size[1])
-        return self.canvas.copy() if self.held or len(done) != 1 else self.canvas
+            self._paint(region, Fetch(self._image(region, sr, cur.dtype))())
+        return Fetch(torch.from_numpy(self.canvas.copy()))
 
     def _input(self, frame):
         """(1, 3, h, w), padded to what the network needs; a frame is converted once for its three steps."""
@@ -133,20 +142,24 @@ class Shot:
         inner = region.within(outer)
         return inner.times(self.backend.scale).cut(sr), tuple(inner.cut(x) for x in state)
 
-    def _paint(self, region, sr, kind):
-        """Put a result onto the canvas, as an image."""
+    def _image(self, region, sr, kind):
+        """The result of a region as an image on its device, without what was padded."""
+        place = self._place(region)
+        return to_image(sr[..., :place.bottom - place.top, :place.right - place.left], kind)
+
+    def _place(self, region):
         scale = self.backend.scale
-        place = region.times(scale).clipped(self.height * scale, self.width * scale)
-        image = to_output(sr[..., :place.bottom - place.top, :place.right - place.left], kind)
-        size = self.height * scale, self.width * scale
-        if image.shape[:2] == size and (self.canvas is None or not self.held):
-            self.canvas = image
-            return
+        return region.times(scale).clipped(self.height * scale, self.width * scale)
+
+    def _paint(self, region, image):
+        """Put a result onto the canvas."""
+        scale = self.backend.scale
         if self.canvas is None:
-            self.canvas = np.empty((*size, 3), kind)
-        if self.held:
+            self.canvas = np.empty((self.height * scale, self.width * scale, 3), image.dtype)
+        if self.held and self.held.changed is not None:  # not in the first step
             self.held.paint(self.canvas, image, region, scale)
         else:
+            place = self._place(region)
             self.canvas[place.top:place.bottom, place.left:place.right] = image
 
 
@@ -158,11 +171,14 @@ def to_input(frame, device, dtype=torch.float32):
     return tensor.to(dtype) / highest
 
 
-def to_output(sr, kind):
-    """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`."""
-    highest = np.iinfo(kind).max
-    image = (sr[0].float().clamp(0, 1) * highest).round().to(torch.uint8 if kind == np.uint8 else torch.int32)
-    return image.permute(1, 2, 0).contiguous().cpu().numpy().astype(kind, copy=False)
+def to_image(sr, kind):
+    """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device."""
+    if sr.device.type == 'cpu' and kind == np.uint8:  # as below, several times as fast
+        planes = [cv2.convertScaleAbs(np.maximum(plane, 0), alpha=255) for plane in sr[0].float().numpy()]
+        return torch.from_numpy(cv2.merge(planes))
+    image = (sr[0].float().clamp(0, 1) * np.iinfo(kind).max).round()
+    image = image.to(torch.uint8) if kind == np.uint8 else image.to(torch.int32).to(torch.uint16)
+    return image.permute(1, 2, 0).contiguous()
 
 
 def choose_tile(tile, size, device):

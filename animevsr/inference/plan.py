@@ -27,6 +27,7 @@ class Plan:
         size (list[int]): (height, width) of the output.
         encoding (dict | None): of a video (`Encoding`).
         tile (int | None): see `Upscaler`.
+        arithmetic (dict): what computes (`Upscaler.arithmetic`); all shots are computed by the same.
         damage (list): [(seconds, what)] of the input.
     """
     made_of: dict
@@ -37,6 +38,7 @@ class Plan:
     size: list
     encoding: dict | None = None
     tile: int | None = None
+    arithmetic: dict = field(default_factory=dict)
     damage: list = field(default_factory=list)
 
     def frames_of(self, shot):
@@ -123,6 +125,11 @@ class WorkFolder:
         """Where the result of a shot lies: a file, or a folder of images."""
         return self.path / (f'shot_{shot:06d}.mkv' if video else f'shot_{shot:06d}')
 
+    @property
+    def joined(self):
+        """Where the images of all shots are brought together; a folder."""
+        return self.path / 'joined'
+
     def remove(self):
         shutil.rmtree(self.path, ignore_errors=True)
         self.unlock()
@@ -138,8 +145,17 @@ def fingerprint(path):
 
 def signature(input, weights, options):
     """`Plan.made_of`."""
-    return dict(input=fingerprint(input), weights=hashlib.sha256(Path(weights).read_bytes()).hexdigest() if Path(weights).is_file() else
-                str(weights), options=json.loads(json.dumps(options, default=str)), version=__version__)
+    return dict(input=fingerprint(input), weights=hash_of(Path(weights)), options=json.loads(json.dumps(options, default=str)),
+                version=__version__)
+
+
+def hash_of(weights):
+    """A hash of a weights file, of both files of an ncnn model, or the name of one that is no file."""
+    files = [path for path in (weights, weights.with_suffix('.bin') if weights.suffix == '.param' else weights) if path.is_file()]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest() if files else str(weights)
 
 
 def scan(reader, rate, cuts, progress=lambda: None):

@@ -29,6 +29,12 @@ class Region(NamedTuple):
     def times(self, factor):
         return Region(*(side * factor for side in self))
 
+    def divided(self, side, multiple):
+        """Itself in `tiles`."""
+        size = self.bottom - self.top, self.right - self.left
+        return [Region(self.top + tile.top, self.left + tile.left, self.top + tile.bottom, self.left + tile.right)
+                for tile in tiles(size, side, multiple)]
+
     def parts(self, side):
         """In squares of `side` pixels, of which it is a multiple."""
         return Region(*(length // side for length in self))
@@ -40,12 +46,12 @@ class Region(NamedTuple):
         return Region(min(self.top, other.top), min(self.left, other.left), max(self.bottom, other.bottom), max(self.right, other.right))
 
 
-def tiles(size, side):
-    """Regions of (height, width), of about the same size, none larger than `side` each way, a multiple of 4."""
+def tiles(size, side, multiple=4):
+    """Regions of (height, width), of about the same size, none larger than `side` each way; they meet at multiples of `multiple`."""
     edges = []
     for total in size:
-        count = -(-total // max(4, side - 4)) if total > side else 1
-        edges.append([min(total, -(-total * i // count // 4) * 4) for i in range(count + 1)])
+        count = -(-total // max(multiple, side - multiple)) if total > side else 1
+        edges.append([min(total, -(-total * i // count // multiple) * multiple) for i in range(count + 1)])
     return [Region(top, left, bottom, right) for top, bottom in zip(edges[0], edges[0][1:]) for left, right in zip(edges[1], edges[1][1:])]
 
 

@@ -13,6 +13,7 @@ from animevsr.inference.regions import Region, merged
 CELL = 16  # side of a cell in pixels of the input
 BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input
 NOISE = 3.0  # mean change of a block, in levels of 255, up to which it is taken for noise of a codec
+SHIFT = 1.0  # mean change of a cell, in levels, up to which its brightness is taken to be the same
 SIGHT = 8  # pixels around a change in which results change by more than 0.1 levels: the network reaches further, but weakly
 VISIBLE = 0.8  # mean change of a block's result, in levels, up to which it is not shown; a cell without such blocks has settled
 HALO = 12  # pixels around a region that are computed with it: what lies further away changes the bundled network's by 0.002 levels
@@ -66,15 +67,20 @@ class HeldRegions:
         return self._cover(mask)
 
     def _blocks(self):
-        """Blocks of the input that changed."""
-        blocks = None
+        """Blocks of the input that changed: by more than noise, or all in one direction, as in a slow fade."""
+        changed = np.zeros([side // BLOCK for side in self.size], bool)
         for mine, frame in zip(self.reference, self.triple):
-            difference = cv2.absdiff(mine, frame)
-            if difference.dtype != np.uint8:
-                difference = np.minimum(difference // 64, 255).astype(np.uint8) // 4
-            small = cv2.resize(difference, (self.size[1] // BLOCK, self.size[0] // BLOCK), interpolation=cv2.INTER_AREA).max(2)
-            blocks = small if blocks is None else np.maximum(blocks, small)
-        return blocks > self.noise
+            brighter, darker = (self._means(cv2.subtract(*pair)) for pair in ((frame, mine), (mine, frame)))
+            changed |= (brighter + darker).max(2) > self.noise
+            shift = np.stack([grouped(channel, self.grid).mean((1, 3)) for channel in np.moveaxis(brighter - darker, 2, 0)])
+            changed |= enlarged(np.abs(shift).max(0) > SHIFT, CELL // BLOCK, changed.shape)
+        return changed
+
+    def _means(self, difference):
+        """Of the blocks of a difference of frames, (rows, columns, 3), in levels of 255."""
+        if difference.dtype != np.uint8:
+            difference = difference.astype(np.float32) / 257
+        return cv2.resize(difference, (self.size[1] // BLOCK, self.size[0] // BLOCK), interpolation=cv2.INTER_AREA).astype(np.float32)
 
     def _seen(self, blocks):
         """Cells that see one of the blocks."""
@@ -107,15 +113,15 @@ class HeldRegions:
         cells = np.s_[region.top // CELL:-(-region.bottom // CELL), region.left // CELL:-(-region.right // CELL)]
         self.active[cells] = grouped(means > VISIBLE, self.active[cells].shape).any((1, 3))
         if self.would_hold is not None:
-            self._check(difference, unit, scale)
+            self._check(self.would_hold[cells], difference, unit, scale)
         shown = cut(self.changed, region.parts(BLOCK)) | (means > VISIBLE)
         copy(image, cut(canvas, region.times(scale)), shown, side)
         for mine, frame in zip(self.reference, self.triple):
             copy(cut(frame, region), cut(mine, region), shown, BLOCK)
 
-    def _check(self, difference, unit, scale):
+    def _check(self, held, difference, unit, scale):
         """Compare what was held with what it should be; hold less where it is too far off, and nothing where that does not help."""
-        mask = enlarged(self.would_hold, CELL * scale, difference.shape)
+        mask = enlarged(held, CELL * scale, difference.shape)
         if not mask.any():
             return
         # the cells that hold now bear the error of the whole picture: the others are exact

@@ -1,10 +1,11 @@
 """From an input to an upscaled output: what `animevsr upscale` and `animevsr.upscale` do."""
+import contextlib
 import os
 import signal
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from tqdm import tqdm
 from animevsr.archs.loading import load_upscaler
 from animevsr.inference.engine import choose_tile, fit, output_size
 from animevsr.inference.plan import Plan, WorkFolder, scan, signature
-from animevsr.inference.worker import Job, is_done, work
-from animevsr.inference.workers import Alone, Processes, claims, cluster
+from animevsr.inference.worker import Job, image_name, is_done, work
+from animevsr.inference.workers import Processes, claims, crew
 from animevsr.utils.device import choose
+from animevsr.utils.memory import keep_freed_memory
 from animevsr.utils.resources import find_weights
 from animevsr.video.encoders import CODECS, choose_encoding
 from animevsr.video.mux import join
@@ -91,134 +93,182 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         option is out of range. Each is one line; nothing is left at the output's name.
     """
     input, output = Path(input), Path(output)
-    rate = None if fps is None else parse_rate(fps)
-    check_options(codec, crf, depth, chroma, deinterlace, tile, jobs)
-    if output.exists() and input.exists() and output.samefile(input):
-        raise MediaError(f'{output}: is the input; name another output')
-    group = cluster()
-    job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, bf16, compiled,
-              reuse, threads, group.size if group else jobs)
-    options = dict(outscale=outscale, crf=crf, codec=codec, depth=depth, chroma=chroma, hardware=hardware, tile=tile, cuts=cuts)
-    with job.open_reader() as reader:
-        check_output(output, reader, codec)
-        if output.suffix.lower() in IMAGE_SUFFIXES:
-            if group:
-                raise ValueError('one image is not divided among processes')
-            return upscale_image(job, reader, outscale, tile)
-        interlaced = getattr(reader, 'interlaced', False)
-        if interlaced and deinterlace == 'auto':
-            job = Job(**{**vars(job), 'deinterlace': True})
-            warnings.warn(f'{input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
-        if rate is not None and hasattr(reader, 'path'):
-            warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
-                          f'only the picture of {input} is kept: fps changes its speed', stacklevel=2)
-    if half and choose(device).type == 'cpu':
-        warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
-    return Upscaling(job, options, group, progress).run()
+    with crew() as group:  # before all that can fail: the other processes are told
+        rate = None if fps is None else parse_rate(fps)
+        check_options(codec, crf, depth, chroma, deinterlace, tile, jobs)
+        if output.exists() and input.exists() and output.samefile(input):
+            raise MediaError(f'{output}: is the input; name another output')
+        job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, bf16, compiled,
+                  reuse, threads, jobs if group.size == 1 else group.size)
+        options = dict(outscale=outscale, crf=crf, codec=codec, depth=depth, chroma=chroma, hardware=hardware, tile=tile, cuts=cuts)
+        upscaling = Upscaling(job, options, group, progress)
+        with job.open_reader() as reader:
+            if group.rank == 0:
+                if upscaling.is_finished():
+                    group.tell('todo')
+                    return upscaling.summary
+                check_output(output, reader, codec)
+            if output.suffix.lower() in IMAGE_SUFFIXES:
+                if group.size > 1:
+                    raise ValueError('one image is not divided among processes')
+                return upscale_image(job, reader, outscale, tile)
+            if getattr(reader, 'interlaced', False) and deinterlace == 'auto':
+                upscaling.job = replace(job, deinterlace=True)
+                warnings.warn(f'{input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
+            if rate is not None and hasattr(reader, 'path'):
+                warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
+                              f'only the picture of {input} is kept: fps changes its speed', stacklevel=2)
+        if half and choose(device).type == 'cpu':
+            warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
+        return upscaling.run()
 
 
 class Upscaling:
     """One call of `upscale` for more than one frame."""
 
     def __init__(self, job, options, group, progress):
-        self.job, self.options, self.group, self.progress = job, options, group or Alone(), progress
+        self.job, self.options, self.group, self.progress = job, options, group, progress
         self.input, self.output = Path(job.input), Path(job.output)
-        self.folder, self.summary = WorkFolder(self.output), None
+        self.folder, self.upscaler, self.summary = WorkFolder(self.output), None, None
 
     def run(self):
-        error = True
+        """Do all of it, or, in a process that is not the first, what the first one leaves to it."""
+        if self.group.rank:
+            return self.help()
         try:
-            plan, todo = self.prepare()
-            self.work(plan, todo)
-            error = False
+            self.work(*self.prepare())
         finally:
-            if self.group.rank == 0:
-                self.folder.unlock()
-            self.group.finish(error or None)
-        if self.group.rank == 0:
-            return self.summary
-        return None
+            self.folder.unlock()
+        return self.summary
+
+    def help(self):
+        todo = [int(shot) for shot in self.group.hear('todo').split(',') if shot]
+        if not todo:
+            return
+        plan = self.folder.read()
+        try:
+            self.open(plan.tile, plan.arithmetic)
+        except ValueError as error:  # torchrun would stop the others, too
+            warnings.warn(f'process {self.group.rank} cannot help: {error}', stacklevel=2)
+        else:
+            work(self.job, plan, self.group.share(todo), self.upscaler, self.group.count)
+
+    def signed(self):
+        """`Plan.made_of`, of what is asked for now."""
+        return signature(self.input, find_weights(self.job.weights), {**self.options, **self.lasting()})
 
     def prepare(self):
-        """(Plan, shots that are not done): the first process makes it, the others are told."""
-        if self.group.rank:
-            self.group.hear('plan')
-            return self.folder.read(), [int(shot) for shot in self.group.hear('todo').split(',') if shot]
+        """(Plan, shots that are not done), of which the other processes are told."""
         self.folder.lock()
-        plan = self.folder.load(signature(self.input, find_weights(self.job.weights), {**self.options, **self.lasting()}))
+        made_of = self.signed()
+        plan = self.folder.load(made_of)
+        todo = self.left_of(plan) if plan else []
+        if todo:
+            try:
+                self.open(plan.tile, plan.arithmetic)
+            except ValueError as error:
+                warnings.warn(f'{self.output}: starts anew: {error}', stacklevel=2)
+                plan = None
         if plan is None:
             try:
-                plan = self.make_plan()
+                plan = self.make_plan(made_of)
             except BaseException:
                 if not self.folder.plan_file.exists():  # a slip in the options must not cost what was done with others
                     self.folder.remove()
                 raise
             self.folder.clear()
             self.folder.save(plan)
+            todo = self.left_of(plan)
         for seconds, what in plan.damage:
             warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
-        todo = [shot for shot in range(len(plan.shots)) if not is_done(self.folder, plan, shot)]
-        if hasattr(self.group, 'tell'):
-            self.group.tell('todo', ','.join(map(str, todo)))
-            self.group.tell('plan')
+        self.group.tell('todo', ','.join(map(str, todo)))
         return plan, todo
+
+    def left_of(self, plan):
+        """The shots that are not done."""
+        return [shot for shot in range(len(plan.shots)) if not is_done(self.folder, plan, shot)]
+
+    def is_finished(self):
+        """Whether all images are at the output's name, and only the work folder was not removed before a run was stopped."""
+        if not self.output.is_dir() or not self.folder.plan_file.exists():
+            return False
+        self.folder.lock()
+        plan = self.folder.load(self.signed())
+        finished = plan is not None and all((self.output / image_name(i)).exists() for i in range(len(plan.ticks)))
+        if finished:
+            self.folder.remove()
+            self.summarise(plan, 0, 0.0)
+        self.folder.unlock()
+        return finished
+
+    def open(self, tile, arithmetic=None):
+        """Load the network into what computes it: the fastest that is there, or the same as computed the other shots.
+
+        Raises:
+            ValueError: that one is not there.
+        """
+        job = self.job.like(arithmetic) if arithmetic else self.job
+        say = tqdm.write if self.progress and self.group.rank == 0 else lambda text, **_: None
+        upscaler = job.open_upscaler(tile, lambda text: say(f'animevsr: {text}', file=sys.stderr), self.group.rank)
+        if arithmetic:
+            check_arithmetic(upscaler, arithmetic)
+        self.upscaler = upscaler
 
     def lasting(self):
         """The options of the job that the pixels depend on."""
         return {name: getattr(self.job, name) for name in ('rate', 'device', 'backend', 'fast', 'half', 'bf16', 'compiled', 'reuse',
                                                          'deinterlace', 'threads')}
 
-    def make_plan(self):
-        device = choose(self.job.device)
+    def make_plan(self, made_of):
         scale = load_upscaler(self.job.weights, clips=True).scale
         with self.job.open_reader() as reader:
             size = size_for(reader, self.output, self.options['outscale'], scale, self.options['codec'])
-            video = self.output.suffix.lower() in VIDEO_SUFFIXES
             encoding = None
-            if video:
+            if self.output.suffix.lower() in VIDEO_SUFFIXES:
                 chosen = {key: self.options[key] for key in ('crf', 'depth', 'chroma', 'hardware')}
                 encoding = vars(choose_encoding(self.options['codec'], reader, size, **chosen))
-            tile = choose_tile(self.options['tile'], (reader.height, reader.width), device)
+            tile = choose_tile(self.options['tile'], (reader.height, reader.width), choose(self.job.device))
+            self.open(tile)
             rate = Fraction(self.job.rate) if self.job.rate else None
             with self.bar(reader.expected_frames, 'looking for cuts: ') as bar:
                 ticks, base, shots, damage = scan(reader, rate, self.options['cuts'], bar.update)
-            made_of = signature(self.input, find_weights(self.job.weights), {**self.options, **self.lasting()})
-            return Plan(made_of, ticks, str(base), shots, str(rate or reader.fps), list(size), encoding, tile, damage)
+            return Plan(made_of, ticks, str(base), shots, str(rate or reader.fps), list(size), encoding, tile, self.upscaler.arithmetic,
+                        damage)
 
     def bar(self, total, text='', done=0):
         return tqdm(total=total, initial=done, unit='frame', file=sys.stderr, disable=not self.progress or self.group.rank > 0, desc=text,
                     mininterval=0.5 if sys.stderr.isatty() else 10, bar_format=BAR)
 
     def work(self, plan, todo):
-        total, left = len(plan.ticks), sum(len(plan.frames_of(shot)) for shot in todo)
-        start, upscaler = time.monotonic(), None
-        if self.group.size == 1 and self.job.jobs > 1 and len(todo) > 1:
-            self.group = Processes(min(self.job.jobs, len(todo)), work_beside, self.job, plan, todo)
-        with self.bar(total, done=total - left) as bar:
+        total, left, start = len(plan.ticks), sum(len(plan.frames_of(shot)) for shot in todo), time.monotonic()
+        with contextlib.ExitStack() as stack:
+            group = self.group
+            if group.size == 1 and self.job.jobs > 1 and len(todo) > 1:
+                job = self.job.like(plan.arithmetic)
+                group = stack.enter_context(Processes(min(job.jobs, len(todo)), work_beside, job, plan, todo))
+            bar = stack.enter_context(self.bar(total, done=total - left))
+
             def count(frames):
-                self.group.count(frames)
+                group.count(frames)
                 show(frames)
 
             def show(frames=0):
-                counted = self.group.counted()
+                counted = group.counted()
                 bar.update(frames if counted is None else max(0, total - left + counted - bar.n))
 
-            if todo:
-                say = tqdm.write if self.progress and self.group.rank == 0 else lambda text, **_: None
-                upscaler = self.job.open_upscaler(plan.tile, lambda text: say(f'animevsr: {text}', file=sys.stderr), self.group.rank)
-                start = time.monotonic()
-                work(self.job, plan, self.group.share(todo), upscaler, count)
-            if self.group.rank:
-                return
-            self.group.wait(show)
-            forgotten = [shot for shot in todo if not is_done(self.folder, plan, shot)]  # by a worker that died
+            work(self.job, plan, group.share(todo), self.upscaler, count)
+            group.wait(show)
+            forgotten = self.left_of(plan)  # by a worker that died
             if forgotten:
-                work(self.job, plan, forgotten, upscaler, count)
+                work(self.job, plan, forgotten, self.upscaler, count)
         self.join(plan)
-        seconds = time.monotonic() - start
-        (height, width), shots = plan.size, len(plan.shots)
-        self.summary = Summary(total, left / max(seconds, 1e-9), seconds, self.output, width, height, Fraction(plan.rate), shots,
-                               shots - len(todo), getattr(upscaler, 'held', 0.0), [tuple(item) for item in plan.damage])
+        self.summarise(plan, left, time.monotonic() - start, len(todo))
+
+    def summarise(self, plan, frames, seconds, shots=0):
+        """`summary`, of so many frames and shots that were upscaled now."""
+        (height, width), held = plan.size, getattr(self.upscaler, 'held', 0.0)
+        self.summary = Summary(len(plan.ticks), frames / max(seconds, 1e-9), seconds, self.output, width, height, Fraction(plan.rate),
+                               len(plan.shots), len(plan.shots) - shots, held, [tuple(item) for item in plan.damage])
 
     def join(self, plan):
         """Make the output of the segments, and remove the work folder."""
@@ -230,26 +280,34 @@ class Upscaling:
                     source, index = self.input, reader.stream.index
             join(segments, plan.ticks, Fraction(plan.time_base), self.output, source, index)
         else:
-            joined = self.folder.path / 'joined.partial'
-            joined.mkdir()
+            self.folder.joined.mkdir(exist_ok=True)
             for segment in segments:
-                for image in segment.iterdir():
-                    os.replace(image, joined / image.name)
+                for image in segment.iterdir() if segment.exists() else ():  # it is not where an earlier run moved them
+                    os.replace(image, self.folder.joined / image.name)
             if self.output.is_dir():
                 self.output.rmdir()  # an empty folder of that name gives way
-            os.replace(joined, self.output)
+            os.replace(self.folder.joined, self.output)
         self.folder.remove()
 
 
 def work_beside(job, plan, port, todo, rank):
     """What a process that `Processes` starts does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
+    keep_freed_memory()
     try:
         store = TCPStore('127.0.0.1', port, is_master=False)
-        work(job, plan, claims(store, todo), job.open_upscaler(plan.tile, rank=rank), lambda frames: store.add('frames', frames))
+        upscaler = job.open_upscaler(plan.tile, rank=rank)
+        check_arithmetic(upscaler, plan.arithmetic)
+        work(job, plan, claims(store, todo), upscaler, lambda frames: store.add('frames', frames))
     except Exception as error:
         sys.stderr.write(f'animevsr: process {rank}: {" ".join(str(error).split())[:300]}\n')
         sys.exit(1)
+
+
+def check_arithmetic(upscaler, arithmetic):
+    """ValueError if this computes otherwise than what computed, or computes, the other shots."""
+    if upscaler.arithmetic['name'] != arithmetic['name']:
+        raise ValueError(f'here computes {upscaler.arithmetic["name"]}, elsewhere {arithmetic["name"]}, with other rounding')
 
 
 def upscale_image(job, reader, outscale, tile):

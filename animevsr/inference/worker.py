@@ -2,7 +2,7 @@
 import os
 import shutil
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,12 +10,13 @@ import cv2
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.inference.backends import open_backend
+from animevsr.inference.backends.torch_backend import use_threads
 from animevsr.inference.engine import Upscaler, fit
 from animevsr.inference.plan import WorkFolder
 from animevsr.utils.device import choose, share
 from animevsr.utils.threads import Behind, ahead
 from animevsr.video.mux import SegmentWriter, frames_in
-from animevsr.video.reader import MediaError, list_images, open_reader
+from animevsr.video.reader import MediaError, open_reader
 
 AHEAD = 6  # frames that are read before they are needed, and results that wait to be written
 
@@ -52,10 +53,15 @@ class Job:
         device = share(choose(self.device), rank) if self.jobs > 1 else choose(self.device)
         net = load_upscaler(self.weights, device, clips=True)
         if not hasattr(net, 'step'):
+            use_threads(device, self.threads)
             return Upscaler(net, device)
         backend = open_backend(net, device, self.backend, self.fast, self.half, self.threads, self.jobs, say, bf16=self.bf16,
                                compiled=self.compiled)
         return Upscaler(backend, None, tile if backend.reach is not None else None, self.reuse)
+
+    def like(self, arithmetic):
+        """This job, with what computed a part of it already (`Upscaler.arithmetic`)."""
+        return replace(self, backend=arithmetic['backend'], threads=arithmetic['threads'] or self.threads)
 
 
 class Source:
@@ -100,7 +106,7 @@ class ImageSegment:
 
     def write(self, image):
         """(h, w, 3) uint8 RGB."""
-        target = self.partial / f'{self.number:08d}.png'
+        target = self.partial / image_name(self.number)
         if not cv2.imwrite(str(target), image[..., ::-1]):
             raise MediaError(f'{target}: could not be written')
         self.number += 1
@@ -114,14 +120,25 @@ class ImageSegment:
 
 def is_done(folder, plan, shot):
     """Whether the segment of a shot is there, whole; one that is not is removed."""
-    segment, count = folder.segment(shot, plan.encoding is not None), len(plan.frames_of(shot))
+    numbers = plan.frames_of(shot)
+    if plan.encoding is None and all((folder.joined / image_name(number)).exists() for number in numbers):
+        return True
+    segment = folder.segment(shot, plan.encoding is not None)
     if not segment.exists():
         return False
-    found = len(list_images(segment)) if segment.is_dir() and any(segment.iterdir()) else 0 if segment.is_dir() else frames_in(segment)
-    if found == count:
+    if segment.is_dir():  # a run may have been stopped while it moved the images
+        found = sum((place / image_name(number)).exists() for number in numbers for place in (segment, folder.joined))
+    else:
+        found = frames_in(segment)
+    if found == len(numbers):
         return True
     shutil.rmtree(segment) if segment.is_dir() else segment.unlink()
     return False
+
+
+def image_name(number):
+    """Of the frame with a number, in a folder of images."""
+    return f'{number:08d}.png'
 
 
 def work(job, plan, shots, upscaler, progress):

@@ -1,4 +1,6 @@
 """The one place that names devices."""
+import functools
+
 import torch
 
 
@@ -31,3 +33,45 @@ def count():
 def share(device, rank):
     """The device of one of several processes: where no CUDA device is named, each takes one of its own."""
     return torch.device(device.type, rank % count()) if device.type == 'cuda' and device.index is None else device
+
+
+class Fetch:
+    """A copy of a tensor to the host, which on a CUDA device goes on beside what is computed after it; calling it waits for the array."""
+
+    def __init__(self, tensor):
+        self.done, self.tensor = None, tensor
+        if tensor.device.type != 'cuda':
+            self.tensor = tensor.cpu()
+            return
+        stream = copies(tensor.device)
+        stream.wait_stream(torch.cuda.current_stream(tensor.device))
+        with torch.cuda.stream(stream):
+            self.tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self.tensor.copy_(tensor, non_blocking=True)
+            tensor.record_stream(stream)  # its memory is not given to others before the copy is done
+            self.done = stream.record_event()
+
+    def __call__(self):
+        if self.done is not None:
+            self.done.synchronize()
+        return self.tensor.numpy()
+
+
+@functools.cache
+def copies(device):
+    """The stream on which results of a CUDA device are copied to the host."""
+    return torch.cuda.Stream(device)
+
+
+def one_behind(fetches):
+    """The arrays of an iterable of `Fetch`; on a CUDA device the next result is under way before one is waited for."""
+    waiting = None
+    for fetch in fetches:
+        if waiting is not None:
+            yield waiting()
+        waiting = fetch
+        if fetch.done is None:
+            yield fetch()
+            waiting = None
+    if waiting is not None:
+        yield waiting()

@@ -21,7 +21,7 @@ class NcnnBackend:
         device (torch.device): where the tensors are; ncnn itself runs on the CPU, or by Vulkan where the device is another.
     """
 
-    multiple = 4
+    kind, multiple, threads = 'ncnn', 4, None
 
     def __init__(self, net, device, threads):
         self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels

@@ -14,7 +14,7 @@ class OnnxBackend:
         net (MSRBVSR), device (torch.device), threads (int): see `open_backend`.
     """
 
-    multiple = 4
+    kind, multiple, threads = 'onnxruntime', 4, None
 
     def __init__(self, net, device, threads):
         self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels

@@ -22,7 +22,7 @@ class OpenVINOBackend:
         fast (bool): with 8-bit integers.
     """
 
-    multiple = 4
+    kind, multiple, threads = 'openvino', 4, None
 
     def __init__(self, net, device, threads, fast=False):
         self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels

@@ -2,6 +2,18 @@
 import torch
 
 
+def use_threads(device, threads):
+    """Let PyTorch use as many threads of a CPU, where a number is given."""
+    if threads and device.type == 'cpu':
+        torch.set_num_threads(threads)
+
+
+def name_of(device, *how):
+    """What results depend on, as words: on a CPU also the number of threads."""
+    where = f'{device.type}, threads: {torch.get_num_threads()}' if device.type == 'cpu' else device.type
+    return f'torch {torch.__version__} ({", ".join((*how, "on " + where))})'
+
+
 class TorchBackend:
     """A step in PyTorch, channels last, which is faster on CPUs and on tensor cores.
 
@@ -11,15 +23,17 @@ class TorchBackend:
         dtype (torch.dtype): float32, float16 or bfloat16.
     """
 
+    kind = 'torch'
+
     def __init__(self, net, device, dtype=torch.float32, threads=None, compiled=False):
         self.device, self.dtype = device, dtype
-        if threads and device.type == 'cpu':
-            torch.set_num_threads(threads)
+        use_threads(device, threads)
+        self.threads = torch.get_num_threads() if device.type == 'cpu' else None
         self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
         self.core = getattr(net, 'core', None)
         if compiled and self.core is not None:
             self.core = torch.compile(self.core, dynamic=True)  # tiles and held regions have many sizes
-        self.name, self.scale = f'torch ({str(dtype).removeprefix("torch.")}{", compiled" if compiled else ""} on {device})', net.scale
+        self.name, self.scale = name_of(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])), net.scale
         self.multiple, self.reach = (4, net.reach) if self.core else (1, None)
 
     def first_state(self, height, width):

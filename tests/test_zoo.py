@@ -68,6 +68,7 @@ ZOO = {
     ('offset.mkv', '.mkv'): '-c:v libx264 -output_ts_offset 1.5',
     ('offset.mp4', '.mp4'): '-c:v libx264 -output_ts_offset 1.5',
     ('offset.ts', '.mp4'): '-c:v libx264 -output_ts_offset 10',
+    ('negative.ts', '.mkv'): '{sound} -map 0 -map 1 -c:v libx264 -c:a mp2 -output_ts_offset -1 -avoid_negative_ts disabled -muxdelay 0',
     ('late_sound.mkv', '.mkv'): '-itsoffset 0.2 {sound} -map 0 -map 1 -c:v libx264',
     ('variable.mkv', '.mkv'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
     ('variable.mp4', '.mp4'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
@@ -122,7 +123,7 @@ def test_of_the_zoo(name, suffix, identity, tmp_path):
     said = [str(warning.message) for warning in said if issubclass(warning.category, UserWarning)]
     checks = animevsr.verify(source, output, every=3)
     failed = [f'{check.name}: {check.what}' for check in checks if not check.ok]
-    expected = {'interlaced.mpg': 'is interlaced', 'timecode.mov': 'is left out'}
+    expected = {'interlaced.mpg': 'is interlaced', 'timecode.mov': 'is left out', 'negative.ts': 'before zero'}
     if name in expected:
         assert any(expected[name] in text for text in said), said
     else:

@@ -101,8 +101,9 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, bf16, compiled,
                   reuse, threads, jobs if group.size == 1 else group.size)
         options = dict(outscale=outscale, crf=crf, codec=codec, depth=depth, chroma=chroma, hardware=hardware, tile=tile, cuts=cuts)
-        upscaling = Upscaling(job, options, group, progress)
         with job.open_reader() as reader:
+            interlaced = getattr(reader, 'interlaced', False) and deinterlace == 'auto'
+            upscaling = Upscaling(replace(job, deinterlace=interlaced), options, group, progress)
             if group.rank == 0:
                 if upscaling.is_finished():
                     group.tell('todo')
@@ -112,8 +113,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
                 if group.size > 1:
                     raise ValueError('one image is not divided among processes')
                 return upscale_image(job, reader, outscale, tile)
-            if getattr(reader, 'interlaced', False) and deinterlace == 'auto':
-                upscaling.job = replace(job, deinterlace=True)
+            if interlaced:
                 warnings.warn(f'{input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
             if rate is not None and hasattr(reader, 'path'):
                 warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
@@ -258,7 +258,7 @@ class Upscaling:
 
             work(self.job, plan, group.share(todo), self.upscaler, count)
             group.wait(show)
-            forgotten = self.left_of(plan)  # by a worker that died
+            forgotten = [shot for shot in todo if not is_done(self.folder, plan, shot)]  # by a worker that died
             if forgotten:
                 work(self.job, plan, forgotten, self.upscaler, count)
         self.join(plan)

@@ -86,15 +86,21 @@ def join(segments, ticks, time_base, output, source=None, video_index=0):
         MediaError: it cannot be written, or the segments are not those of `ticks`.
     """
     partial = output.with_name(f'.{output.stem}.partial{output.suffix}')
+    later = Fraction(0)
+    if ticks[0] < 0:  # which neither Matroska nor players know
+        later = -ticks[0] * time_base
+        ticks = [tick - ticks[0] for tick in ticks]
+        if source is not None:
+            warnings.warn(f'{source} starts {float(later):.3f} s before zero; in {output} all tracks are that much later', stacklevel=2)
     try:
         with contextlib.ExitStack() as stack:
-            _write(stack, segments, ticks, time_base, partial, output, source, video_index)
+            _write(stack, segments, ticks, time_base, partial, output, source, video_index, later)
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _write(stack, segments, ticks, time_base, partial, output, source, video_index):
+def _write(stack, segments, ticks, time_base, partial, output, source, video_index, later):
     try:
         out = av.open(str(partial.absolute()), 'w', options=options_of(output, time_base))
         first = stack.enter_context(av.open(str(segments[0].absolute())))
@@ -118,13 +124,13 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
             if lost:
                 warnings.warn(f'tags of {source} are left out: {output.suffix} does not have {", ".join(lost)}; .mkv does', stacklevel=2)
             out.metadata.update(tags)
-            out.set_chapters(origin.chapters())
+            out.set_chapters([moved(chapter, later) for chapter in origin.chapters()])
         video.time_base = time_base
     except MediaError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f'{output}: cannot be written ({reason_of(error)})') from None
-    packets = Tracks(others, tracks)
+    packets = Tracks(others, tracks, later)
     try:
         for packet in timed_packets(segments, ticks, time_base):
             packets.copy_until(out, packet.dts * time_base)
@@ -213,22 +219,28 @@ def convert_subtitles(source, index, stack, mp4):
     return stack.enter_context(av.open(file))
 
 
+def moved(chapter, later):
+    """A chapter, as PyAV gives it, some seconds later."""
+    shift = round(later / chapter['time_base'])
+    return {**chapter, 'start': chapter['start'] + shift, 'end': chapter['end'] + shift}
+
+
 class Tracks:
     """The packets of the tracks that are copied, by the time at which they are needed.
 
     Args:
         containers (list): sources. tracks (dict): {(which source, its stream): the stream of the output}.
+        later (Fraction): seconds by which all of them are moved.
     """
 
-    def __init__(self, containers, tracks):
-        self.queues = []
+    def __init__(self, containers, tracks, later=Fraction(0)):
+        self.queues, self.later = [], later
         for i, container in enumerate(containers):
             mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
             if mine:
                 self.queues.append([self._packets(container, mine), None])
 
-    @staticmethod
-    def _packets(container, mine):
+    def _packets(self, container, mine):
         demuxed = container.demux([container.streams[index] for index in mine])
         while True:
             try:
@@ -240,6 +252,10 @@ class Tracks:
             if packet.size and (packet.dts is not None or packet.pts is not None):
                 if packet.dts is None:
                     packet.dts = packet.pts
+                if self.later:
+                    shift = round(self.later / packet.time_base)
+                    packet.dts += shift
+                    packet.pts = packet.pts if packet.pts is None else packet.pts + shift
                 yield packet, mine[packet.stream.index]
 
     def copy_until(self, out, time):

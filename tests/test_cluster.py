@@ -10,7 +10,7 @@ from conftest import REPO, decode, run_python, write_video
 from test_shots_and_resume import CODEC, three_shots
 
 import animevsr
-from animevsr.inference import workers
+from animevsr.inference import meeting
 
 COMMAND = ['-m', 'animevsr_cli', 'upscale']
 OPTIONS = ['--codec', 'ffv1', '--backend', 'torch', '--threads', '1']
@@ -25,7 +25,7 @@ os.kill(os.getpid(), 9)
 PATIENT = '''
 import sys
 from animevsr.inference import workers
-workers.SILENCE = 4
+workers.SILENCE = 8
 import animevsr_cli
 animevsr_cli.main(sys.argv[1:])
 '''
@@ -85,8 +85,17 @@ def test_a_process_that_was_killed_is_left_behind(tiny_weights, tmp_path):
     assert len(decode(tmp_path / 'out.mkv')[0]) == 24
 
 
+def test_a_process_that_never_comes_is_not_waited_for(tiny_weights, tmp_path):
+    long_video(tmp_path / 'in.mkv')
+    first = start(0, ['-c', PATIENT.replace('8', '1'), 'upscale', 'in.mkv', '-o', 'out.mkv', '-n', tiny_weights, *OPTIONS], tmp_path,
+                  MASTER_PORT=free_port())
+    said = first.communicate(timeout=100)
+    assert first.returncode == 0 and 'process 1 gives no sign of life' in said[1], said
+    assert len(decode(tmp_path / 'out.mkv')[0]) == 24
+
+
 def test_the_others_end_with_the_first(tiny_weights, tmp_path):
-    """The first one refuses its weights, or dies: the second one says so in a line, and ends."""
+    """The first one refuses its weights: the second one says that it has stopped, and ends."""
     source, port = long_video(tmp_path / 'in.mkv'), free_port()
     arguments = [*COMMAND, source, '-o', 'out.mkv', *OPTIONS]
     both = [start(0, [*arguments, '-n', 'nothing.pth'], tmp_path, MASTER_PORT=port), start(1, [*arguments, '-n', tiny_weights], tmp_path,
@@ -110,19 +119,32 @@ def test_a_process_that_computes_otherwise_does_not_help(tiny_weights, tmp_path)
 
 def test_nodes_of_slurm(monkeypatch):
     monkeypatch.setenv('PATH', '')
-    assert workers.first_node('a,b') == 'a'
+    assert meeting.first_node('a,b') == 'a'
     with pytest.raises(ValueError, match='scontrol is needed'):
-        workers.first_node('node[3-7]')
+        meeting.first_node('node[3-7]')
+
+
+def test_places(monkeypatch):
+    monkeypatch.setattr(meeting, 'store', lambda *told: told)
+    said = dict(SLURM_PROCID='5', SLURM_STEP_NUM_TASKS='7', SLURM_STEP_NODELIST='b', SLURM_JOB_ID='12345', SLURM_STEP_ID='2', SLURM_LOCALID='1',
+                SLURM_STEP_TASKS_PER_NODE='4,3')
+    monkeypatch.setattr(meeting.os, 'sched_getaffinity', lambda _: range(meeting.os.cpu_count()), raising=False)
+    assert meeting.by_slurm(said) == (('b', 22539, 5, '12345.2'), 5, 7, 1, 4)
+    monkeypatch.setattr(meeting.os, 'sched_getaffinity', lambda _: (), raising=False)
+    assert meeting.by_slurm(said).local_size == 1  # slurm has divided the cores
+    with pytest.raises(ValueError, match='RANK is set, but MASTER_ADDR and MASTER_PORT not'):
+        meeting.by_hand(dict(RANK='0', WORLD_SIZE='2'))
+    assert meeting.by_hand(dict(RANK='1', WORLD_SIZE='2', MASTER_ADDR='a', MASTER_PORT='1'))[1:] == (1, 2, 1, 2)
 
 
 def test_which_processes_are_a_cluster(monkeypatch):
     for name in ('RANK', 'WORLD_SIZE', 'SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'):
         monkeypatch.delenv(name, raising=False)
-    assert not workers.in_cluster()
+    assert not meeting.in_cluster()
     monkeypatch.setenv('SLURM_PROCID', '0')  # sbatch's own shell
-    assert not workers.in_cluster()
+    assert not meeting.in_cluster()
     monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '2')
-    assert workers.in_cluster()
+    assert meeting.in_cluster()
     monkeypatch.setenv('RANK', '0')
     monkeypatch.setenv('WORLD_SIZE', '1')
-    assert not workers.in_cluster()
+    assert not meeting.in_cluster()

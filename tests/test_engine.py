@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, moving_frames
+from conftest import REPO, moving_frames, run_python
 
 import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
@@ -77,6 +77,27 @@ def test_auto_says_what_it_picks_and_falls_back(monkeypatch):
         open_backend(network(), CPU, fast=True)
     with pytest.raises(ValueError, match="backend 'cudnn' is not known"):
         open_backend(network(), CPU, 'cudnn')
+
+
+def test_signals_after_openvino():
+    """Two of its models that do not end in the order in which they were made leave the thread able to take a signal."""
+    done = run_python('-c', SIGNALS, cwd=REPO)
+    assert done.stdout.split() == ['signal', 'signal', 'signal']
+
+
+SIGNALS = '''
+import os, signal, torch
+from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.inference.backends import open_backend
+signal.signal(signal.SIGUSR1, lambda *_: print('signal', flush=True))
+net = MSRBVSR(num_feat=4, num_block=(1, 1, 1)).eval()
+first, second = (open_backend(net, torch.device('cpu'), 'openvino') for _ in range(2))
+signal.raise_signal(signal.SIGUSR1)
+del first
+signal.raise_signal(signal.SIGUSR1)
+del second
+signal.raise_signal(signal.SIGUSR1)
+'''
 
 
 def test_bfloat16():

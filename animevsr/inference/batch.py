@@ -7,7 +7,7 @@ from pathlib import Path
 
 from animevsr.inference.plan import WorkFolder
 from animevsr.inference.upscale import upscale
-from animevsr.inference.workers import crew
+from animevsr.inference.workers import Gone, crew
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.video.reader import VIDEO_SUFFIXES, MediaError
 
@@ -35,7 +35,7 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
             group.tell('targets', json.dumps(targets))
         else:
             targets = json.loads(group.hear('targets'))
-        results = upscale_all(targets, input, progress, group.rank, options)
+        results = upscale_all(targets, input, progress, group, options)
         return results if group.rank == 0 else None
 
 
@@ -51,24 +51,28 @@ def targets_of(videos, input, output, suffix):
     return [(str(video), str(target), target.exists()) for target, video in targets.items()]
 
 
-def upscale_all(targets, input, progress, rank, options):
+def upscale_all(targets, input, progress, group, options):
     """`upscale_folder`, for a list of `targets_of`."""
     results = {}
     for number, (video, target, done) in enumerate(targets, 1):
         name, target = str(Path(video).relative_to(input)), Path(target)
         if done:
             results[name] = 'was done already'
-            if rank == 0:
+            if group.rank == 0:
                 clean(target)
             continue
-        if progress and rank == 0:
+        if progress and group.rank == 0:
             warnings.warn(f'{number} of {len(targets)}: {name}', stacklevel=2)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             summary = upscale(video, target, progress=progress, **options)
             results[name] = f'done, {summary.frames} frames' if summary else 'done'
         except CheckpointError:
             raise
+        except Gone as error:
+            if group.has_failed():  # for all videos
+                raise
+            results[name] = f'failed: {error}'
         except (MediaError, OSError, RuntimeError) as error:
             results[name] = f'failed: {error}'
             if progress:
@@ -80,7 +84,7 @@ def clean(target):
     """Remove the work folder of a video that is done, which a run left that was stopped between its last two steps."""
     folder = WorkFolder(target)
     if folder.path.exists():
-        with contextlib.suppress(MediaError):  # another run is at work on it
+        with contextlib.suppress(MediaError, OSError):  # another run is at work on it
             folder.lock()
             folder.remove()
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from animevsr.inference.backends.torch_backend import TorchBackend, name_of
 from animevsr.inference.regions import Region
 from animevsr.inference.reuse import CELL, HeldRegions
-from animevsr.utils.device import Fetch, one_behind
+from animevsr.utils.device import Fetch, model, one_behind
 
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
 BYTES_PER_PIXEL = 17_000  # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
@@ -27,18 +27,19 @@ class Upscaler:
         reuse (bool): compute again only what changed; see `HeldRegions`. `held` tells afterwards what share was not computed.
 
     Attributes:
-        scale (int). arithmetic (dict): `backend`, its `name`, and `threads` (None where results do not depend on them).
+        scale (int). arithmetic (dict): `backend`, its `name` with the machine's, and `threads` (None where results do not depend on them).
     """
 
     def __init__(self, backend, device=None, tile=None, reuse=False):
         if isinstance(backend, torch.nn.Module):
             if not hasattr(backend, 'step'):
                 self.clips, self.device, self.scale = backend.to(device), device, backend.scale
-                self.arithmetic = dict(backend='torch', name=name_of(device, 'whole clips'), threads=torch.get_num_threads())
+                name = f'{name_of(device, "whole clips")}, {model(device)}'
+                self.arithmetic = dict(backend='torch', name=name, threads=torch.get_num_threads())
                 return
             backend = TorchBackend(backend, device or next(backend.parameters()).device)
         self.clips, self.backend, self.device, self.scale = None, backend, backend.device, backend.scale
-        self.arithmetic = dict(backend=backend.kind, name=backend.name, threads=backend.threads)
+        self.arithmetic = dict(backend=backend.kind, name=f'{backend.name}, {model(backend.device)}', threads=backend.threads)
         self.halo = None if backend.reach is None else backend.reach + -backend.reach % backend.multiple
         if (tile or reuse) and self.halo is None:
             raise ValueError('tile and reuse need a recurrent network of this package')
@@ -81,7 +82,7 @@ class Upscaler:
     def _window(self, frames, start, stop, kind):
         """Results of the frames from `start` to `stop` of a window."""
         for sr in self.clips(torch.stack(frames, 1))[0, start:stop]:
-            yield Fetch(to_image(sr[None], kind))
+            yield Fetch(to_image(sr[None], kind), kind)
 
 
 class Shot:
@@ -117,12 +118,12 @@ class Shot:
         if whole:
             self.state = done[0][2]
             if not self.held:
-                return Fetch(self._image(*done[0][:2], cur.dtype))
+                return Fetch(self._image(*done[0][:2], cur.dtype), cur.dtype)
         for region, sr, state in done:
             if not whole:
                 for mine, new in zip(self.state, state):
                     mine[..., region.top:region.bottom, region.left:region.right] = new
-            self._paint(region, Fetch(self._image(region, sr, cur.dtype))())
+            self._paint(region, Fetch(self._image(region, sr, cur.dtype), cur.dtype)())
         return Fetch(torch.from_numpy(self.canvas.copy()))
 
     def _input(self, frame):
@@ -172,12 +173,12 @@ def to_input(frame, device, dtype=torch.float32):
 
 
 def to_image(sr, kind):
-    """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device."""
+    """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device; int32 for uint16, which not all devices have."""
     if sr.device.type == 'cpu' and kind == np.uint8:  # as below, several times as fast
         planes = [cv2.convertScaleAbs(np.maximum(plane, 0), alpha=255) for plane in sr[0].float().numpy()]
         return torch.from_numpy(cv2.merge(planes))
     image = (sr[0].float().clamp(0, 1) * np.iinfo(kind).max).round()
-    image = image.to(torch.uint8) if kind == np.uint8 else image.to(torch.int32).to(torch.uint16)
+    image = image.to(torch.uint8 if kind == np.uint8 else torch.int32)
     return image.permute(1, 2, 0).contiguous()
 
 

@@ -1,11 +1,12 @@
 """The plan of an upscaling: shots, times and encoding, made in one pass over the input, kept beside the output until that is complete."""
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from animevsr.version import __version__
@@ -36,10 +37,10 @@ class Plan:
     shots: list
     rate: str
     size: list
-    encoding: dict | None = None
-    tile: int | None = None
-    arithmetic: dict = field(default_factory=dict)
-    damage: list = field(default_factory=list)
+    encoding: dict | None
+    tile: int | None
+    arithmetic: dict
+    damage: list
 
     def frames_of(self, shot):
         """The numbers of the frames of a shot."""
@@ -106,10 +107,10 @@ class WorkFolder:
             shutil.rmtree(item) if item.is_dir() else item.unlink()
         return plan
 
-    def clear(self):
+    def clear(self, keep=('lock', )):
         """Remove what is there, for a new plan."""
         for item in self.path.iterdir():
-            if item.name != 'lock':
+            if item.name not in keep:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
 
     def read(self):
@@ -131,6 +132,9 @@ class WorkFolder:
         return self.path / 'joined'
 
     def remove(self):
+        """Remove all of it, the plan last: it says that there is something to remove."""
+        with contextlib.suppress(OSError):
+            self.clear(keep=(self.plan_file.name, 'lock'))
         shutil.rmtree(self.path, ignore_errors=True)
         self.unlock()
 

@@ -36,6 +36,7 @@ class HeldRegions:
     def __init__(self, size, reach):
         self.size, self.halo, self.noise, self.since, self.checks = size, min(reach, HALO), NOISE, 0, 0
         self.grid = tuple(-(-side // CELL) for side in size)
+        self.blocks = grouped(np.ones([side // BLOCK for side in size]), self.grid).sum((1, 3))  # of each cell; fewer at the borders
         self.active = np.ones(self.grid, bool)  # cells that have not settled
         self.age = np.zeros(self.grid, int)  # steps since they changed
         self.triple = self.changed = None  # the input, and the blocks of it that changed
@@ -72,8 +73,8 @@ class HeldRegions:
         for mine, frame in zip(self.reference, self.triple):
             brighter, darker = (self._means(cv2.subtract(*pair)) for pair in ((frame, mine), (mine, frame)))
             changed |= (brighter + darker).max(2) > self.noise
-            shift = np.stack([grouped(channel, self.grid).mean((1, 3)) for channel in np.moveaxis(brighter - darker, 2, 0)])
-            changed |= enlarged(np.abs(shift).max(0) > SHIFT, CELL // BLOCK, changed.shape)
+            shift = np.stack([grouped(channel, self.grid).sum((1, 3)) for channel in np.moveaxis(brighter - darker, 2, 0)])
+            changed |= enlarged(np.abs(shift).max(0) > SHIFT * self.blocks, CELL // BLOCK, changed.shape)
         return changed
 
     def _means(self, difference):

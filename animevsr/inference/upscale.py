@@ -99,7 +99,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         if output.exists() and input.exists() and output.samefile(input):
             raise MediaError(f'{output}: is the input; name another output')
         job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, bf16, compiled,
-                  reuse, threads, jobs if group.size == 1 else group.size)
+                  reuse, threads, jobs if group.size == 1 else group.local_size)
         options = dict(outscale=outscale, crf=crf, codec=codec, depth=depth, chroma=chroma, hardware=hardware, tile=tile, cuts=cuts)
         with job.open_reader() as reader:
             interlaced = getattr(reader, 'interlaced', False) and deinterlace == 'auto'
@@ -118,7 +118,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
             if rate is not None and hasattr(reader, 'path'):
                 warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
                               f'only the picture of {input} is kept: fps changes its speed', stacklevel=2)
-        if half and choose(device).type == 'cpu':
+        if group.rank == 0 and half and choose(device).type == 'cpu':
             warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
         return upscaling.run()
 
@@ -145,13 +145,16 @@ class Upscaling:
         todo = [int(shot) for shot in self.group.hear('todo').split(',') if shot]
         if not todo:
             return
-        plan = self.folder.read()
         try:
+            plan = self.folder.read()
+            signed = self.signed()
+            other = [key for key in ('weights', 'options', 'version') if signed[key] != plan.made_of[key]]
+            if other:
+                raise ValueError(f'its {" and ".join(other)} are others than those of the first process')
             self.open(plan.tile, plan.arithmetic)
-        except ValueError as error:  # torchrun would stop the others, too
-            warnings.warn(f'process {self.group.rank} cannot help: {error}', stacklevel=2)
-        else:
             work(self.job, plan, self.group.share(todo), self.upscaler, self.group.count)
+        except (MediaError, ValueError, OSError, RuntimeError) as error:  # with an error torchrun would stop the others, too
+            warnings.warn(f'process {self.group.rank} cannot help: {" ".join(str(error).split())[:300]}', stacklevel=2)
 
     def signed(self):
         """`Plan.made_of`, of what is asked for now."""
@@ -193,8 +196,11 @@ class Upscaling:
         if not self.output.is_dir() or not self.folder.plan_file.exists():
             return False
         self.folder.lock()
-        plan = self.folder.load(self.signed())
-        finished = plan is not None and all((self.output / image_name(i)).exists() for i in range(len(plan.ticks)))
+        try:
+            plan = self.folder.read()
+        except (ValueError, TypeError):
+            return False
+        finished = plan.made_of == self.signed() and all((self.output / image_name(i)).exists() for i in range(len(plan.ticks)))
         if finished:
             self.folder.remove()
             self.summarise(plan, 0, 0.0)
@@ -209,7 +215,8 @@ class Upscaling:
         """
         job = self.job.like(arithmetic) if arithmetic else self.job
         say = tqdm.write if self.progress and self.group.rank == 0 else lambda text, **_: None
-        upscaler = job.open_upscaler(tile, lambda text: say(f'animevsr: {text}', file=sys.stderr), self.group.rank)
+        rank = self.group.local_rank if self.group.size > 1 else 0 if job.jobs > 1 else None
+        upscaler = job.open_upscaler(tile, lambda text: say(f'animevsr: {text}', file=sys.stderr), rank)
         if arithmetic:
             check_arithmetic(upscaler, arithmetic)
         self.upscaler = upscaler
@@ -284,6 +291,9 @@ class Upscaling:
             for segment in segments:
                 for image in segment.iterdir() if segment.exists() else ():  # it is not where an earlier run moved them
                     os.replace(image, self.folder.joined / image.name)
+            missing = [number for number in range(len(plan.ticks)) if not (self.folder.joined / image_name(number)).exists()]
+            if missing:
+                raise MediaError(f'{self.output}: the image of frame {missing[0]} is missing; run the command again')
             if self.output.is_dir():
                 self.output.rmdir()  # an empty folder of that name gives way
             os.replace(self.folder.joined, self.output)

@@ -15,7 +15,7 @@ from animevsr.inference.engine import Upscaler, fit
 from animevsr.inference.plan import WorkFolder
 from animevsr.utils.device import choose, share
 from animevsr.utils.threads import Behind, ahead
-from animevsr.video.mux import SegmentWriter, frames_in
+from animevsr.video.mux import SegmentWriter, frames_in, partial_of
 from animevsr.video.reader import MediaError, open_reader
 
 AHEAD = 6  # frames that are read before they are needed, and results that wait to be written
@@ -27,7 +27,7 @@ class Job:
 
     Attributes:
         input, output, weights, device (str), rate (str | None): see `upscale`.
-        backend (str), fast, half, bf16, compiled, reuse (bool), threads (int | None), jobs (int): see `open_backend` and `upscale`.
+        backend (str), fast, half, bf16, compiled, reuse (bool), threads (int | None), jobs (int, on this machine): see `upscale`.
         deinterlace (bool)
     """
     input: str
@@ -49,8 +49,9 @@ class Job:
         rate = Fraction(self.rate) if self.rate else None
         return open_reader(self.input, rate, deep=True, deinterlace=self.deinterlace, conceal=True)
 
-    def open_upscaler(self, tile=None, say=lambda text: None, rank=0):
-        device = share(choose(self.device), rank) if self.jobs > 1 else choose(self.device)
+    def open_upscaler(self, tile=None, say=lambda text: None, rank=None):
+        """`rank`: of this process among those that share the devices of the machine."""
+        device = choose(self.device) if rank is None else share(choose(self.device), rank)
         net = load_upscaler(self.weights, device, clips=True)
         if not hasattr(net, 'step'):
             use_threads(device, self.threads)
@@ -98,9 +99,10 @@ class ImageSegment:
 
     def __init__(self, path, first):
         self.path, self.number = path, first
-        self.partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
+        self.partial = partial_of(path)
 
     def __enter__(self):
+        shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir()
         return self
 
@@ -112,9 +114,13 @@ class ImageSegment:
         self.number += 1
 
     def __exit__(self, kind, *_):
-        if kind is None:
-            os.replace(self.partial, self.path)
-        else:
+        try:
+            if kind is None and not self.path.exists():
+                os.replace(self.partial, self.path)
+        except OSError:
+            if not self.path.exists():  # else another process has finished the same shot
+                raise
+        finally:
             shutil.rmtree(self.partial, ignore_errors=True)
 
 

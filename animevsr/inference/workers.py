@@ -2,15 +2,14 @@
 
 The list is a counter in torch.distributed's store; who adds to it takes that shot. The results lie in a folder that all of them see.
 """
-import functools
+import contextlib
 import itertools
 import multiprocessing
-import os
-import subprocess
 import threading
 import time
 import warnings
 
+from animevsr.inference.meeting import in_cluster, meet
 from animevsr.video.reader import MediaError
 
 POLL = 0.2  # seconds between two looks at the store
@@ -31,7 +30,7 @@ def claims(store, todo):
 class Alone:
     """The only worker. The others have the same methods; each is a context, whose end tells the other workers."""
 
-    rank, size = 0, 1
+    rank, size, local_rank, local_size = 0, 1, 0, 1
 
     def share(self, todo):
         """The shots that this worker is to do."""
@@ -107,17 +106,27 @@ class Processes(Group):
             other.join()
 
 
+class Gone(MediaError):
+    """The first process of a cluster has stopped."""
+
+
 class Cluster(Group):
     """Processes that torchrun or slurm started, on one machine or on many that share a folder. All of them make the same calls in the
-    same order; each call has keys of its own in the store."""
+    same order; each call has keys of its own in the store, also one that is made within another.
 
-    calls = itertools.count()
+    Attributes:
+        local_rank, local_size (int): among the processes that share a machine.
+    """
+
+    calls, current, lost = itertools.count(), [], set()  # of this process; the ranks that gave no sign of life
 
     def __init__(self):
         from torch.distributed import PrefixStore
-        store, rank, size = meeting()
-        super().__init__(PrefixStore(f'call{next(self.calls)}', store), rank, size)
-        self.stop = threading.Event()
+        store, rank, size, self.local_rank, self.local_size = meet()
+        outer = self.current[-1] if self.current else None
+        super().__init__(PrefixStore(f'call{next(outer.within if outer else self.calls)}', outer.store if outer else store), rank, size)
+        self.within, self.stop = itertools.count(), threading.Event()
+        self.current.append(self)
         if rank:
             threading.Thread(target=self._live, daemon=True).start()
 
@@ -134,23 +143,30 @@ class Cluster(Group):
         self.store.set(key, f'{value} ')  # a value must not be empty
 
     def hear(self, key):
-        """Wait, for as long as it takes, until the first process tells `key`; 'failed' ends it.
+        """Wait, for as long as it takes, until the first process tells `key`; its end, in this call or an outer one, ends it.
 
         Raises:
-            MediaError: that process has stopped.
+            Gone
         """
         try:
             while not self.store.check([key]):
-                if self.store.check(['failed']):
-                    raise MediaError('the first process has stopped; see what it said')
+                if any(group.has_failed() for group in self.current):
+                    raise Gone('the first process has stopped; see what it said')
                 time.sleep(POLL)
             return self.store.get(key).decode()[:-1]
         except RuntimeError:
-            raise MediaError('the first process is gone') from None
+            raise Gone('the first process is gone') from None
+
+    def has_failed(self):
+        """Whether the first process has stopped before the end of this call."""
+        try:
+            return self.store.check(['failed'])
+        except RuntimeError:
+            return True
 
     def wait(self, progress):
         """Wait until all have done their shares; one without a sign of life is left behind, and its work is up to the caller."""
-        beats = dict.fromkeys(range(1, self.size), (None, time.monotonic()))
+        beats = dict.fromkeys(range(1, self.size), (0, time.monotonic()))
         while beats:
             for rank, (beat, since) in list(beats.items()):
                 now = self.store.add(f'alive{rank}', 0)
@@ -158,8 +174,12 @@ class Cluster(Group):
                     del beats[rank]
                 elif now != beat:
                     beats[rank] = now, time.monotonic()
+                    self.lost.discard(rank)
+                elif rank in self.lost:  # in an earlier call
+                    del beats[rank]
                 elif time.monotonic() - since > SILENCE:
                     warnings.warn(f'process {rank} gives no sign of life; its work is done here', stacklevel=2)
+                    self.lost.add(rank)
                     del beats[rank]
             progress()
             time.sleep(POLL)
@@ -167,49 +187,21 @@ class Cluster(Group):
     def finish(self, failed):
         """The first process says that the output is there, or that it is not; the others that they have finished, and wait for that."""
         self.stop.set()
+        self.current.remove(self)
         if self.rank == 0:
             self.tell('failed' if failed else 'joined')
             deadline = time.monotonic() + PARTING
-            while self.store.add('left', 0) < self.size - 1 and time.monotonic() < deadline:
+            while self.store.add('left', 0) < self.size - 1 - len(self.lost) and time.monotonic() < deadline:
                 time.sleep(POLL)
             return
-        try:
+        with contextlib.suppress(RuntimeError):
             self.tell(f'finished{self.rank}')  # also after an error: the first process then does what is left
+        try:
             if not failed:
                 self.hear('joined')
-            self.store.add('left', 1)
-        except RuntimeError:
-            if not failed:
-                raise MediaError('the first process is gone') from None
-
-
-@functools.cache
-def meeting():
-    """(store, rank, number of processes) of this process and the others; the store is made once."""
-    from torch.distributed import rendezvous
-    if 'RANK' not in os.environ:
-        step = os.environ
-        step.update(RANK=step['SLURM_PROCID'], WORLD_SIZE=step['SLURM_STEP_NUM_TASKS'], MASTER_ADDR=first_node(step['SLURM_STEP_NODELIST']),
-                    MASTER_PORT=step.get('MASTER_PORT') or str(20000 + int(step.get('SLURM_JOB_ID', 9500)) % 10000))
-    return next(iter(rendezvous('env://')))
-
-
-def first_node(nodes):
-    """The first host of slurm's list of nodes, such as 'node[03-07,12]'."""
-    try:
-        names = subprocess.run(['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True).stdout.split()
-    except (OSError, subprocess.CalledProcessError):
-        names = []
-    if not names and '[' in nodes:
-        raise ValueError(f'scontrol is needed to read the list of nodes {nodes}; or set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT')
-    return names[0] if names else nodes.split(',')[0]
-
-
-def in_cluster():
-    """Whether torchrun or slurm (srun) started this process as one of several."""
-    if 'RANK' in os.environ:
-        return int(os.environ.get('WORLD_SIZE', 1)) > 1
-    return 'SLURM_PROCID' in os.environ and int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1
+        finally:
+            with contextlib.suppress(RuntimeError):
+                self.store.add('left', 1)
 
 
 def crew():

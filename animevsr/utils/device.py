@@ -35,11 +35,19 @@ def share(device, rank):
     return torch.device(device.type, rank % count()) if device.type == 'cuda' and device.index is None else device
 
 
+def model(device):
+    """What a device is, as far as rounding depends on it: the name of a GPU, the vector instructions of a CPU."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability() if device.type == 'cpu' else device.type
+
+
 class Fetch:
     """A copy of a tensor to the host, which on a CUDA device goes on beside what is computed after it; calling it waits for the array."""
 
-    def __init__(self, tensor):
-        self.done, self.tensor = None, tensor
+    def __init__(self, tensor, kind=None):
+        """`kind`: the NumPy type of the array; that of the tensor if not given."""
+        self.done, self.tensor, self.kind = None, tensor, kind
         if tensor.device.type != 'cuda':
             self.tensor = tensor.cpu()
             return
@@ -54,7 +62,8 @@ class Fetch:
     def __call__(self):
         if self.done is not None:
             self.done.synchronize()
-        return self.tensor.numpy()
+        array = self.tensor.numpy()
+        return array if self.kind is None else array.astype(self.kind, copy=False)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ Nothing is encoded twice: the packets of the segments get their final times, tho
 """
 import contextlib
 import os
+import socket
 import subprocess
 import tempfile
 import warnings
@@ -34,7 +35,7 @@ class SegmentWriter:
 
     def __init__(self, path, encoding, color, rate):
         self.path, self.encoding, self.color, self.rate, self.count = path, encoding, color, rate, 0
-        self.partial = path.with_name(f'{path.stem}.{os.getpid()}.partial.mkv')
+        self.partial = partial_of(path)
 
     def __enter__(self):
         try:
@@ -70,6 +71,11 @@ class SegmentWriter:
                 os.replace(self.partial, self.path)
         finally:
             self.partial.unlink(missing_ok=True)
+
+
+def partial_of(path):
+    """Where a part of the work lies until it is complete, of a name that no other process uses, on whatever machine."""
+    return path.with_name(f'{path.stem}.{socket.gethostname()}-{os.getpid()}.partial{path.suffix}')
 
 
 def join(segments, ticks, time_base, output, source=None, video_index=0):
@@ -282,7 +288,8 @@ def timed_packets(segments, ticks, time_base):
             stream = container.streams.video[0]
             header = bytes(stream.codec_context.extradata or b'')
             if extradata is None:
-                extradata, step = header, max(1, round(1 / (stream.average_rate * time_base)))  # how long the last frame is shown
+                rate, usual = stream.average_rate or stream.guessed_rate, ticks[-1] - ticks[-2] if len(ticks) > 1 else 1
+                extradata, step = header, max(1, round(1 / (rate * time_base)) if rate else usual)  # how long the last frame is shown
             if header != extradata:
                 raise MediaError(f'{segment}: was encoded in another way than the first one; remove it and run the command again')
             for i, packet in enumerate(p for p in container.demux(stream) if p.size):

@@ -1,4 +1,7 @@
 """OpenVINO: float32, or 8-bit integers, which NNCF makes of a network and CPUs with VNNI compute several times as fast."""
+import contextlib
+import ctypes
+import os
 from importlib import metadata
 
 import numpy as np
@@ -32,9 +35,10 @@ class OpenVINOBackend:
             float_model, nncf = folder / 'step.xml', metadata.version('nncf')  # which takes seconds to import
             folder = cached(net, f'openvino{version}-int8-nncf{nncf}', lambda folder: quantize(net, float_model, folder))
         core = openvino.Core()
-        self.request = core.compile_model(core.read_model(folder / 'step.xml'), 'CPU', {
-            'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': threads}).create_infer_request()
-        self.name = f'openvino {version} ({"int8" if fast else "float32"})'
+        with same_signal_stack():
+            self.request = core.compile_model(core.read_model(folder / 'step.xml'), 'CPU', {
+                'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': threads}).create_infer_request()
+        self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
 
     def first_state(self, height, width):
         """The state at the start of a shot."""
@@ -46,6 +50,25 @@ class OpenVINOBackend:
         results = self.request.infer(arrays, share_inputs=True)
         sr, *state = (torch.from_numpy(np.array(result)).to(self.device) for result in results.values())
         return sr, tuple(state)
+
+
+@contextlib.contextmanager
+def same_signal_stack():
+    """Keep the stack on which this thread handles signals.
+
+    OpenVINO gives the thread that compiles a model another one, and takes it back with the model. Where two models do not end in the
+    order in which they were made, the thread is left with a stack that is gone, and the next signal (Ctrl-C, a child that ends) is a crash.
+    """
+    sigaltstack = getattr(ctypes.CDLL(None), 'sigaltstack', None) if os.name == 'posix' else None
+    if sigaltstack is None:
+        yield
+        return
+    before = ctypes.create_string_buffer(64)  # a stack_t is 24 bytes
+    sigaltstack(None, before)
+    try:
+        yield
+    finally:
+        sigaltstack(before, None)
 
 
 def convert(net, folder):

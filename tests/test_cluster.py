@@ -126,8 +126,8 @@ def test_nodes_of_slurm(monkeypatch):
 
 def test_places(monkeypatch):
     monkeypatch.setattr(meeting, 'store', lambda *told: told)
-    said = dict(SLURM_PROCID='5', SLURM_STEP_NUM_TASKS='7', SLURM_STEP_NODELIST='b', SLURM_JOB_ID='12345', SLURM_STEP_ID='2', SLURM_LOCALID='1',
-                SLURM_STEP_TASKS_PER_NODE='4,3')
+    said = dict(SLURM_PROCID='5', SLURM_STEP_NUM_TASKS='7', SLURM_STEP_NODELIST='b', SLURM_JOB_ID='12345', SLURM_STEP_ID='2',
+                SLURM_LOCALID='1', SLURM_STEP_TASKS_PER_NODE='4,3')
     monkeypatch.setattr(meeting.os, 'sched_getaffinity', lambda _: range(meeting.os.cpu_count()), raising=False)
     assert meeting.by_slurm(said) == (('b', 22539, 5, '12345.2'), 5, 7, 1, 4)
     monkeypatch.setattr(meeting.os, 'sched_getaffinity', lambda _: (), raising=False)

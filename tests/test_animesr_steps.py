@@ -21,6 +21,7 @@ def weights(name, cwd, key='params'):
     return torch.load(cwd / f'experiments/tiny_animesr_{name}/models/net_g_latest.pth', weights_only=True)[key]
 
 
+@pytest.mark.slow
 def test_five_steps(tmp_path):
     (tmp_path / 'assets').symlink_to(REPO / 'assets')
     short = ('datasets:train:num_frame=3', 'datasets:val:num_frame=1', 'val:save_img=false')

@@ -74,6 +74,7 @@ def test_a_folder_of_videos_under_slurm(tiny_weights, tmp_path):
     assert not list((tmp_path / 'out').glob('.*'))
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_is_left_behind(tiny_weights, tmp_path):
     source, port = long_video(tmp_path / 'in.mkv'), free_port()
     first = start(0, ['-c', PATIENT, 'upscale', source, '-o', 'out.mkv', '-n', tiny_weights, *OPTIONS], tmp_path, MASTER_PORT=port)

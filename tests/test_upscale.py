@@ -199,6 +199,7 @@ def test_problems_are_one_line(tiny_weights, tmp_path, monkeypatch):
     assert len(decode(good)[0]) == 2
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tiny_weights, tmp_path):
     """Peak memory of 60 frames and of 300: kept frames would add 140 MB."""
     for t in (60, 300):

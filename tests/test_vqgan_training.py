@@ -105,6 +105,7 @@ def test_two_processes_train_on_a_cpu(frames, tmp_path):
     assert 'world_size: 2' in out and sorted(logged(out, 'l_d')) == [2, 3, 4] and re.search(r'# psnr: \d', out)
 
 
+@pytest.mark.slow
 def test_learn_is_one_command(frames, tmp_path):
     smaller = ['datasets:train:crop_size=24', 'datasets:train:batch_size_per_gpu=2', 'datasets:train:num_worker_per_gpu=0',
                'train:total_iter=3']
@@ -153,6 +154,7 @@ def test_codebook_starts_from_the_data_and_dead_entries_revive():
     assert net.codebook[:5].abs().max() < 50
 
 
+@pytest.mark.slow
 def test_dead_entries_are_counted():
     model = model_of(revive_after=None)
     model.net_g.codebook.data[:7] = 100.

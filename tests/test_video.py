@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import decode, moving_frames, write_clip, write_video
 
+import animevsr
 from animevsr.inference.plan import scan
 from animevsr.video.color import Color, from_rgb, to_rgb
 from animevsr.video.encoders import choose_encoding
@@ -243,3 +244,10 @@ def test_impossible_outputs_are_named(name, options, message, tmp_path):
     write_clip(tmp_path / 'full', moving_frames(1, 8, 8))
     with VideoReader(source) as reader, pytest.raises(MediaError, match=message):
         check_output(tmp_path / name, reader, options.get('codec', 'h264'))
+
+
+def test_a_rate_that_no_container_keeps(tiny_weights, tmp_path):
+    """A damaged header may say a frame in three years; the segments then say no rate at all."""
+    source = write_clip(tmp_path / 'in', moving_frames(3, 16, 24))
+    done = animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, fps=Fraction(1, 112207555), backend='torch')
+    assert done.frames == 3 and len(decode(tmp_path / 'out.mkv')[0]) == 3

@@ -198,14 +198,15 @@ class Upscaling:
         self.folder.lock()
         try:
             plan = self.folder.read()
-        except (ValueError, TypeError):
+            finished = plan.made_of == self.signed() and all((self.output / image_name(i)).exists() for i in range(len(plan.ticks)))
+            if finished:
+                self.folder.remove()
+                self.summarise(plan, 0, 0.0)
+            return finished
+        except (ValueError, TypeError):  # a plan of another version
             return False
-        finished = plan.made_of == self.signed() and all((self.output / image_name(i)).exists() for i in range(len(plan.ticks)))
-        if finished:
-            self.folder.remove()
-            self.summarise(plan, 0, 0.0)
-        self.folder.unlock()
-        return finished
+        finally:
+            self.folder.unlock()
 
     def open(self, tile, arithmetic=None):
         """Load the network into what computes it: the fastest that is there, or the same as computed the other shots.

@@ -16,7 +16,7 @@ from animevsr.archs.loading import load_upscaler
 from animevsr.inference.engine import choose_tile, fit, output_size
 from animevsr.inference.plan import Plan, WorkFolder, scan, signature
 from animevsr.inference.worker import Job, image_name, is_done, work
-from animevsr.inference.workers import Processes, claims, crew
+from animevsr.inference.workers import Group, Processes, crew
 from animevsr.utils.device import choose
 from animevsr.utils.memory import keep_freed_memory
 from animevsr.utils.resources import find_weights
@@ -306,10 +306,10 @@ def work_beside(job, plan, port, todo, rank):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     keep_freed_memory()
     try:
-        store = TCPStore('127.0.0.1', port, is_master=False)
+        group = Group(TCPStore('127.0.0.1', port, is_master=False), rank, job.jobs)
         upscaler = job.open_upscaler(plan.tile, rank=rank)
         check_arithmetic(upscaler, plan.arithmetic)
-        work(job, plan, claims(store, todo), upscaler, lambda frames: store.add('frames', frames))
+        work(job, plan, group.share(todo), upscaler, group.count)
     except Exception as error:
         sys.stderr.write(f'animevsr: process {rank}: {" ".join(str(error).split())[:300]}\n')
         sys.exit(1)

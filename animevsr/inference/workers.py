@@ -18,15 +18,6 @@ SILENCE = 60  # seconds without one after which a process of a cluster is taken 
 PARTING = 10  # seconds that the first process, in which the store may live, waits for the others
 
 
-def claims(store, todo):
-    """Shots of a list that nobody else has taken."""
-    while True:
-        place = store.add('claim', 1) - 1
-        if place >= len(todo):
-            return
-        yield todo[place]
-
-
 class Alone:
     """The only worker. The others have the same methods; each is a context, whose end tells the other workers."""
 
@@ -66,7 +57,12 @@ class Group(Alone):
         self.store, self.rank, self.size = store, rank, size
 
     def share(self, todo):
-        return claims(self.store, todo)
+        """Shots of a list that nobody else has taken."""
+        while True:
+            place = self.store.add('claim', 1) - 1
+            if place >= len(todo):
+                return
+            yield todo[place]
 
     def count(self, frames):
         self.store.add('frames', frames)

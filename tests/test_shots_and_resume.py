@@ -12,7 +12,9 @@ import pytest
 from conftest import REPO, decode, moving_frames, run_python, write_clip, write_video
 
 import animevsr
+from animevsr.inference import worker
 from animevsr.inference.plan import WorkFolder, hash_of
+from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import MediaError
 from animevsr.video.shots import CutDetector
@@ -314,6 +316,70 @@ def test_an_interrupt_keeps_what_is_done(number, code, tiny_weights, tmp_path):
     assert not list(tmp_path.glob('.out.mp4.work/*partial*'))
     if code == 130:
         assert 'the same command goes on' in errors
+
+
+class Doomed:
+    """Its end is where Ctrl-C comes: Python drops what is raised there."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(100):  # the handler is called between two steps of the interpreter
+            pass
+
+
+def test_an_interrupt_is_not_dropped(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0])
+    real = worker.fit
+
+    def fit(image, size):
+        Doomed()
+        return real(image, size)
+
+    monkeypatch.setattr(worker, 'fit', fit)
+    with pytest.raises(KeyboardInterrupt):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
+    assert not (tmp_path / 'out.mkv').exists() and not list(tmp_path.glob('.out.mkv.work/*partial*'))
+
+
+def test_signals_wait_for_a_check(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), at_checks():
+        signal.raise_signal(signal.SIGINT)
+        waited = True
+        check()
+        waited = False
+    assert waited and signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt):  # at the end, if nobody checks
+        with at_checks(), at_checks():
+            signal.raise_signal(signal.SIGINT)
+            waited = 'to the end'
+    assert waited == 'to the end'
+    with pytest.raises(KeyboardInterrupt), at_checks():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # somebody insists
+        waited = 'after two'
+    assert waited == 'to the end' and signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(ValueError, match='another error'), at_checks():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError('another error')
+    with at_checks():
+        check()  # nothing is left of it
+
+
+def test_a_handler_that_lets_a_signal_pass():
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append(1))
+    try:
+        with at_checks():
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+                assert not came
+                check()
+                check()
+                assert came.pop() and not came
+        assert not came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # --- several workers ------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from animevsr.inference.backends.torch_backend import TorchBackend, name_of
 from animevsr.inference.regions import Region
 from animevsr.inference.reuse import CELL, HeldRegions
 from animevsr.utils.device import Fetch, model, one_behind
+from animevsr.utils.interrupts import check
 
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
 BYTES_PER_PIXEL = 17_000  # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
@@ -136,6 +137,7 @@ class Shot:
 
     def _compute(self, region, tensors):
         """(sr, state) of a region, computed with as much around it as it depends on."""
+        check()
         if region == Region(0, 0, *self.size):
             return self.backend.step(*tensors, self.state)
         outer = region.grown(self.halo, self.size)

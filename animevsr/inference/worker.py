@@ -14,6 +14,7 @@ from animevsr.inference.backends.torch_backend import use_threads
 from animevsr.inference.engine import Upscaler, fit
 from animevsr.inference.plan import WorkFolder
 from animevsr.utils.device import choose, share
+from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import Behind, ahead
 from animevsr.video.mux import SegmentWriter, frames_in, partial_of
 from animevsr.video.reader import MediaError, open_reader
@@ -151,7 +152,7 @@ def work(job, plan, shots, upscaler, progress):
     """Upscale shots, in the order in which `shots` gives them; `progress(frames)` is called now and then."""
     folder, source, size, encoder = WorkFolder(Path(job.output)), Source(job), tuple(plan.size), plan.encoder()
     reader_color = None
-    try:
+    with at_checks(), closing(source):
         for shot in shots:
             numbers = plan.frames_of(shot)
             if reader_color is None:
@@ -162,7 +163,6 @@ def work(job, plan, shots, upscaler, progress):
             # closing: the thread that reads must have ended before its source is closed
             with made as writer, Behind(writer.write, AHEAD) as write, closing(ahead(source.take(numbers), AHEAD)) as frames:
                 for image in upscaler(frames):
+                    check()
                     write(fit(image, size))
                     progress(1)
-    finally:
-        source.close()

@@ -349,10 +349,9 @@ def test_signals_wait_for_a_check(monkeypatch):
         check()
         waited = False
     assert waited and signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(KeyboardInterrupt):  # at the end, if nobody checks
-        with at_checks(), at_checks():
-            signal.raise_signal(signal.SIGINT)
-            waited = 'to the end'
+    with pytest.raises(KeyboardInterrupt), at_checks(), at_checks():  # at the end, if nobody checks
+        signal.raise_signal(signal.SIGINT)
+        waited = 'to the end'
     assert waited == 'to the end'
     with pytest.raises(KeyboardInterrupt), at_checks():
         signal.raise_signal(signal.SIGINT)

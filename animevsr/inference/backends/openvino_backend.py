@@ -7,6 +7,7 @@ from importlib import metadata
 import numpy as np
 import openvino
 import torch
+from openvino import opset13 as op
 
 from animevsr.inference.backends.cache import StepGraph, cached, example_of
 from animevsr.utils.images import to_tensor
@@ -15,6 +16,7 @@ from animevsr.video.reader import open_reader
 
 CALIBRATION = 'weights/calibration.mkv'  # degraded clips of `CLIP` frames each
 CLIP = 6
+GRAPH = 2  # changes with what `convert` and `quantize` write
 
 
 class OpenVINOBackend:
@@ -30,10 +32,10 @@ class OpenVINOBackend:
     def __init__(self, net, device, threads, fast=False):
         self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
         version = openvino.__version__.split('-')[0]
-        folder = cached(net, f'openvino{version}', lambda folder: convert(net, folder))
+        folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
         if fast:
             float_model, nncf = folder / 'step.xml', metadata.version('nncf')  # which takes seconds to import
-            folder = cached(net, f'openvino{version}-int8-nncf{nncf}', lambda folder: quantize(net, float_model, folder))
+            folder = cached(net, f'openvino{version}-{GRAPH}-int8-nncf{nncf}', lambda folder: quantize(net, float_model, folder))
         core = openvino.Core()
         with same_signal_stack():
             self.request = core.compile_model(core.read_model(folder / 'step.xml'), 'CPU', {
@@ -77,7 +79,22 @@ def convert(net, folder):
     shapes = [[1, x.shape[1], -1, -1] for x in example]
     with torch.no_grad():
         model = openvino.convert_model(StepGraph(net), example_input=example, input=shapes)
+    divide_convolutions(model)
     openvino.save_model(model, folder / 'step.xml', compress_to_fp16=False)
+
+
+def divide_convolutions(model):
+    """Make one convolution for each part of those whose channels are split: OpenVINO has no fast split where it computes in integers."""
+    for split in model.get_ops():
+        bias = split.get_type_name() == 'VariadicSplit' and split.input_value(0).get_node()
+        convolution = bias and bias.get_type_name() == 'Add' and bias.input_value(0).get_node()
+        if not convolution or convolution.get_type_name() != 'Convolution':
+            continue
+        weight, shift = (node.input_value(1).get_node().get_data() for node in (convolution, bias))
+        ends = np.cumsum([output.get_partial_shape()[1].get_length() for output in split.outputs()])
+        for output, start, end in zip(split.outputs(), (0, *ends), ends):
+            part = op.convolution(convolution.input_value(0), op.constant(weight[start:end]), **convolution.get_attributes())
+            output.replace(op.add(part, op.constant(shift[:, start:end])).output(0))
 
 
 def quantize(net, float_model, folder):

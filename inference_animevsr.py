@@ -1,7 +1,8 @@
 """`python inference_animevsr.py -i IN -o OUT`: `animevsr upscale` in the habits of this field."""
 import argparse
 
-from animevsr_cli import UPSCALE, add_upscale_options, run_upscale
+from animevsr_arguments import UPSCALE, add_upscale_options
+from animevsr_cli import run_upscale
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=UPSCALE, formatter_class=argparse.RawDescriptionHelpFormatter)

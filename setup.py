@@ -27,7 +27,7 @@ setup(
     package_dir={'animevsr': 'animevsr', 'animevsr.options': 'options', 'animevsr.weights': 'weights'},
     package_data={'animevsr.curation': ['*.html'], 'animevsr.inference': ['*.html'],
                   'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md', '*.mkv']},
-    py_modules=['animevsr_cli', 'animevsr_install'],
+    py_modules=['animevsr_arguments', 'animevsr_cli', 'animevsr_install'],
     install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'imageio-ffmpeg',
                       'pillow', 'pyyaml', 'spandrel', 'tqdm'],
     extras_require={'ncnn': NCNN,

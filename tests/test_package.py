@@ -16,7 +16,7 @@ def installed(tmp_path_factory):
     copy, target = (tmp_path_factory.mktemp(name) for name in ('copy', 'site'))
     for name in ('animevsr', 'options', 'weights'):
         shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'animevsr_cli.py', 'animevsr_install.py'):
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'animevsr_arguments.py', 'animevsr_cli.py', 'animevsr_install.py'):
         shutil.copy(REPO / name, copy)
     run_python('-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--target', target, copy, cwd=copy)
     return target

@@ -5,11 +5,11 @@ import os
 import warnings
 from pathlib import Path
 
-from animevsr.inference.plan import WorkFolder
 from animevsr.inference.upscale import upscale
+from animevsr.inference.work_folder import WorkFolder
 from animevsr.inference.workers import Gone, crew
 from animevsr.utils.checkpoint import CheckpointError
-from animevsr.video.reader import VIDEO_SUFFIXES, MediaError
+from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError
 
 
 def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
@@ -37,6 +37,25 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
             targets = json.loads(group.hear('targets'))
         results = upscale_all(targets, input, progress, group, options)
         return results if group.rank == 0 else None
+
+
+def is_batch(input):
+    """Whether an input is a folder of videos, and not one of frames; one that holds both is told.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    input = Path(input)
+    if not input.is_dir():
+        return False
+    try:
+        suffixes = {path.suffix.lower() for path in input.iterdir() if not path.name.startswith('.')}
+    except OSError as error:
+        raise MediaError(f'{input}: cannot be read ({error.strerror})') from None
+    images, videos = suffixes & set(IMAGE_SUFFIXES), suffixes & set(VIDEO_SUFFIXES)
+    if images and videos:
+        warnings.warn(f'{input} holds videos and images; the videos are upscaled, the images are not', stacklevel=2)
+    return bool(videos) or not images
 
 
 def targets_of(videos, input, output, suffix):

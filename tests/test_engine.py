@@ -13,7 +13,7 @@ import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.inference import reuse
 from animevsr.inference.backends import NAMES, open_backend
-from animevsr.inference.backends.cache import example_of, hash_of
+from animevsr.inference.backends.cache import example_of, hash_of_network
 from animevsr.inference.bench import bench
 from animevsr.inference.engine import Upscaler, choose_tile
 from animevsr.inference.regions import Region, merged, tiles
@@ -100,6 +100,17 @@ signal.raise_signal(signal.SIGUSR1)
 '''
 
 
+@pytest.mark.parametrize('feedback', [False, True])
+def test_openvino_has_no_split(feedback, tmp_path):
+    """It would compute it slowly, in integers; `test_backends_agree_with_the_network` holds that the results are the same."""
+    openvino = pytest.importorskip('openvino')
+    from animevsr.inference.backends.openvino_backend import convert
+    convert(network(sr_feedback=feedback), tmp_path)
+    kinds = [node.get_type_name() for node in openvino.Core().read_model(tmp_path / 'step.xml').get_ops()]
+    first, blocks, fusion = 3, 2 + 1 + 1, 1 + 2  # the last one in two
+    assert 'VariadicSplit' not in kinds and kinds.count('Convolution') == first + 2 * blocks + fusion
+
+
 def test_bfloat16():
     net = network()
     half = open_backend(network(), CPU, bf16=True)
@@ -138,7 +149,7 @@ def test_converted_networks_are_cached_by_their_weights(monkeypatch, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == [folder.name] and (folder / 'step.bin').stat().st_mtime_ns == before
     other = network()
     other.recurrent_cell.fusion[-1].bias.data += 1
-    assert hash_of(other) != hash_of(network()) and hash_of(network(scale=2)) != hash_of(network())
+    assert hash_of_network(other) != hash_of_network(network()) and hash_of_network(network(scale=2)) != hash_of_network(network())
     open_backend(other, CPU, 'ncnn')
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -13,7 +13,7 @@ from conftest import REPO, decode, moving_frames, run_python, write_clip, write_
 
 import animevsr
 from animevsr.inference import worker
-from animevsr.inference.plan import WorkFolder, hash_of
+from animevsr.inference.work_folder import WorkFolder, hash_of_weights
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import MediaError
@@ -281,9 +281,9 @@ def stop(*_):
 def test_both_files_of_an_ncnn_model_are_signed(tmp_path):
     (tmp_path / 'a.param').write_text('graph')
     (tmp_path / 'a.bin').write_bytes(b'weights')
-    before = hash_of(tmp_path / 'a.param')
+    before = hash_of_weights(tmp_path / 'a.param')
     (tmp_path / 'a.bin').write_bytes(b'other weights')
-    assert hash_of(tmp_path / 'a.param') != before and hash_of(tmp_path / 'ncnn:name') == str(tmp_path / 'ncnn:name')
+    assert hash_of_weights(tmp_path / 'a.param') != before and hash_of_weights(tmp_path / 'ncnn:name') == str(tmp_path / 'ncnn:name')
 
 
 def test_two_runs_on_one_output(tiny_weights, tmp_path):

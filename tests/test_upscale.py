@@ -13,7 +13,7 @@ from test_video import BARS, MATRIX, bar_colours, bars_frame
 import animevsr
 import animevsr_cli
 from animevsr.inference.engine import Upscaler
-from animevsr.inference.upscale import parse_rate
+from animevsr.inference.settings import parse_rate
 
 
 def test_stream_equals_the_network_on_the_whole_clip(tiny_weights, device):

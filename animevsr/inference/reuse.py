@@ -62,10 +62,10 @@ class HeldRegions:
             self.would_hold, self.since = ~mask, 0
             self.checks += 1
             return whole
-        if self._cover(changed) == whole:  # it moves: nothing is held
+        regions = self._cover(mask)
+        if regions == whole and self._cover(changed) == whole:  # it moves: nothing is held
             self.changed[:] = True
-            return whole
-        return self._cover(mask)
+        return regions
 
     def _blocks(self):
         """Blocks of the input that changed: by more than noise, or all in one direction, as in a slow fade."""

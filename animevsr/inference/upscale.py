@@ -12,15 +12,16 @@ from pathlib import Path
 from torch.distributed import TCPStore
 from tqdm import tqdm
 
-from animevsr.archs.loading import load_upscaler
-from animevsr.inference.engine import choose_tile, fit, output_size
-from animevsr.inference.plan import Plan, WorkFolder, scan, signature
-from animevsr.inference.worker import Job, image_name, is_done, work
+from animevsr.inference.engine import choose_tile, fit
+from animevsr.inference.plan import Plan, scan
+from animevsr.inference.settings import check_options, parse_rate, size_for
+from animevsr.inference.work_folder import WorkFolder, image_name, signature
+from animevsr.inference.worker import Job, work
 from animevsr.inference.workers import Group, Processes, crew
 from animevsr.utils.device import choose
 from animevsr.utils.memory import keep_freed_memory
 from animevsr.utils.resources import find_weights
-from animevsr.video.encoders import CODECS, choose_encoding
+from animevsr.video.encoders import choose_encoding
 from animevsr.video.mux import join
 from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, open_reader
 from animevsr.video.writer import check_output, write_image
@@ -189,7 +190,7 @@ class Upscaling:
 
     def left_of(self, plan):
         """The shots that are not done."""
-        return [shot for shot in range(len(plan.shots)) if not is_done(self.folder, plan, shot)]
+        return [shot for shot in range(len(plan.shots)) if not self.folder.is_done(plan, shot)]
 
     def is_finished(self):
         """Whether all images are at the output's name, and only the work folder was not removed before a run was stopped."""
@@ -208,7 +209,11 @@ class Upscaling:
         finally:
             self.folder.unlock()
 
-    def open(self, tile, arithmetic=None):
+    def load(self):
+        """See `Job.load`."""
+        return self.job.load(self.group.local_rank if self.group.size > 1 else 0 if self.job.jobs > 1 else None)
+
+    def open(self, tile, arithmetic=None, loaded=None):
         """Load the network into what computes it: the fastest that is there, or the same as computed the other shots.
 
         Raises:
@@ -216,8 +221,7 @@ class Upscaling:
         """
         job = self.job.like(arithmetic) if arithmetic else self.job
         say = tqdm.write if self.progress and self.group.rank == 0 else lambda text, **_: None
-        rank = self.group.local_rank if self.group.size > 1 else 0 if job.jobs > 1 else None
-        upscaler = job.open_upscaler(tile, lambda text: say(f'animevsr: {text}', file=sys.stderr), rank)
+        upscaler = job.open_upscaler(loaded or self.load(), tile, lambda text: say(f'animevsr: {text}', file=sys.stderr))
         if arithmetic:
             check_arithmetic(upscaler, arithmetic)
         self.upscaler = upscaler
@@ -228,15 +232,15 @@ class Upscaling:
                                                          'deinterlace', 'threads')}
 
     def make_plan(self, made_of):
-        scale = load_upscaler(self.job.weights, clips=True).scale
+        loaded = net, _ = self.load()
         with self.job.open_reader() as reader:
-            size = size_for(reader, self.output, self.options['outscale'], scale, self.options['codec'])
+            size = size_for(reader, self.output, self.options['outscale'], net.scale, self.options['codec'])
             encoding = None
             if self.output.suffix.lower() in VIDEO_SUFFIXES:
                 chosen = {key: self.options[key] for key in ('crf', 'depth', 'chroma', 'hardware')}
                 encoding = vars(choose_encoding(self.options['codec'], reader, size, **chosen))
             tile = choose_tile(self.options['tile'], (reader.height, reader.width), choose(self.job.device))
-            self.open(tile)
+            self.open(tile, loaded=loaded)
             rate = Fraction(self.job.rate) if self.job.rate else None
             with self.bar(reader.expected_frames, 'looking for cuts: ') as bar:
                 ticks, base, shots, damage = scan(reader, rate, self.options['cuts'], bar.update)
@@ -266,7 +270,7 @@ class Upscaling:
 
             work(self.job, plan, group.share(todo), self.upscaler, count)
             group.wait(show)
-            forgotten = [shot for shot in todo if not is_done(self.folder, plan, shot)]  # by a worker that died
+            forgotten = [shot for shot in todo if not self.folder.is_done(plan, shot)]  # by a worker that died
             if forgotten:
                 work(self.job, plan, forgotten, self.upscaler, count)
         self.join(plan)
@@ -307,7 +311,7 @@ def work_beside(job, plan, port, todo, rank):
     keep_freed_memory()
     try:
         group = Group(TCPStore('127.0.0.1', port, is_master=False), rank, job.jobs)
-        upscaler = job.open_upscaler(plan.tile, rank=rank)
+        upscaler = job.open_upscaler(job.load(rank), plan.tile)
         check_arithmetic(upscaler, plan.arithmetic)
         work(job, plan, group.share(todo), upscaler, group.count)
     except Exception as error:
@@ -325,54 +329,10 @@ def upscale_image(job, reader, outscale, tile):
     """The same for one image."""
     output = Path(job.output)
     chosen = choose_tile(tile, (reader.height, reader.width), choose(job.device))
-    upscaler = job.open_upscaler(chosen)
+    upscaler = job.open_upscaler(job.load(), chosen)
     size = size_for(reader, output, outscale, upscaler.scale, 'h264')
     start = time.monotonic()
     image, = upscaler(image for image, _ in reader.frames())
     write_image(output, fit(image, size))
     seconds = time.monotonic() - start
     return Summary(1, 1 / max(seconds, 1e-9), seconds, output, size[1], size[0], reader.fps)
-
-
-def size_for(reader, output, outscale, scale, codec):
-    """(height, width) of the output.
-
-    Raises:
-        ValueError: the factor is out of range.
-    """
-    outscale = scale if outscale is None else outscale
-    if not 0 < outscale <= scale:
-        raise ValueError(f'outscale must be above 0 and at most {scale}, the scale of these weights; got {outscale:g}')
-    even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
-    return output_size(reader.height, reader.width, outscale, even)
-
-
-def check_options(codec, crf, depth, chroma, deinterlace, tile, jobs):
-    """ValueError that names the first option that is out of range."""
-    if codec not in CODECS:
-        raise ValueError(f"codec '{codec}' is not known; known: {', '.join(CODECS)}")
-    highest = CODECS[codec].highest or 51
-    if crf is not None and not 0 <= crf <= highest:
-        raise ValueError(f'crf must be between 0 and {highest}, got {crf}')
-    for name, value, known in (('depth', depth, (None, 8, 10)), ('chroma', chroma, (None, '420', '422', '444')),
-                               ('deinterlace', deinterlace, ('auto', 'off'))):
-        if value not in known:
-            raise ValueError(f'{name} must be one of {", ".join(str(k) for k in known if k)}, got {value}')
-    if tile not in ('auto', None) and not (isinstance(tile, int) and tile >= 64):
-        raise ValueError(f"tile must be 'auto' or at least 64, got {tile}")
-    if jobs < 1:
-        raise ValueError(f'jobs must be at least 1, got {jobs}')
-
-
-def parse_rate(value):
-    """Frame rate as an exact Fraction, from '24000/1001', 23.976 (which is 24000/1001), 25 or a Fraction."""
-    try:
-        rate = Fraction(value) if not isinstance(value, float) else Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"fps '{value}' is not a frame rate; write e.g. 25, 23.976 or 24000/1001") from None
-    for ntsc in (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)):
-        if abs(rate - ntsc) < Fraction(1, 200):
-            return ntsc
-    if not 0 < rate <= 1000:
-        raise ValueError(f'fps must be above 0 and at most 1000, got {value}')
-    return rate

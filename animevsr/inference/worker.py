@@ -12,11 +12,11 @@ from animevsr.archs.loading import load_upscaler
 from animevsr.inference.backends import open_backend
 from animevsr.inference.backends.torch_backend import use_threads
 from animevsr.inference.engine import Upscaler, fit
-from animevsr.inference.plan import WorkFolder
+from animevsr.inference.work_folder import WorkFolder, image_name
 from animevsr.utils.device import choose, share
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import Behind, ahead
-from animevsr.video.mux import SegmentWriter, frames_in, partial_of
+from animevsr.video.mux import SegmentWriter, partial_of
 from animevsr.video.reader import MediaError, open_reader
 
 AHEAD = 6  # frames that are read before they are needed, and results that wait to be written
@@ -50,10 +50,14 @@ class Job:
         rate = Fraction(self.rate) if self.rate else None
         return open_reader(self.input, rate, deep=True, deinterlace=self.deinterlace, conceal=True)
 
-    def open_upscaler(self, tile=None, say=lambda text: None, rank=None):
-        """`rank`: of this process among those that share the devices of the machine."""
+    def load(self, rank=None):
+        """(network, its device); `rank`: of this process among those that share the devices of the machine."""
         device = choose(self.device) if rank is None else share(choose(self.device), rank)
-        net = load_upscaler(self.weights, device, clips=True)
+        return load_upscaler(self.weights, device, clips=True), device
+
+    def open_upscaler(self, loaded, tile=None, say=lambda text: None):
+        """Put what `load` gave into what computes it; `say(text)` is told what that is."""
+        net, device = loaded
         if not hasattr(net, 'step'):
             use_threads(device, self.threads)
             return Upscaler(net, device)
@@ -123,29 +127,6 @@ class ImageSegment:
                 raise
         finally:
             shutil.rmtree(self.partial, ignore_errors=True)
-
-
-def is_done(folder, plan, shot):
-    """Whether the segment of a shot is there, whole; one that is not is removed."""
-    numbers = plan.frames_of(shot)
-    if plan.encoding is None and all((folder.joined / image_name(number)).exists() for number in numbers):
-        return True
-    segment = folder.segment(shot, plan.encoding is not None)
-    if not segment.exists():
-        return False
-    if segment.is_dir():  # a run may have been stopped while it moved the images
-        found = sum((place / image_name(number)).exists() for number in numbers for place in (segment, folder.joined))
-    else:
-        found = frames_in(segment)
-    if found == len(numbers):
-        return True
-    shutil.rmtree(segment) if segment.is_dir() else segment.unlink()
-    return False
-
-
-def image_name(number):
-    """Of the frame with a number, in a folder of images."""
-    return f'{number:08d}.png'
 
 
 def work(job, plan, shots, upscaler, progress):

@@ -42,7 +42,7 @@ def folder():
     return Path(os.environ.get('ANIMEVSR_CACHE') or default)
 
 
-def hash_of(net):
+def hash_of_network(net):
     """A hash of a network's class, arguments and weights."""
     digest = hashlib.sha256(f'{type(net).__name__} {getattr(net, "scale", "")}'.encode())
     for name, tensor in net.state_dict().items():
@@ -53,7 +53,7 @@ def hash_of(net):
 
 def cached(net, kind, make):
     """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format and versions."""
-    path = folder() / f'{kind}-{hash_of(net)}'
+    path = folder() / f'{kind}-{hash_of_network(net)}'
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))

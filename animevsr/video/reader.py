@@ -148,7 +148,8 @@ class VideoReader:
         shape = self.stream.sample_aspect_ratio
         self.sample_aspect_ratio = 1 / shape if shape and self.rotation % 180 else shape
         self.format, self.depth = self._first.format, max(component.bits for component in self._first.format.components)
-        self.side_data = {side.type.name: bytes(side) for side in self._first.side_data}
+        data = self._first.side_data  # by numbers: it iterates over items in PyAV 18, over keys in 19
+        self.side_data = {data[i].type.name: bytes(data[i]) for i in range(len(data))}
         self.deep = deep and self.depth > 8
         self.interlaced = self._first.interlaced_frame
         self.color = Color.of_frame(self._first)

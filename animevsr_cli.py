@@ -109,11 +109,11 @@ def run_evaluate(args):
         for path in args.output:
             check_output(path)
         done = animevsr.evaluate(methods, args.lq, args.gt, args.metrics, args.every, args.device, progress=True)
+        print(markdown(done), end='', flush=True)  # first: it is there even if a file cannot be written
         for path in args.output:
             write_table(done, path)
-        return markdown(done)
 
-    print(guarded(run, 'nothing was written'), end='')
+    guarded(run, 'nothing was written')
 
 
 def run_compare(args):
@@ -164,6 +164,8 @@ def named_methods(arguments):
     for method in arguments:
         path = Path(method)
         name, what = method.split('=', 1) if '=' in method and not path.exists() else (path.name if path.is_dir() else path.stem, method)
+        if not name or not what:
+            sys.exit(f"animevsr: '{method}': a method is NAME=METHOD, or METHOD alone")
         if name in methods:
             sys.exit(f'animevsr: two methods are named {name}; name them: NAME={what}')
         methods[name] = what

@@ -14,7 +14,7 @@ from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
 from animevsr.utils.resources import find_weights
 from animevsr.video.reader import IMAGE_SUFFIXES, MediaError, open_reader
-from animevsr.video.writer import check_folder_of, write_image
+from animevsr.video.writer import check_file, write_image
 
 KS = (5, 10, 20, 50)
 COLUMNS = 4  # pictures in a row
@@ -53,7 +53,7 @@ def atlas(weights, frame, output, number=0, device='auto'):
         CheckpointError, MediaError: an input that cannot be used; nothing is written.
     """
     output = Path(output)
-    check_folder_of(output)
+    check_file(output)
     if output.suffix.lower() not in IMAGE_SUFFIXES:
         raise MediaError(f'{output}: the atlas is an image; name it e.g. {output.stem}.png')
     if any(output.exists() and Path(other).exists() and output.samefile(other) for other in (frame, weights)):

@@ -6,9 +6,10 @@ from pathlib import Path
 import cv2
 
 from animevsr.inference.evaluate import evaluate
-from animevsr.video.clips import clip_name, list_clips
+from animevsr.inference.tables import for_json
+from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import MediaError, count_decodable, open_reader
-from animevsr.video.writer import check_folder_of
+from animevsr.video.writer import check_file, write_text
 
 TEMPLATE = Path(__file__).with_name('compare.html')
 
@@ -34,13 +35,13 @@ def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width',
         MediaError, ValueError: one line; nothing is written.
     """
     output = Path(output)
-    check_folder_of(output)
+    check_file(output)
     if output.suffix.lower() not in ('.html', '.htm'):
         raise MediaError(f'{output}: the comparison is a page; name it e.g. {output.stem}.html')
     if len(roots) < 2 or frames < 1 or not 1 <= quality <= 101:
         raise ValueError('a comparison needs two or more methods, frames of at least 1, and a quality from 1 to 101; '
                          f'got {len(roots)}, {frames}, {quality}')
-    clips = {name: {clip_name(clip): clip for clip in list_clips(root, name)} for name, root in roots.items()}
+    clips = {name: clips_by_name(root, name) for name, root in roots.items()}
     first = next(iter(clips.values()))
     for name, found in clips.items():
         missing = sorted(set(first) ^ set(found))
@@ -52,10 +53,10 @@ def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width',
     if metrics:
         for method in evaluate(roots, gt=gt, metrics=metrics, every=1, device=device, progress=progress):
             for clip in content['clips']:
-                values = {m: None if value != value else value for m, value in method.values[clip['name']].items()}
+                values = {m: for_json(value) for m, value in method.values[clip['name']].items()}
                 clip.setdefault('values', {})[method.name] = values
     data = json.dumps(content).replace('<', '\\u003c')  # '<' must not end the script element that holds the data
-    output.write_text(TEMPLATE.read_text(encoding='utf8').replace('"DATA"', data), encoding='utf8')
+    write_text(output, TEMPLATE.read_text(encoding='utf8').replace('"DATA"', data))
     return output
 
 

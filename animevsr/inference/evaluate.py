@@ -1,4 +1,5 @@
 """A table of methods: their results on clips, measured (VQD-SR Sec. 4)."""
+import itertools
 import math
 import statistics
 import sys
@@ -8,11 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from basicsr.metrics import psnr_ssim
+from basicsr.utils.color_util import rgb2ycbcr_pt
 from tqdm import tqdm
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.inference.engine import Upscaler
+from animevsr.inference.plan import scan
 from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, held_change
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
@@ -21,8 +24,8 @@ from animevsr.utils.device import choose, to_float64
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
-from animevsr.utils.resources import find
-from animevsr.video.clips import clip_name, list_clips
+from animevsr.utils.resources import find, find_weights
+from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import MediaError, open_reader
 
 BORDER = 4  # pixels left out at each edge by what compares with a ground truth
@@ -33,8 +36,8 @@ HYPERIQA = 'hyperiqa:'  # before the file of its weights
 
 # name: (function of (result, ground truth), needs a ground truth); frames are (1, 3, h, w)
 FRAME_METRICS = {
-    'psnr': (lambda x, gt: psnr_ssim.calculate_psnr_pt(*in_float64(x, gt), BORDER), True),
-    'psnr_y': (lambda x, gt: psnr_ssim.calculate_psnr_pt(*in_float64(x, gt), BORDER, test_y_channel=True), True),
+    'psnr': (lambda x, gt: psnr(*in_float64(x, gt)), True),
+    'psnr_y': (lambda x, gt: psnr(*(rgb2ycbcr_pt(image, y_only=True) for image in in_float64(x, gt))), True),
     'ssim': (lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER), True),
     'ssim_y': (lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER, test_y_channel=True), True),
     'niqe': (lambda x, gt: calculate_niqe_pt(x), False),
@@ -97,9 +100,12 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
     for m, (_, needs_gt) in functions.items():
         if needs_gt and gt is None:
             raise ValueError(f'{m} compares with a ground truth; name it (gt), or leave {m} out')
-    roots = {name: {clip_name(c): c for c in list_clips(root, name)} for name, root in (('lq', lq), ('gt', gt)) if root is not None}
-    results = {name: {clip_name(c): c for c in list_clips(what, name)} for name, what in methods.items() if find(what).is_dir()}
+    roots = {name: clips_by_name(root, name) for name, root in (('lq', lq), ('gt', gt)) if root is not None}
+    results = {name: clips_by_name(what, name) for name, what in methods.items() if find(what).is_dir()}
     named = {**{name: lq if name == 'lq' else gt for name in roots}, **{name: methods[name] for name in results}}
+    for name, what in methods.items():
+        if name not in results and str(what) != 'bicubic' and not str(what).startswith('ncnn:') and not find_weights(what).is_file():
+            raise MediaError(f'{what}: no such folder of results, and no such weights')
     if not named:
         raise ValueError(f'{next(iter(methods))}: needs low-quality clips to work on; name them (lq)')
     clips = list({**results, **roots}[next(iter(named))])
@@ -107,6 +113,7 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
         other = sorted(set(clips) ^ set({**results, **roots}[name]))
         if other:
             raise MediaError(f'{root}: clip {other[0]} is not in it and in {next(iter(named.values()))} alike')
+    _check(results, roots)
     built = [_method(name, what, roots, results.get(name), device) for name, what in methods.items()]
     counts = {}
     with tqdm(total=len(built) * len(clips), unit='clip', file=sys.stderr, disable=not progress) as bar, torch.inference_mode():
@@ -119,6 +126,27 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
     return built
 
 
+def _check(results, roots):
+    """MediaError where results differ in number from each other, or in number or size from the ground truth: before all the work."""
+    others = {**({'the ground truth': roots['gt']} if 'gt' in roots else {}), **results}
+    if len(others) < 2:
+        return
+    (first, clips), *rest = others.items()
+    for clip, path in clips.items():
+        for name, found in rest:
+            size, expected = (_size(p) for p in (found[clip], path))
+            if 'gt' in roots and size[:2] != expected[:2]:
+                raise MediaError(f'{name}, {clip}: is {size[0]}x{size[1]}, {first} is {expected[0]}x{expected[1]}')
+            if None not in (size[2], expected[2]) and size[2] != expected[2]:
+                raise MediaError(f'{name}, {clip}: has {size[2]} frames, {first} has {expected[2]}')
+
+
+def _size(clip):
+    """(width, height, number of frames; None where only decoding tells) of a clip."""
+    with open_reader(clip) as reader:
+        return reader.width, reader.height, reader.frame_count if clip.is_dir() else None
+
+
 def _method(name, what, roots, results, device):
     """A `Method`, ready to run; its runtime measured where it is a network. `results`: {clip: path} where they are there already."""
     if results is not None:
@@ -129,8 +157,14 @@ def _method(name, what, roots, results, device):
         return Method(name, lambda clip: _bicubic(roots, clip))
     net = load_upscaler(what, device, clips=True)
     count = sum(p.numel() for p in net.parameters())
+    if 'gt' in roots:
+        clip, path = next(iter(roots['lq'].items()))
+        low, high = _size(path), _size(roots['gt'][clip])
+        if any(side * net.scale != expected for side, expected in zip(low[:2], high[:2])):
+            raise MediaError(f'{name}, {clip}: {low[0]}x{low[1]} times {net.scale}, the scale of the network, is not {high[0]}x{high[1]}, '
+                             'the size of the ground truth')
     upscaler = Upscaler(net, device)
-    return Method(name, lambda clip: upscaler(_images(roots['lq'][clip])), count / 1e6 or None, runtime(net, device))
+    return Method(name, lambda clip: _by_shots(upscaler, roots['lq'][clip]), count / 1e6 or None, runtime(net, device))
 
 
 def runtime(net, device, repeat=3):
@@ -147,6 +181,15 @@ def runtime(net, device, repeat=3):
             net(frame[:, None].expand(-1, 5, -1, -1, -1)).sum().item()
             times.append((time.perf_counter() - start) * 1000 / 5)
     return statistics.median(times[1:])
+
+
+def _by_shots(upscaler, path):
+    """Results of a network for a clip, each shot of its own, as `upscale` makes them."""
+    with open_reader(path) as reader:
+        starts = scan(reader, None, True)[2]
+    frames = _images(path)
+    for start, end in zip(starts, [*starts[1:], None]):
+        yield from upscaler(itertools.islice(frames, None if end is None else end - start))
 
 
 def _images(path):
@@ -222,6 +265,12 @@ def _frame_metric(name, device):
         raise ValueError(f'{PYIQA}{name}: pyiqa is not installed (its licence is non-commercial); run: pip install pyiqa') from None
     metric = pyiqa.create_metric(name, device=device)
     return (metric, True) if metric.metric_mode == 'FR' else (lambda x, gt: metric(x), False)
+
+
+def psnr(x, gt):
+    """Of images in [0, 1], in dB; infinite for equal ones (BasicSR's on tensors ends at 80)."""
+    mse = float((x - gt)[..., BORDER:-BORDER, BORDER:-BORDER].square().mean())
+    return -10 * math.log10(mse) if mse else math.inf
 
 
 def in_float64(*tensors):

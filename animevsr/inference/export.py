@@ -14,7 +14,7 @@ from animevsr.inference.backends.cache import StepGraph, example_of, names_of
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.resources import find_weights
 from animevsr.video.reader import MediaError
-from animevsr.video.writer import check_folder_of
+from animevsr.video.writer import check_file
 
 SUFFIXES = {'onnx': '.onnx', 'ncnn': '.param', 'torchscript': '.pt', 'safetensors': '.safetensors'}
 PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'ncnn': ('ncnn', 'pnnx'), 'safetensors': ('safetensors', )}
@@ -47,7 +47,7 @@ def export(weights, output, to=None):
         raise ValueError(f'{output}: say what to export to: {", ".join(SUFFIXES)}')
     if output.suffix != SUFFIXES[to]:
         raise MediaError(f'{output}: {to} files are named *{SUFFIXES[to]}')
-    check_folder_of(output)
+    check_file(output)
     missing = [package for package in PACKAGES.get(to, ()) if importlib.util.find_spec(package) is None]
     if missing:
         raise ValueError(f'export to {to} needs packages that are missing; run: pip install {" ".join(missing)}')

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from animevsr.video.reader import MediaError
-from animevsr.video.writer import check_folder_of
+from animevsr.video.writer import check_file, write_text
 
 DIGITS = dict(psnr=2, psnr_y=2, ssim=4, ssim_y=4, niqe=3, hyperiqa=2, line_width=2, flicker=2, cut_bleed=3)
 UNITS = dict(psnr='dB, higher is better', psnr_y='dB of the luma, higher is better', ssim='0 to 1, higher is better',
@@ -24,12 +24,12 @@ def write_table(methods, path):
     """
     check_output(path)
     kinds = {'.md': markdown, '.csv': to_csv, '.json': to_json}
-    Path(path).write_text(kinds[Path(path).suffix.lower()](methods), encoding='utf8')
+    write_text(Path(path), kinds[Path(path).suffix.lower()](methods))
 
 
 def check_output(path):
     """MediaError unless a table can be written at `path`: before the work is done."""
-    check_folder_of(Path(path))
+    check_file(Path(path))
     if Path(path).suffix.lower() not in ('.md', '.csv', '.json'):
         raise MediaError(f'{path}: a table is written as .md, .csv or .json')
 
@@ -62,15 +62,20 @@ def to_csv(methods):
 
 
 def to_json(methods):
+    """A list of methods; JSON has no infinity (the PSNR of equal images): it is the text "inf"."""
     def clean(values):
-        return {m: None if math.isnan(value) else value for m, value in values.items()}
+        return {m: for_json(value) for m, value in values.items()}
 
     return json.dumps([dict(method=method.name, parameters_millions=method.params, runtime_ms=method.runtime, mean=clean(method.means()),
                             clips={clip: clean(values) for clip, values in method.values.items()}) for method in methods], indent=1) + '\n'
 
 
+def for_json(value):
+    return None if math.isnan(value) else str(value) if math.isinf(value) else value
+
+
 def _table(rows):
-    lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+    lines = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in rows]
     return '\n'.join([lines[0], '| --- ' * len(rows[0]) + '|', *lines[1:]])
 
 

@@ -21,6 +21,20 @@ def list_clips(root, key='dataroot_gt'):
     return clips
 
 
+def clips_by_name(root, key):
+    """{name: clip} of a root.
+
+    Raises:
+        MediaError: as `list_clips`; or two clips have one name.
+    """
+    clips = {}
+    for clip in list_clips(root, key):
+        if clip_name(clip) in clips:
+            raise MediaError(f'{clip}: has the name of {clips[clip_name(clip)]}; a clip is known by its name')
+        clips[clip_name(clip)] = clip
+    return clips
+
+
 def clip_name(clip):
     """Name of a clip: its folder's, or its file's without the suffix."""
     return clip.name if clip.is_dir() else clip.stem

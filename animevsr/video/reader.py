@@ -148,8 +148,9 @@ class VideoReader:
         shape = self.stream.sample_aspect_ratio
         self.sample_aspect_ratio = 1 / shape if shape and self.rotation % 180 else shape
         self.format, self.depth = self._first.format, max(component.bits for component in self._first.format.components)
-        data = self._first.side_data  # by numbers: it iterates over items in PyAV 18, over keys in 19
-        self.side_data = {data[i].type.name: bytes(data[i]) for i in range(len(data))}
+        data = self._first.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
+        items = (item if hasattr(item, 'type') else data[item] for item in data)
+        self.side_data = {item.type.name: bytes(item) for item in items}
         self.deep = deep and self.depth > 8
         self.interlaced = self._first.interlaced_frame
         self.color = Color.of_frame(self._first)

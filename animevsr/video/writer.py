@@ -39,11 +39,28 @@ def check_output(path, reader, codec):
 
 
 def check_folder_of(path):
-    """MediaError unless a file can be made at `path`."""
+    """MediaError unless something can be made at `path`."""
     if not path.parent.is_dir():
         raise MediaError(f'{path}: its folder does not exist')
     if not os.access(path.parent, os.W_OK):
         raise MediaError(f'{path}: its folder is not writable')
+
+
+def check_file(path):
+    """MediaError unless a file can be made at `path`."""
+    check_folder_of(path)
+    if path.is_dir():
+        raise MediaError(f'{path}: is a folder')
+
+
+def write_text(path, text):
+    """Write a text file; a file of that name is complete, or what was there before."""
+    partial = path.with_name(f'.{path.name}')
+    try:
+        partial.write_text(text, encoding='utf8')
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_image(path, image):

@@ -14,7 +14,6 @@ from animevsr_arguments import LEARN_SIZES, parser
 
 def run_upscale(args):
     """Call `animevsr.upscale` and say what was done."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files that are half written are removed
     names = ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half', 'depth', 'chroma', 'hardware', 'deinterlace', 'fast', 'reuse',
              'bf16', 'compiled', 'backend', 'jobs', 'threads')
     options = {name: getattr(args, name) for name in names}
@@ -212,8 +211,14 @@ def guarded(function, interrupted):
         sys.exit(130)
 
 
+def end_on_sigterm():
+    """So that files that are half written are removed, and trainings end with this process."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def main(argv=None):
     args = parser().parse_args(argv)
+    end_on_sigterm()
     if args.command == 'setup':
         import animevsr_install
         animevsr_install.main()

@@ -2,11 +2,13 @@
 import argparse
 
 from animevsr_arguments import UPSCALE, add_upscale_options
-from animevsr_cli import run_upscale
+from animevsr_cli import end_on_sigterm, run_upscale
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=UPSCALE, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-i', '--input', required=True, help='video file, folder of frames or image')
     parser.add_argument('-o', '--output', required=True, help='video file, image, or new folder for PNG images')
     add_upscale_options(parser)
-    run_upscale(parser.parse_args())
+    args = parser.parse_args()
+    end_on_sigterm()
+    run_upscale(args)

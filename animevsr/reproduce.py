@@ -27,6 +27,7 @@ from animevsr.inference.evaluate import evaluate, runtime
 from animevsr.inference.tables import UNITS
 from animevsr.utils.device import choose, count
 from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.locks import lock_file
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import MediaError, count_frames
@@ -172,6 +173,8 @@ def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-Rea
     unknown = set(rows or ()) - {row.name for row in chosen}
     if unknown:
         raise ValueError(f'{table} has no row {sorted(unknown)[0]}; its rows: {", ".join(row.name for row in TABLES[table][1])}')
+    if iterations is not None and iterations < 1:
+        raise ValueError(f'iterations must be at least 1, got {iterations}')
     run = Run(scale, find('assets/tiny') if scale == 'tiny' else Path(gt), iterations, device)
     stages = in_order(row.stage for row in chosen)
     total = sum(run.iterations_of(stage) for stage in stages if isinstance(stage, Stage))
@@ -223,8 +226,10 @@ class Run:
                         'logger:save_checkpoint_freq=50']
         elif self.gt != Path('datasets/AVC-Train') and not any('dataroot_gt' in option for option in options) and 'vqgan' not in file:
             options.append(f'datasets:train:dataroot_gt={self.gt}')
-        made_of = hashlib.sha256(json.dumps([find(f'options/{file}').read_text(), options]).encode()).hexdigest()
-        note, log, begun = (self.folder / f'{stage.name}.{suffix}' for suffix in ('sha256', 'log', 'begun'))
+        # what was cleaned (HR-SR), and how what comes before was trained, are part of it
+        before = [str(self.gt)] * (self.scale == 'paper') + [self.note(s).read_text() for s in stage.after if isinstance(s, Stage)]
+        made_of = hashlib.sha256(json.dumps([find(f'options/{file}').read_text(), options, before]).encode()).hexdigest()
+        note, log = self.note(stage), self.folder / f'{stage.name}.log'
         if note.exists() and note.read_text() != made_of:
             raise MediaError(f'{self.weights(stage).parent.parent}: was trained with other options; move it and {note} away')
         note.write_text(made_of)
@@ -232,21 +237,41 @@ class Run:
         if not self.weights(stage).exists():
             command = [sys.executable, *launcher(), '-m', 'animevsr.train', '-opt', f'options/{file}', '--auto_resume', '--launcher',
                        'pytorch' if launcher() else 'none', '--force_yml', f'name=reproduce_{self.scale}_{stage.name}', *options]
-            with open(log, 'a', encoding='utf8') as out, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                                                         text=True, errors='replace') as child:
-                for line in child.stdout:
-                    out.write(line)
-                    found = re.search(r'iter:\s*([\d,]+)', line)
-                    if found:
-                        now = int(found[1].replace(',', ''))
-                        bar.update(max(0, now - seen))
-                        seen = max(seen, now)
+            with self.lock(stage) as lock, open(log, 'a', encoding='utf8') as out, \
+                    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
+                                     pass_fds=(lock.fileno(), ) if os.name == 'posix' else ()) as child:
+                try:
+                    for line in child.stdout:
+                        out.write(line)
+                        found = re.search(r'\biter:\s*([\d,]+)', line)
+                        if found:
+                            now = int(found[1].replace(',', ''))
+                            bar.update(max(0, now - seen))
+                            seen = max(seen, now)
+                finally:
+                    child.terminate()  # it has ended, unless this process is to end
             if child.returncode or not self.weights(stage).exists():
                 raise MediaError(f'{stage.name}: {last_line(log)} (its output: {log})')
         bar.update(iterations - seen)
 
+    def note(self, stage):
+        """The file that says of what a training is made."""
+        return self.folder / f'{stage.name}.sha256'
+
+    def lock(self, stage):
+        """A file that the training holds, too: it may live longer than this process."""
+        try:
+            return lock_file(self.folder / f'{stage.name}.lock')
+        except BlockingIOError:
+            raise MediaError(f'{stage.name}: another run trains it; wait for it, or end it') from None
+
     def enhance(self, stage):
-        enhance(self.gt, self.folder / stage.name, stage.model, device=self.device)
+        place = self.folder / stage.name
+        source = place.with_name(f'{stage.name}.source')
+        if source.exists() and source.read_text() != str(self.gt):
+            raise MediaError(f'{place}: was made of {source.read_text()}, not of {self.gt}; move it and {source} away')
+        source.write_text(str(self.gt))
+        enhance(self.gt, place, stage.model, device=self.device)
 
     def table(self, name, rows, measured, metrics):
         """The table as Markdown."""

@@ -3,9 +3,11 @@
 All of BasicSR's arguments work: `--auto_resume`, `--launcher pytorch|slurm`, `--debug`, `--force_yml key:key=value`. Experiments are
 written under the current directory.
 """
+import logging
 import os
 import sys
 
+import yaml
 from basicsr.train import train_pipeline
 
 from animevsr.archs.loading import CheckpointError
@@ -26,12 +28,22 @@ def run(pipeline):
         pipeline(os.getcwd())
     except KeyboardInterrupt:
         sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')
-    except (MediaError, CheckpointError, CodecError, FileNotFoundError, ValueError, KeyError, TypeError) as error:
+    except (MediaError, CheckpointError, CodecError, OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError,
+            RuntimeError, yaml.YAMLError) as error:
         if os.environ.get('ANIMEVSR_TRACEBACK'):
             raise
+        log_traceback()
         lines = [line for line in str(error).splitlines() if line.strip()]
         # an error in a loader's worker arrives with its traceback as text: its last line says what was wrong
         sys.exit(f'{type(error).__name__}: {lines[-1] if lines else ""} (ANIMEVSR_TRACEBACK=1 shows where)')
+
+
+def log_traceback():
+    """Write where an error came from into the log file of the experiment, where there is one."""
+    record = logging.getLogger('basicsr').makeRecord('basicsr', logging.ERROR, __file__, 0, 'Stopped by:', (), sys.exc_info())
+    for handler in logging.getLogger('basicsr').handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.emit(record)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,8 @@ import csv
 import io
 import json
 import math
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -88,12 +90,13 @@ def test_tables_hold_every_value(clips, tmp_path):
     methods = animevsr.evaluate({'one': tmp_path / 'gt', 'two': tmp_path / 'noisy'}, gt=tmp_path / 'gt', metrics=['psnr_y', 'cut_bleed'],
                                 device='cpu')
     text = markdown(methods)
-    assert '| two | - | - | ' in text and f'{methods[1].values["b"]["psnr_y"]:.2f}' in text and '| b | 80.00 | ' in text
+    assert '| two | - | - | ' in text and f'{methods[1].values["b"]["psnr_y"]:.2f}' in text and '| b | inf | ' in text
     rows = list(csv.DictReader(io.StringIO(to_csv(methods))))
     assert len(rows) == 2 * 3 * 2 and {row['clip'] for row in rows} == {'a', 'b', 'mean'}
     assert [row['value'] for row in rows if row['method'] == 'two' and row['clip'] == 'a' and row['metric'] == 'cut_bleed'] == ['']
     data = json.loads(to_json(methods))
     assert data[1]['clips']['b']['psnr_y'] == methods[1].values['b']['psnr_y'] and data[0]['clips']['a']['cut_bleed'] is None
+    assert data[0]['clips']['b']['psnr_y'] == 'inf'
     for suffix in ('md', 'csv', 'json'):
         write_table(methods, tmp_path / f't.{suffix}')
         assert (tmp_path / f't.{suffix}').stat().st_size > 100
@@ -120,7 +123,8 @@ def test_bad_input_is_one_line(clips, tiny_vqgan, tmp_path, monkeypatch):
     for arguments, message in ((('noisy', '--metrics', 'psnr'), 'compares with a ground truth'),
                                (('noisy', '--metrics', 'psn', '--gt', 'gt'), "did you mean 'psnr'"),
                                (('bicubic', ), 'needs low-quality clips'),
-                               (('gone', '--lq', 'lq'), 'gone: no such weights file'), (('short', '--gt', 'gt'), 'ends after 3 frames'),
+                               (('gone', '--lq', 'lq'), 'gone: no such folder of results, and no such weights'),
+                               (('short', '--gt', 'gt'), 'short, a: has 3 frames, the ground truth has 5'),
                                (('small', '--gt', 'gt'), 'is 96x32, the ground truth is 96x64'),
                                (('noisy', 'noisy', '--gt', 'gt'), 'two methods are named noisy'),
                                (('noisy', '--metrics', 'pyiqa:maniqa'), 'pyiqa is not installed'),
@@ -142,3 +146,45 @@ def test_bad_input_is_one_line(clips, tiny_vqgan, tmp_path, monkeypatch):
 
 def test_mean_of_what_is_there():
     assert nanmean([1, math.nan, 3]) == 2 and math.isnan(nanmean([])) and math.isnan(nanmean([math.nan]))
+
+
+def test_clips_of_one_name_are_refused(clips, tmp_path):
+    write_video(tmp_path / 'noisy/a.mkv', moving_frames(3, 32, 32))
+    with pytest.raises(MediaError, match=r'a.mkv: has the name of .*noisy/a; a clip is known by its name'):
+        animevsr.evaluate({'noisy': tmp_path / 'noisy'}, gt=tmp_path / 'gt', metrics=['psnr'], device='cpu')
+
+
+def test_what_does_not_fit_is_told_before_the_work(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules['animevsr.inference.evaluate'], '_measure', None)
+    (tmp_path / 'fewer').mkdir()
+    shutil.copytree(tmp_path / 'noisy/a', tmp_path / 'fewer/a')
+    shutil.copytree(tmp_path / 'noisy/b', tmp_path / 'fewer/b')
+    sorted((tmp_path / 'fewer/b').iterdir())[-1].unlink()
+    for methods, message in (({'one': tmp_path / 'noisy', 'fewer': tmp_path / 'fewer'}, 'fewer, b: has .* frames, the ground truth has'),
+                             ({'one': tmp_path / 'noisy', 'small': tmp_path / 'lq'}, 'small, a: is .*, the ground truth is ')):
+        with pytest.raises(MediaError, match=message):
+            animevsr.evaluate(methods, gt=tmp_path / 'gt', metrics=['psnr'], device='cpu')
+
+
+def test_psnr_is_basicsrs():
+    from basicsr.metrics import calculate_psnr
+    module = sys.modules['animevsr.inference.evaluate']
+    a, b = moving_frames(2, 40, 48)
+    close = a.copy()
+    close[20, 20, 1] ^= 1
+    for other in (b, close):
+        for name, luma in (('psnr', False), ('psnr_y', True)):
+            ours = module.FRAME_METRICS[name][0](*(to_tensor(image[None]) for image in (a, other)))
+            assert abs(ours - calculate_psnr(a[..., ::-1], other[..., ::-1], 4, test_y_channel=luma)) < 1e-3
+    assert module.FRAME_METRICS['psnr'][0](*[to_tensor(a[None])] * 2) == float('inf')
+
+
+def test_networks_start_anew_at_cuts(tiny_weights, tmp_path):
+    """As `upscale` does: its results are measured, not others."""
+    frames = np.concatenate([moving_frames(5, 32, 48), 255 - moving_frames(5, 32, 48, seed=3)[:, ::-1]])
+    write_clip(tmp_path / 'lq/a', frames)
+    (tmp_path / 'up').mkdir()
+    animevsr.upscale(tmp_path / 'lq/a', tmp_path / 'up/a', tiny_weights, backend='torch', device='cpu')
+    net, images = animevsr.evaluate({'net': tiny_weights, 'images': tmp_path / 'up'}, tmp_path / 'lq', metrics=['line_width', 'flicker'],
+                                    every=1, device='cpu')
+    assert net.values == images.values

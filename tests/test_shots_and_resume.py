@@ -13,8 +13,9 @@ from conftest import REPO, decode, moving_frames, run_python, write_clip, write_
 
 import animevsr
 from animevsr.inference import worker
-from animevsr.inference.work_folder import WorkFolder, hash_of_weights
+from animevsr.inference.work_folder import WorkFolder
 from animevsr.utils.interrupts import at_checks, check
+from animevsr.utils.resources import hash_of_weights
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import MediaError
 from animevsr.video.shots import CutDetector

@@ -3,9 +3,9 @@
 Every HR frame is super-resolved by an existing model and brought back to its own size: what a compressed frame has of artefacts goes,
 its size and content stay.
 """
-import hashlib
 import os
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
-from animevsr.utils.resources import find_weights
+from animevsr.utils.resources import find_weights, hash_of_weights
 from animevsr.video.reader import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -30,7 +30,7 @@ from animevsr.video.reader import (
     read_image,
 )
 from animevsr.video.shots import is_cut
-from animevsr.video.writer import write_image
+from animevsr.video.writer import write_image, write_text
 
 NOTE = '.enhanced_by'  # in the output: the model
 MARGIN = 16  # pixels around a tile that the network sees and that are cut off
@@ -70,6 +70,8 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
     if tile < 32:
         raise ValueError(f'tile must be at least 32, got {tile}')
     tile += -tile % 4  # the coarsest branch of the recurrent network works at a quarter
+    if jobs is not None and jobs < 1:
+        raise ValueError(f'jobs must be at least 1, got {jobs}')
     if not 1 <= part[0] <= part[1]:
         raise ValueError(f'part must be i/n with i from 1 to n, got {part[0]}/{part[1]}')
     if not in_root.is_dir():
@@ -94,12 +96,12 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
 
 def _sign(out_root, model):
     """Note by what model the results are made; MediaError if some are there by another."""
-    file, note = find_weights(model), out_root / NOTE
-    text = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else str(model)
-    if note.exists() and note.read_text() != text:
-        raise MediaError(f'{out_root}: holds results of another model; name another output, or remove it')
+    text, note = hash_of_weights(find_weights(model)), out_root / NOTE
     out_root.mkdir(parents=True, exist_ok=True)
-    note.write_text(text)
+    if not note.exists():
+        write_text(note, text)
+    if note.read_text() != text:
+        raise MediaError(f'{out_root}: holds results of another model; name another output, or remove it')
 
 
 def find_clips(in_root, out_root):
@@ -108,7 +110,7 @@ def find_clips(in_root, out_root):
     Raises:
         MediaError: nothing found, or two sources would have the same target.
     """
-    clips, taken, seen = [], {}, set()
+    clips, taken, seen, others = [], {}, set(), []
     for folder, folders, files in os.walk(in_root, followlinks=True):
         if os.path.realpath(folder) in seen:
             raise MediaError(f'{folder}: is linked to a folder that is in the tree already')
@@ -119,6 +121,7 @@ def find_clips(in_root, out_root):
         if any(name.suffix.lower() in IMAGE_SUFFIXES for name in names):
             images = list_images(folder)
             clips.append(Clip(folder, [place / f'{image.stem}.png' for image in images]))
+        others += [folder / name for name in names if name.suffix.lower() not in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
         for name in names:
             if name.suffix.lower() in VIDEO_SUFFIXES:
                 count = count_decodable(folder / name)
@@ -133,6 +136,9 @@ def find_clips(in_root, out_root):
             taken[target] = clip.source
     if not clips:
         raise MediaError(f'{in_root}: holds no images and no videos')
+    if others:
+        more = f' and {len(others) - 1} more' if len(others) > 1 else ''
+        warnings.warn(f'{others[0]}{more}: left out, as no images or videos of a known kind', stacklevel=3)
     return clips
 
 

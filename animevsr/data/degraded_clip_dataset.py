@@ -58,6 +58,8 @@ class DegradedClipDataset(data.Dataset):
         self.intervals = tuple(opt.get('interval', (1, 2, 3)))
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
             raise ValueError(f"degrade_on must be 'loader' or 'device', got {opt['degrade_on']!r}")
+        if not isinstance(self.num_frame, int) or self.num_frame < 1:
+            raise ValueError(f'num_frame must be a whole number >= 1, got {self.num_frame}')
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
         self.pipeline = DegradationPipeline(opt['degradation'])

@@ -48,7 +48,7 @@ class Noise:
     """
 
     def __init__(self, gray_prob=0.5, sigma=(0, 10)):
-        self.gray_prob, self.sigma = probability('noise: gray_prob', gray_prob), interval('noise: sigma', sigma)
+        self.gray_prob, self.sigma = probability('noise: gray_prob', gray_prob), interval('noise: sigma', sigma, 0)
 
     def sample(self, rng, drawn=()):
         return dict(gray=bool(rng.random() < self.gray_prob), sigma=float(rng.uniform(*self.sigma)), seed=int(rng.integers(SEEDS)))
@@ -98,7 +98,7 @@ class Codec:
         profiles = dict(profiles or dict(baseline=0.1, main=0.2, high=0.7))
         if not math.isclose(sum(profiles.values()), 1, abs_tol=1e-6):
             raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')
-        self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf), profiles
+        self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf, 0, 51), profiles
 
     def sample(self, rng, drawn=()):
         profile = rng.choice(list(self.profiles), p=list(self.profiles.values()))
@@ -139,8 +139,13 @@ def whole_interval(name, value):
     return low, high
 
 
-def interval(name, value):
+def interval(name, value, lowest=-math.inf, highest=math.inf):
+    """A pair of numbers in a range."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(f'{name} must be a pair of numbers, got {value}')
     low, high = value
+    if low < lowest or high > highest:
+        raise ValueError(f'{name} must be {f"at least {lowest:g}" if high <= highest else f"at most {highest:g}"}, got {value}')
     if low > high:
         raise ValueError(f'{name}: the lower end {low} is above the upper end {high}')
     return low, high

@@ -107,7 +107,7 @@ class ResizeTo:
     needs_original_size = True
 
     def __init__(self, factor=4, modes=D.RESIZE_MODES):
-        down = Down(factor, [mode for mode in modes if mode != 'matlab'] or D.RESIZE_MODES)
+        down = Down(factor, modes and [mode for mode in modes if mode != 'matlab'] or modes and D.RESIZE_MODES)
         self.factor, self.modes = down.factor, tuple(modes)
 
     def sample(self, rng, drawn=()):
@@ -133,7 +133,7 @@ class MixedNoise:
         self.gaussian_prob, self.gray_prob = probability('mixed_noise: gaussian_prob', gaussian_prob), probability(
             'mixed_noise: gray_prob', gray_prob)
         self.prob = probability('mixed_noise: prob', prob)
-        self.sigma, self.poisson_scale = interval('mixed_noise: sigma', sigma), interval('mixed_noise: poisson_scale', poisson_scale)
+        self.sigma, self.poisson_scale = interval('mixed_noise: sigma', sigma, 0), interval('mixed_noise: poisson_scale', poisson_scale, 0)
 
     def sample(self, rng, drawn=()):
         common = dict(gray=bool(rng.random() < self.gray_prob), seed=int(rng.integers(SEEDS)))

@@ -1,6 +1,5 @@
 """The hidden folder beside an output that holds what is finished of it until all is, and what it is made of."""
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -10,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from animevsr.inference.plan import Plan
+from animevsr.utils.locks import lock_file
+from animevsr.utils.resources import hash_of_weights
 from animevsr.version import __version__
 from animevsr.video.mux import frames_in
 from animevsr.video.reader import IMAGE_SUFFIXES, MediaError
@@ -39,16 +40,8 @@ class WorkFolder:
         except OSError as error:
             raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
         try:
-            import fcntl
-        except ImportError:  # not on Windows
-            return
-        self._lock = open(self.path / 'lock', 'w')  # noqa: SIM115  (held until the process ends or `unlock`)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks
-                return
-            self._lock.close()
+            self._lock = lock_file(self.path / 'lock')
+        except BlockingIOError:
             raise MediaError(f'{self.output}: another run is at work on it') from None
 
     def unlock(self):
@@ -133,15 +126,6 @@ def signature(input, weights, options):
     """`Plan.made_of`."""
     return dict(input=fingerprint(input), weights=hash_of_weights(Path(weights)), options=json.loads(json.dumps(options, default=str)),
                 version=__version__)
-
-
-def hash_of_weights(weights):
-    """A hash of a weights file, of both files of an ncnn model, or the name of one that is no file."""
-    files = [path for path in (weights, weights.with_suffix('.bin') if weights.suffix == '.param' else weights) if path.is_file()]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest() if files else str(weights)
 
 
 def image_name(number):

@@ -23,7 +23,9 @@ def calculate_line_width_pt(img, crop_border=0, **kwargs):
         crop_border (int): pixels left out at each edge of the image.
 
     Returns:
-        Tensor: (n, ), from about 1 to 25; lower is sharper. NaN where there is no edge. Sharper than the ground truth is not better.
+        Tensor: (n, ), lower is sharper; reliable from 1 to about 12, wider edges come out as anything above. NaN where there is no edge.
+            Sharper than the ground truth is not better, and noise counts as sharpness: with 8 levels of it an edge of 7.5 pixels
+            measures 5.2.
     """
     img = img[..., crop_border:img.shape[-2] - crop_border, crop_border:img.shape[-1] - crop_border]
     luma = rgb2ycbcr_pt(img, y_only=True)[:, 0] * (255 / 219)

@@ -27,6 +27,7 @@ class CheckedGANModel(CheckedSRModel, SRGANModel):
                              'e.g. gan_opt: {type: MultiScaleGANLoss, gan_type: lsgan}')
         super().init_training_settings()
         options = self.opt['train'].get('guard')
+        options = {} if options is True else options
         check_keys(options or {}, ('window', 'least_d', 'pix_rise'), 'guard')
         self.guard = None if options is False else CollapseGuard(self.cri_gan.gan_type, **(options or {}))
 

@@ -15,9 +15,15 @@ class CollapseGuard:
         window (int): iterations over which is averaged, and before which nothing is said.
         least_d (float): the discriminator has collapsed when it loses less than this part of what an undecided one loses.
         pix_rise (float): the generator has drifted when its pixel loss is so many times the lowest mean that it had.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     def __init__(self, gan_type, window=1000, least_d=0.02, pix_rise=3.0):
+        if not isinstance(window, int) or window < 1 or least_d < 0 or pix_rise <= 0:
+            raise ValueError('guard: window must be a whole number >= 1, least_d at least 0, and pix_rise above 0; got '
+                             f'{window}, {least_d}, {pix_rise}')
         self.window, self.pix_rise, self.count = window, pix_rise, 0
         self.least_d = least_d * UNDECIDED[gan_type] if gan_type in UNDECIDED else None
         self.means, self.recent, self.lowest = {}, {}, None

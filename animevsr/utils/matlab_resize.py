@@ -1,6 +1,7 @@
 """MATLAB's `imresize`: bicubic, with antialiasing where it shrinks; the resize by which this field makes and compares images.
 
-BasicSR has it too, on the CPU, one image and one output row at a time; this one takes batches on any device.
+BasicSR has it too, on the CPU, one image and one output row at a time; this one takes batches on any device. The results are the same
+where size times scale is whole; elsewhere this one is MATLAB's `imresize(A, [h w])`, whose scale is the ratio of the sizes.
 """
 import math
 

@@ -21,6 +21,7 @@ class Plan:
         tile (int | None): see `Upscaler`.
         arithmetic (dict): what computes (`Upscaler.arithmetic`); all shots are computed by the same.
         damage (list): [(seconds, what)] of the input.
+        interlaced (bool): some of its frames are.
     """
     made_of: dict
     ticks: list
@@ -32,6 +33,7 @@ class Plan:
     tile: int | None
     arithmetic: dict
     damage: list
+    interlaced: bool = False
 
     def frames_of(self, shot):
         """The numbers of the frames of a shot."""

@@ -19,7 +19,7 @@ def size_for(reader, output, outscale, scale, codec):
     return output_size(reader.height, reader.width, outscale, even)
 
 
-def check_options(codec, crf, depth, chroma, deinterlace, tile, jobs):
+def check_options(codec, crf, depth, chroma, deinterlace, tile, jobs, threads):
     """ValueError that names the first option that is out of range."""
     if codec not in CODECS:
         raise ValueError(f"codec '{codec}' is not known; known: {', '.join(CODECS)}")
@@ -32,8 +32,9 @@ def check_options(codec, crf, depth, chroma, deinterlace, tile, jobs):
             raise ValueError(f'{name} must be one of {", ".join(str(k) for k in known if k)}, got {value}')
     if tile not in ('auto', None) and not (isinstance(tile, int) and tile >= 64):
         raise ValueError(f"tile must be 'auto' or at least 64, got {tile}")
-    if jobs < 1:
-        raise ValueError(f'jobs must be at least 1, got {jobs}')
+    for name, value in (('jobs', jobs), ('threads', threads)):
+        if value is not None and value < 1:
+            raise ValueError(f'{name} must be at least 1, got {value}')
 
 
 def parse_rate(value):

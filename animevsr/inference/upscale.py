@@ -1,8 +1,10 @@
 """From an input to an upscaled output: what `animevsr upscale` and `animevsr.upscale` do."""
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from dataclasses import dataclass, field, replace
@@ -22,7 +24,7 @@ from animevsr.utils.device import choose
 from animevsr.utils.memory import keep_freed_memory
 from animevsr.utils.resources import find_weights
 from animevsr.video.encoders import choose_encoding
-from animevsr.video.mux import join
+from animevsr.video.mux import check_tracks, join
 from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, open_reader
 from animevsr.video.writer import check_output, write_image
 
@@ -96,26 +98,25 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     input, output = Path(input), Path(output)
     with crew() as group:  # before all that can fail: the other processes are told
         rate = None if fps is None else parse_rate(fps)
-        check_options(codec, crf, depth, chroma, deinterlace, tile, jobs)
+        check_options(codec, crf, depth, chroma, deinterlace, tile, jobs, threads)
         if output.exists() and input.exists() and output.samefile(input):
             raise MediaError(f'{output}: is the input; name another output')
         job = Job(str(input), str(output), str(weights), device, None if rate is None else str(rate), backend, fast, half, bf16, compiled,
                   reuse, threads, jobs if group.size == 1 else group.local_size)
         options = dict(outscale=outscale, crf=crf, codec=codec, depth=depth, chroma=chroma, hardware=hardware, tile=tile, cuts=cuts)
         with job.open_reader() as reader:
-            interlaced = getattr(reader, 'interlaced', False) and deinterlace == 'auto'
-            upscaling = Upscaling(replace(job, deinterlace=interlaced), options, group, progress)
+            upscaling = Upscaling(replace(job, deinterlace=deinterlace == 'auto'), options, group, progress)
             if group.rank == 0:
                 if upscaling.is_finished():
                     group.tell('todo')
                     return upscaling.summary
                 check_output(output, reader, codec)
+                if rate is None and hasattr(reader, 'path') and output.suffix.lower() in VIDEO_SUFFIXES:
+                    check_tracks(input, output)
             if output.suffix.lower() in IMAGE_SUFFIXES:
                 if group.size > 1:
                     raise ValueError('one image is not divided among processes')
                 return upscale_image(job, reader, outscale, tile)
-            if interlaced:
-                warnings.warn(f'{input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
             if rate is not None and hasattr(reader, 'path'):
                 warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
                               f'only the picture of {input} is kept: fps changes its speed', stacklevel=2)
@@ -183,6 +184,8 @@ class Upscaling:
             self.folder.clear()
             self.folder.save(plan)
             todo = self.left_of(plan)
+        if plan.interlaced and self.job.deinterlace:
+            warnings.warn(f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
         for seconds, what in plan.damage:
             warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
         self.group.tell('todo', ','.join(map(str, todo)))
@@ -245,7 +248,7 @@ class Upscaling:
             with self.bar(reader.expected_frames, 'looking for cuts: ') as bar:
                 ticks, base, shots, damage = scan(reader, rate, self.options['cuts'], bar.update)
             return Plan(made_of, ticks, str(base), shots, str(rate or reader.fps), list(size), encoding, tile, self.upscaler.arithmetic,
-                        damage)
+                        damage, getattr(reader, 'interlaced', False))
 
     def bar(self, total, text='', done=0):
         return tqdm(total=total, initial=done, unit='frame', file=sys.stderr, disable=not self.progress or self.group.rank > 0, desc=text,
@@ -308,6 +311,7 @@ class Upscaling:
 def work_beside(job, plan, port, todo, rank):
     """What a process that `Processes` starts does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
+    threading.Thread(target=end_with, args=(multiprocessing.parent_process(), ), daemon=True).start()
     keep_freed_memory()
     try:
         group = Group(TCPStore('127.0.0.1', port, is_master=False), rank, job.jobs)
@@ -317,6 +321,12 @@ def work_beside(job, plan, port, todo, rank):
     except Exception as error:
         sys.stderr.write(f'animevsr: process {rank}: {" ".join(str(error).split())[:300]}\n')
         sys.exit(1)
+
+
+def end_with(process):
+    """End this process as soon as another one has ended, by whatever: its list of work is gone."""
+    process.join()
+    os._exit(1)
 
 
 def check_arithmetic(upscaler, arithmetic):

@@ -11,7 +11,7 @@ from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.encoders import MP4
 from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
-from animevsr.video.reader import MediaError, VideoReader, is_cover
+from animevsr.video.reader import MediaError, VideoReader, is_cover, open_container
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
 CLOCK = Fraction(1, 1000)  # of Matroska: times may be off by as much
@@ -47,7 +47,7 @@ def verify(input, output, every=10):
     with VideoReader(input, conceal=True, deinterlace=True) as source, VideoReader(output) as result:
         checks += compare_pictures(source, result, every)
         checks += compare_headers(source, result)
-    with av.open(str(input.absolute())) as before, av.open(str(output.absolute())) as after:
+    with open_container(input) as before, open_container(output) as after:
         checks += compare_tracks(before, after, output.suffix.lower() in MP4)
     return checks
 

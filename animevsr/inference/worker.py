@@ -77,7 +77,7 @@ class Source:
         self.job, self.reader, self.frames, self.position = job, None, None, 0
 
     def take(self, numbers):
-        """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB."""
+        """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB; before them None for each frame that is skipped (see `ahead`)."""
         if self.reader is None or numbers.start < self.position:
             self.close()
             self.reader, self.position = self.job.open_reader(), 0
@@ -88,8 +88,9 @@ class Source:
             if frame is None:
                 raise MediaError(f'{self.job.input}: ends after {self.position} frames; it had more when it was looked through')
             self.position += 1
-            if self.position > numbers.start:
-                # only what is needed is converted to RGB
+            if self.position <= numbers.start:
+                yield None  # only what is needed is converted to RGB
+            else:
                 yield self.reader.image(frame[0]) if hasattr(self.reader, 'image') else frame[0]
 
     def close(self):

@@ -3,17 +3,20 @@ import contextlib
 import queue
 import threading
 
+from animevsr.utils.interrupts import check
+
 END = object()
 
 
 def ahead(iterable, size):
-    """The items of an iterable, which runs in a thread and is up to `size` items ahead."""
+    """The items of an iterable, which runs in a thread and is up to `size` items ahead. It can be stopped, by the end of this generator
+    or a signal (see `interrupts`), at each of its items; an item that is None is no more than such a chance."""
     items, stop = queue.Queue(size), threading.Event()
 
     def run():
         try:
             for item in iterable:
-                if not put(items, (item, None), stop):
+                if stop.is_set() or (item is not None and not put(items, (item, None), stop)):
                     return
             put(items, (END, None), stop)
         except BaseException as error:  # noqa: BLE001  (it is raised where the items are taken)
@@ -23,7 +26,11 @@ def ahead(iterable, size):
     thread.start()
     try:
         while True:
-            item, error = items.get()
+            try:
+                item, error = items.get(timeout=0.2)
+            except queue.Empty:
+                check()
+                continue
             if error is not None:
                 raise error
             if item is END:

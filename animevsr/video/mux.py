@@ -16,7 +16,8 @@ import av
 from animevsr.video.color import from_rgb
 from animevsr.video.encoders import MP4
 from animevsr.video.ffmpeg import binary
-from animevsr.video.reader import MediaError, is_cover, reason_of
+from animevsr.video.reader import MediaError, is_cover, open_container, reason_of
+from animevsr.video.tracks import Tracks
 
 MS = Fraction(1, 1000)
 OWN_TAGS = ('encoder', 'software', 'major_brand', 'minor_version', 'compatible_brands')  # a container's own, not those of what is in it
@@ -109,12 +110,12 @@ def join(segments, ticks, time_base, output, source=None, video_index=0):
 def _write(stack, segments, ticks, time_base, partial, output, source, video_index, later):
     try:
         out = av.open(str(partial.absolute()), 'w', options=options_of(output, time_base))
-        first = stack.enter_context(av.open(str(segments[0].absolute())))
+        first = stack.enter_context(open_container(segments[0]))
         others, tracks, video = [], {}, None
         if source is None:
             video = out.add_stream_from_template(first.streams.video[0], opaque=True)
         else:
-            origin = stack.enter_context(av.open(str(source.absolute())))
+            origin = stack.enter_context(open_container(source))
             others = [origin]
             for stream in origin.streams:
                 if stream.index == video_index:
@@ -136,7 +137,15 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f'{output}: cannot be written ({reason_of(error)})') from None
-    packets = Tracks(others, tracks, later)
+    packets = Tracks(others, tracks, later, f'of {source}')
+    try:
+        out.start_encoding()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        names = ', '.join(sorted({s.codec_context.name for _, s in tracks if s.type == 'audio'}))
+        hint = f'; does {output.suffix} carry {names}? if not, use .mkv' if names and output.suffix.lower() != '.mkv' else ''
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            out.close()
+        raise MediaError(f'{output}: cannot be written ({reason_of(error)}{hint})') from None
     try:
         for packet in timed_packets(segments, ticks, time_base):
             packets.copy_until(out, packet.dts * time_base)
@@ -148,11 +157,9 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
             out.close()
         raise
     except (av.FFmpegError, ValueError) as error:
-        names = ', '.join(sorted({s.codec_context.name for _, s in tracks if s.type == 'audio'}))
-        hint = f'; does {output.suffix} carry {names}? if not, use .mkv' if names else ''
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             out.close()
-        raise MediaError(f'{output}: cannot be written ({reason_of(error)}{hint})') from None
+        raise MediaError(f'{output}: cannot be written ({reason_of(error)})') from None
     try:
         out.close()
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -182,7 +189,7 @@ def add_track(out, stream, output, source, stack, others):
         if mp4:
             warnings.warn(f'{stream.name} attached to {source} is left out: {output.suffix} has no attachments; use .mkv', stacklevel=2)
         else:
-            out.add_attachment(stream.name, stream.mimetype, bytes(stream.data))
+            out.add_attachment(stream.name, stream.mimetype, bytes(stream.data)).metadata.update(stream.metadata)
         return None
     if stream.type == 'subtitle' and name is not None and (name == 'mov_text') != mp4 and (mp4 or name == 'mov_text'):
         if name not in TEXT_SUBTITLES:
@@ -206,8 +213,21 @@ def add_track(out, stream, output, source, stack, others):
         if stream.type == 'video' and is_cover(stream):
             warnings.warn(f'the cover picture of {source} ({name}) is left out: {output.suffix} cannot carry it', stacklevel=2)
             return None
-        raise MediaError(f'{output}: {output.suffix} cannot carry {what}; use .mkv')
+        raise not_carried(stream, output, source)
     return 0, stream, stream
+
+
+def check_tracks(source, output):
+    """MediaError if `output` cannot carry a sound track of `source`, before all the work; see `join`."""
+    with open_container(source) as origin, tempfile.TemporaryDirectory() as folder, av.open(f'{folder}/x{output.suffix}', 'w') as out:
+        for stream in origin.streams:
+            if stream.type == 'audio' and getattr(stream.codec_context, 'name', None) and not can_carry(out, stream):
+                raise not_carried(stream, output, source)
+
+
+def not_carried(stream, output, source):
+    name = getattr(stream.codec_context, 'name', 'unknown')
+    return MediaError(f'{output}: {output.suffix} cannot carry {stream.type} track {stream.index} ({name}) of {source}; use .mkv')
 
 
 def can_carry(out, stream):
@@ -222,59 +242,13 @@ def convert_subtitles(source, index, stack, mp4):
     command = [binary(), '-v', 'error', '-copyts', '-i', str(source.absolute()), '-map', f'0:{index}', '-c:s', codec, file]
     if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode:
         return None
-    return stack.enter_context(av.open(file))
+    return stack.enter_context(open_container(file))
 
 
 def moved(chapter, later):
     """A chapter, as PyAV gives it, some seconds later."""
     shift = round(later / chapter['time_base'])
     return {**chapter, 'start': chapter['start'] + shift, 'end': chapter['end'] + shift}
-
-
-class Tracks:
-    """The packets of the tracks that are copied, by the time at which they are needed.
-
-    Args:
-        containers (list): sources. tracks (dict): {(which source, its stream): the stream of the output}.
-        later (Fraction): seconds by which all of them are moved.
-    """
-
-    def __init__(self, containers, tracks, later=Fraction(0)):
-        self.queues, self.later = [], later
-        for i, container in enumerate(containers):
-            mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
-            if mine:
-                self.queues.append([self._packets(container, mine), None])
-
-    def _packets(self, container, mine):
-        demuxed = container.demux([container.streams[index] for index in mine])
-        while True:
-            try:
-                packet = next(demuxed, None)
-            except av.FFmpegError:  # a damaged source: what was read before is kept
-                return
-            if packet is None:
-                return
-            if packet.size and (packet.dts is not None or packet.pts is not None):
-                if packet.dts is None:
-                    packet.dts = packet.pts
-                if self.later:
-                    shift = round(self.later / packet.time_base)
-                    packet.dts += shift
-                    packet.pts = packet.pts if packet.pts is None else packet.pts + shift
-                yield packet, mine[packet.stream.index]
-
-    def copy_until(self, out, time):
-        """Copy what is due before `time` seconds; all that is left where it is None."""
-        for queue in self.queues:
-            while True:
-                item = queue[1] or next(queue[0], None)
-                if item is None or (time is not None and item[0].dts * item[0].time_base > time):
-                    queue[1] = item
-                    break
-                queue[1] = None
-                packet, packet.stream = item[0], item[1]
-                out.mux(packet)
 
 
 def timed_packets(segments, ticks, time_base):
@@ -284,7 +258,7 @@ def timed_packets(segments, ticks, time_base):
         ranks = reordering(segment)[1]
         if start + len(ranks) > len(ticks):
             raise MediaError(f'{segment}: holds more frames than the plan says; remove it and run the command again')
-        with av.open(str(segment.absolute())) as container:
+        with open_container(segment) as container:
             stream = container.streams.video[0]
             header = bytes(stream.codec_context.extradata or b'')
             if extradata is None:
@@ -308,7 +282,7 @@ def timed_packets(segments, ticks, time_base):
 def reordering(segment):
     """(by how many packets the order of decoding runs ahead of that of presentation, the place of each packet in presentation)."""
     try:
-        with av.open(str(segment.absolute())) as container:
+        with open_container(segment) as container:
             times = [packet.pts for packet in container.demux(container.streams.video[0]) if packet.size]
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f'{segment}: cannot be read ({reason_of(error)}); remove it and run the command again') from None

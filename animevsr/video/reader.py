@@ -107,18 +107,18 @@ class VideoReader:
     Args:
         path (str | Path)
         deep (bool): more than 8 bits come as uint16 of the full range, instead of being rounded to 8.
-        deinterlace (bool): frames that are marked as interlaced go through bwdif.
+        deinterlace (bool): frames go through bwdif from the first one on that is marked as interlaced; it leaves those that are not.
         conceal (bool): what cannot be decoded is replaced by the frame before it, and noted in `damage`; else it is a MediaError.
 
     Attributes beside those of every reader: `depth` (bits of a sample), `format` (PyAV's), `side_data` ({type: bytes} of the first frame),
-    `interlaced` (the first frame is marked so), `rotation` (degrees, counter-clockwise, by which frames are turned), `time_base`,
+    `interlaced` (one of the frames so far is marked so), `rotation` (degrees, counter-clockwise, by which frames are turned), `time_base`,
     `sample_aspect_ratio`, `has_sound`, `damage` ([(seconds, what)]).
     """
 
     def __init__(self, path, deep=False, deinterlace=False, conceal=False):
         self.path, self.conceal, self.damage = Path(path), conceal, []
         try:
-            self._container = av.open(str(self.path.absolute()))  # 'a: b.mkv' would be taken for a protocol
+            self._container = open_container(self.path)
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = 'the file is empty' if self.path.stat().st_size == 0 else f'not readable as a video ({reason_of(error)})'
             raise MediaError(f'{path}: {reason}') from None
@@ -140,7 +140,7 @@ class VideoReader:
         self.frame_count = self.stream.frames or None
         seconds = (self._container.duration or 0) / av.time_base
         self.expected_frames = self.frame_count or round(seconds * self.fps) or None
-        self._lost, self._filter, self._frames, self._packets = 0, None, None, None
+        self._lost, self._filter, self._frames, self._packets, self.interlaced = 0, None, None, None, False
         self._first = self._decode_first()
         self.size = self._first.width, self._first.height
         self.rotation = round(self._first.rotation / 90) * 90 % 360
@@ -152,10 +152,9 @@ class VideoReader:
         items = (item if hasattr(item, 'type') else data[item] for item in data)
         self.side_data = {item.type.name: bytes(item) for item in items}
         self.deep = deep and self.depth > 8
-        self.interlaced = self._first.interlaced_frame
+        self.interlaced = bool(self._first.interlaced_frame)
         self.color = Color.of_frame(self._first)
-        if deinterlace and self.interlaced:
-            self._filter = Deinterlacer(self.stream)
+        self._filter = Deinterlacer(self.stream) if deinterlace else None
 
     def _decode_first(self):
         self._packets = self._container.demux(self.stream)
@@ -187,6 +186,7 @@ class VideoReader:
             if packet is None:
                 return
             for last in frames:
+                self.interlaced = self.interlaced or bool(last.interlaced_frame)
                 yield last
 
     def __enter__(self):
@@ -271,6 +271,10 @@ class Deinterlacer:
     """
 
     def __init__(self, stream):
+        self.stream, self.graph = stream, None
+
+    def _open(self):
+        stream = self.stream
         self.graph = av.filter.Graph()
         source = self.graph.add_buffer(template=stream, time_base=stream.time_base)
         chain = [source, self.graph.add('bwdif', 'mode=send_frame:deint=interlaced'), self.graph.add('buffersink')]
@@ -278,6 +282,12 @@ class Deinterlacer:
 
     def __call__(self, frames):
         for frame in itertools.chain(frames, [None]):
+            if self.graph is None:
+                if frame is None or not frame.interlaced_frame:
+                    if frame is not None:
+                        yield frame
+                    continue
+                self._open()
             self.graph.vpush(frame)
             while True:
                 try:
@@ -286,9 +296,22 @@ class Deinterlacer:
                     break
 
 
+def open_container(path):
+    """PyAV's container of a file that is read. Tags that are not UTF-8 are taken for Latin-1, as old AVI files have them.
+
+    Raises:
+        av.FFmpegError, OSError, ValueError: it is not readable.
+    """
+    name = str(Path(path).absolute())  # 'a: b.mkv' would be taken for a protocol
+    try:
+        return av.open(name)
+    except UnicodeDecodeError:
+        return av.open(name, metadata_encoding='latin-1')
+
+
 def track_end(stream):
     """When a stream ends, as its container says, in seconds; None where it does not."""
-    if stream.duration:
+    if stream.duration and 'matroska' not in stream.container.format.name:  # which only knows how long the longest track is
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
     parts = re.fullmatch(r'(\d+):(\d+):(\d+(?:\.\d+)?)', stream.metadata.get('DURATION', ''))
     return int(parts[1]) * 3600 + int(parts[2]) * 60 + Fraction(parts[3]) if parts else None

@@ -1,0 +1,116 @@
+"""The packets of tracks that are copied from one container to another, with times that its muxer takes."""
+import errno
+import warnings
+from fractions import Fraction
+
+import av
+
+from animevsr.video.reader import reason_of
+
+JITTER = Fraction(1, 10)  # seconds by which times may run backwards by carelessness; by more, two recordings were joined
+
+
+class Tracks:
+    """The packets of the tracks that are copied, by the time at which they are needed.
+
+    Args:
+        containers (list): sources. tracks (dict): {(which source, its stream): the stream of the output}.
+        later (Fraction): seconds by which all of them are moved.
+        whose (str): names the source, for messages.
+    """
+
+    def __init__(self, containers, tracks, later=Fraction(0), whose=''):
+        self.queues, self.whose, self.dropped = [], whose, set()
+        for i, container in enumerate(containers):
+            mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
+            if mine:
+                clocks = {index: Clock(f'{container.streams[index].type} track {index} {whose}', later) for index in mine}
+                self.queues.append([self._packets(container, mine, clocks), None])
+
+    def _packets(self, container, mine, clocks):
+        demuxed = container.demux([container.streams[index] for index in mine])
+        while True:
+            try:
+                packet = next(demuxed, None)
+            except av.FFmpegError as error:  # what was read before is kept
+                warnings.warn(f'the tracks {self.whose} cannot be read to their end ({reason_of(error)})', stacklevel=2)
+                packet = None
+            if packet is None:
+                for index, clock in clocks.items():
+                    yield from ((item, mine[index]) for item in clock.flush())
+                return
+            index = packet.stream.index
+            if packet.size and (packet.dts is not None or packet.pts is not None):
+                yield from ((item, mine[index]) for item in clocks[index].push(packet))
+
+    def copy_until(self, out, time):
+        """Copy what is due before `time` seconds; all that is left where it is None."""
+        for queue in self.queues:
+            while True:
+                item = queue[1] or next(queue[0], None)
+                if item is None or (time is not None and item[0].dts * item[0].time_base > time):
+                    queue[1] = item
+                    break
+                queue[1] = None
+                self._mux(out, *item)
+
+    def _mux(self, out, packet, stream):
+        if stream.index in self.dropped:
+            return
+        at, packet.stream = packet.dts * packet.time_base, stream
+        try:
+            out.mux(packet)
+        except (av.FFmpegError, ValueError) as error:
+            if getattr(error, 'errno', None) != errno.EINVAL:
+                raise
+            # what the muxer does not take must not cost all the rest
+            self.dropped.add(stream.index)
+            warnings.warn(f'{stream.type} track {stream.index} {self.whose} ends at {float(at):.3f} s in the result: it cannot be written '
+                          f'from there on ({reason_of(error)})', stacklevel=2)
+
+
+class Clock:
+    """The times of one track: each packet gets one of decoding, and they do not run backwards.
+
+    Args:
+        what (str): names the track. later (Fraction): seconds by which it is moved.
+    """
+
+    def __init__(self, what, later):
+        self.what, self.later, self.waiting, self.last, self.step, self.shift = what, later, [], None, 1, 0
+
+    def push(self, packet):
+        """The packets that can go on, after one more has come."""
+        if packet.dts is None:  # those of the first packets may be unknown where their order is another than that of presentation
+            if packet.stream.type == 'video' and self.last is None:
+                self.waiting.append(packet)
+                return
+            packet.dts = packet.pts if self.last is None else min(packet.pts, self.last - self.shift + self.step)
+        yield from self.flush(packet.dts)
+        yield self._moved(packet)
+
+    def flush(self, known=None):
+        """The packets that wait: their times lead up to the `known` one."""
+        steps = [packet.duration or 1 for packet in self.waiting]
+        if known is None and self.waiting:
+            known = min(packet.pts for packet in self.waiting) + 1
+        for i, packet in enumerate(self.waiting):
+            packet.dts = known - sum(steps[i:])
+            yield self._moved(packet)
+        self.waiting = []
+
+    def _moved(self, packet):
+        if self.later and not self.shift and self.last is None:
+            self.shift = round(self.later / packet.time_base)
+        behind = 0 if self.last is None else self.last - (packet.dts + self.shift)
+        if behind > 0 and behind * packet.time_base > JITTER:
+            warnings.warn(f'the times of {self.what} run backwards at {float(self.last * packet.time_base):.3f} s; it goes on from there',
+                          stacklevel=2)
+            self.shift += behind + self.step
+            behind = 0
+        packet.pts = None if packet.pts is None else packet.pts + self.shift
+        packet.dts += self.shift + max(0, behind)
+        if packet.pts is not None and packet.pts < packet.dts:
+            packet.pts = packet.dts
+        self.last, self.step = packet.dts, packet.duration or self.step
+        return packet

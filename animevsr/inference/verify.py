@@ -14,6 +14,7 @@ from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
 from animevsr.video.reader import MediaError, VideoReader, is_cover, open_container
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
+LEEWAY = Fraction(1, 20)  # seconds by which the start and the end of a copied track may move: containers round, and know priming or not
 CLOCK = Fraction(1, 1000)  # of Matroska: times may be off by as much
 
 
@@ -47,8 +48,9 @@ def verify(input, output, every=10):
     with VideoReader(input, conceal=True, deinterlace=True) as source, VideoReader(output) as result:
         checks += compare_pictures(source, result, every)
         checks += compare_headers(source, result)
+        main = source.stream.index, result.stream.index
     with open_container(input) as before, open_container(output) as after:
-        checks += compare_tracks(before, after, output.suffix.lower() in MP4)
+        checks += compare_tracks(before, after, main, output.suffix.lower() in MP4)
     return checks
 
 
@@ -69,6 +71,8 @@ def compare_pictures(source, result, every):
     checks = [Check('frames', extra == 0, f'{len(ours)} in the source, {len(ours) + extra} in the result')]
     zero = min(0, ours[0]) if ours else 0  # what starts before zero comes out later as a whole
     worst = max((abs(a - zero - b) for a, b in zip(ours, theirs)), default=0)
+    spans = [float(times[-1] - times[0]) if times else 0.0 for times in (ours, theirs)]
+    checks.append(Check('duration', abs(spans[0] - spans[1]) <= 2 * tick, f'{spans[0]:.3f} s -> {spans[1]:.3f} s to the last frame'))
     checks.append(Check('times', worst <= tick, f'off by {float(worst) * 1000:.3f} ms at most (clock: {float(tick) * 1000:.3f} ms)'))
     lowest = min(values, default=0)
     what = f'{np.mean(values):.2f} dB on average, {lowest:.2f} dB at least, against the source' if values else 'no frames'
@@ -88,6 +92,7 @@ def compare_headers(source, result):
     factors = result.width / source.width, result.height / source.height
     same = abs(factors[0] - factors[1]) * max(source.width, source.height) <= 4
     checks = [Check('size', same, f'{source.width}x{source.height} -> {result.width}x{result.height}')]
+    checks.append(Check('samples', True, f'{source.format.name} -> {result.format.name}'))  # as was asked for
     shapes = [reader.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
     checks.append(Check('pixel shape', shapes[0] == shapes[1], f'{shapes[0]} -> {shapes[1]}'))
     if result.format.is_rgb:
@@ -101,17 +106,19 @@ def compare_headers(source, result):
     return checks
 
 
-def compare_tracks(before, after, mp4):
-    """Everything in the container but the picture."""
-    kept, checks = [s for s in after.streams if s.type != 'attachment' and not (s.type == 'video' and not is_cover(s))], []
-    wanted = [s for s in before.streams if s.type != 'attachment' and not (s.type == 'video' and not is_cover(s))
+def compare_tracks(before, after, main, mp4):
+    """Everything in the containers but the `main` tracks, the pictures."""
+    kept, checks = [s for s in after.streams if s.type != 'attachment' and s.index != main[1]], []
+    wanted = [s for s in before.streams if s.type != 'attachment' and s.index != main[0]
               and not (s.type == 'data' and before.chapters())]  # the titles of chapters in MP4
     ours, theirs = contents(before, wanted), contents(after, kept)
+    start = before.streams[main[0]].start_time
+    zero = min(0, (start or 0) * before.streams[main[0]].time_base)  # what starts before zero comes out later as a whole
     for stream in wanted:
         name = f'{stream.type} track {stream.index}'
         codec = getattr(stream.codec_context, 'name', None)
         text = stream.type == 'subtitle' and codec in TEXT_SUBTITLES and (mp4 or codec == 'mov_text')
-        match = next((s for s in kept if s.type == stream.type and (text or ours[stream.index] == theirs[s.index])), None)
+        match = next((s for s in kept if s.type == stream.type and (text or ours[stream.index][:2] == theirs[s.index][:2])), None)
         if match is None:
             checks.append(Check(name, False, f'{codec}: is missing, or its content differs'))
             continue
@@ -121,6 +128,10 @@ def compare_tracks(before, after, mp4):
             tags = [(language, disposition & 1) for language, _, disposition in tags]
         same = tags[0] == tags[1] or (mp4 and tags[0][0] == tags[1][0])
         checks.append(Check(name, same, f'{codec}, {ours[stream.index][0]} packets, {tags[0]}' + ('' if same else f' -> {tags[1]}')))
+        times, others = ours[stream.index][2], theirs[match.index][2]
+        if times and others and not is_cover(stream):
+            off = max(abs(a - zero - b) for a, b in zip(times, others))
+            checks.append(Check(f'{name}, times', off <= LEEWAY, f'off by {float(off) * 1000:.0f} ms at its start or end'))
     chapters = [[(round(c['start'] * c['time_base'] * 1000), c['metadata'].get('title')) for c in file.chapters()]
                 for file in (before, after)]
     close = len(chapters[0]) == len(chapters[1]) and all(abs(a - b) <= 1 and s == t for (a, s), (b, t) in zip(*chapters))
@@ -139,14 +150,26 @@ def compare_tracks(before, after, mp4):
 
 
 def contents(container, streams):
-    """{index: (number of packets, hash of what is in them)} of streams."""
-    found = {stream.index: [0, hashlib.sha256()] for stream in streams}
+    """{index: (number of packets, hash of what is in them, (first, last time in seconds) or None where times run backwards)} of streams."""
+    found = {stream.index: [0, hashlib.sha256(), []] for stream in streams}
     if streams:
         try:
             for packet in container.demux(streams):
                 if packet.size:
                     found[packet.stream.index][0] += 1
-                    found[packet.stream.index][1].update(bytes(packet))
+                    found[packet.stream.index][1].update(without_header(packet))
+                    if packet.pts is not None:
+                        found[packet.stream.index][2].append(packet.pts * packet.time_base)
         except av.FFmpegError:
             pass  # a damaged end: what was read before counts
-    return {index: (count, digest.hexdigest()) for index, (count, digest) in found.items()}
+    spans = {index: (min(times), max(times)) if times and all(b > a - 1 for a, b in zip(times, times[1:])) else None
+             for index, (_, _, times) in found.items()}
+    return {index: (count, digest.hexdigest(), spans[index]) for index, (count, digest, _) in found.items()}
+
+
+def without_header(packet):
+    """What is in a packet; AAC of transport streams has a header of its own before each (ADTS), which other containers do not keep."""
+    data = bytes(packet)
+    if packet.stream.codec_context.name == 'aac' and len(data) > 9 and data[0] == 0xff and data[1] & 0xf6 == 0xf0:
+        return data[7 if data[1] & 1 else 9:]
+    return data

@@ -3,6 +3,7 @@
 It stands outside the package because importing `animevsr` fills BasicSR's registries, which takes torch and seconds; the help must not.
 """
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ def run_upscale(args):
     names = ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half', 'depth', 'chroma', 'hardware', 'deinterlace', 'fast', 'reuse',
              'bf16', 'compiled', 'backend', 'jobs', 'threads')
     options = {name: getattr(args, name) for name in names}
-    options.update(cuts=not args.no_cuts, tile=int(args.tile) if args.tile.isdigit() else args.tile)
+    options.update(cuts=not args.no_cuts, tile=int(args.tile) if re.fullmatch('[0-9]+', args.tile) else args.tile)
     if guarded(lambda animevsr: animevsr.inference.is_batch(args.input), f'nothing was written at {args.output}'):
         return run_batch(args, options)
     done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
@@ -185,11 +186,12 @@ def guarded(function, interrupted):
     """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt, with what it means."""
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')  # as is a process that is gone
+    os.environ.setdefault('SVT_LOG', '1')  # of AV1's encoder: errors alone
     try:
         import animevsr
         from animevsr.utils.checkpoint import CheckpointError
         from animevsr.utils.memory import keep_freed_memory
-        from animevsr.video.reader import MediaError
+        from animevsr.video.images import MediaError
     except ModuleNotFoundError as error:
         remedy = 'animevsr setup' if error.name == 'basicsr' else f'pip install {error.name}'
         sys.exit(f'animevsr: the package {error.name} is missing; run: {remedy}')
@@ -197,6 +199,8 @@ def guarded(function, interrupted):
         sys.exit(130)
     keep_freed_memory()
     warnings.showwarning = lambda message, *_: print(f'animevsr: {message}', file=sys.stderr)
+    for kind in (DeprecationWarning, FutureWarning):  # of libraries, to their users: not to ours
+        warnings.simplefilter('ignore', kind)
     try:
         return function(animevsr)
     except (MediaError, CheckpointError, ValueError, OSError) as error:

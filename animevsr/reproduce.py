@@ -30,7 +30,8 @@ from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.locks import lock_file
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.reader import MediaError, count_frames
+from animevsr.video.images import MediaError
+from animevsr.video.reader import count_frames
 from animevsr.video.writer import write_image
 
 HOME = Path('experiments')

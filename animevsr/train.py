@@ -13,7 +13,7 @@ from basicsr.train import train_pipeline
 from animevsr.archs.loading import CheckpointError
 from animevsr.utils.resources import find
 from animevsr.video.codec import CodecError
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 
 def run(pipeline):

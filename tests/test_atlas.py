@@ -10,7 +10,7 @@ import animevsr_cli
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.inference.atlas import structure_change
 from animevsr.utils.checkpoint import CheckpointError
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import animevsr_cli
 from animevsr.curation.enhance import Enhancer
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.images import to_images, to_tensor
-from animevsr.video.reader import MediaError, list_images, read_image
+from animevsr.video.images import MediaError, list_images, read_image
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, calculate_fli
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_values_are_those_of_the_metrics(clips, tmp_path):
     assert perfect.values['a']['flicker'] == 0 and perfect.values['b']['cut_bleed'] == pytest.approx(0, abs=1e-6)
     assert math.isnan(noisy.values['a']['cut_bleed']) and noisy.params is None and noisy.runtime is None
     for name, gt in clips.items():
-        results = [animevsr.video.reader.read_image(path) for path in sorted((tmp_path / 'noisy' / name).iterdir())]
+        results = [animevsr.video.images.read_image(path) for path in sorted((tmp_path / 'noisy' / name).iterdir())]
         x, y = to_tensor(np.stack(results)), to_tensor(gt)
         expected = dict(psnr=calculate_psnr_pt(x[::2], y[::2], 4).mean().item(), line_width=calculate_line_width_pt(x[::2]).mean().item(),
                         flicker=calculate_flicker_clip(x, y), cut_bleed=calculate_cut_bleed_clip(x, y))

@@ -23,7 +23,7 @@ from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.images import to_tensor
 from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 DRAWS = 4000
 

@@ -7,7 +7,7 @@ from basicsr.data import build_dataset
 from conftest import moving_frames, write_clip, write_video
 
 from animevsr.compat import Draw
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 PLAIN = dict(rescale=[1, 1], use_hflip=False, use_vflip=False, channel_shuffle=0, colour_shift=0)
 

@@ -18,7 +18,8 @@ from animevsr.metrics.niqe_metric import calculate_niqe_pt
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
-from animevsr.video.reader import list_images, read_frames, read_image
+from animevsr.video.images import list_images, read_image
+from animevsr.video.reader import read_frames
 
 
 @pytest.mark.parametrize('scale', [0.25, 0.5, 2, 3, 0.75])

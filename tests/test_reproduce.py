@@ -7,7 +7,7 @@ from conftest import REPO
 from animevsr import reproduce as module
 from animevsr.reproduce import TABLES, Enhanced, Row, Stage, in_order, reproduce
 from animevsr.video.clips import list_clips
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 ALL = [row for _, rows in TABLES.values() for row in rows]
 

@@ -17,7 +17,7 @@ from animevsr.inference.work_folder import WorkFolder
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.resources import hash_of_weights
 from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 from animevsr.video.shots import CutDetector
 
 module = sys.modules['animevsr.inference.upscale']
@@ -425,7 +425,7 @@ def test_a_folder_of_videos(tiny_weights, tmp_path):
                       check=False)
     assert done.returncode == 1 and '3 done, 1 failed' in done.stdout and 'Traceback' not in done.stderr
     assert 'broken.mp4: failed: ' in done.stdout and 'not readable as a video' in done.stdout
-    found = sorted(str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('*') if p.is_file())
+    found = sorted(str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('[!.]*') if p.is_file())
     assert found == ['a.avi.mkv', 'a.mkv', 'season 2/b.mkv'] or found == ['a.mkv', 'a.mp4.mkv', 'season 2/b.mkv']
     (root / 'broken.mp4').unlink()
     again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')

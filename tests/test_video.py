@@ -12,8 +12,9 @@ import animevsr
 from animevsr.inference.plan import scan
 from animevsr.video.color import Color, from_rgb, to_rgb
 from animevsr.video.encoders import choose_encoding
+from animevsr.video.images import MediaError, list_images, read_image
 from animevsr.video.mux import SegmentWriter, join
-from animevsr.video.reader import MediaError, VideoReader, count_frames, list_images, open_reader, read_frames, read_image
+from animevsr.video.reader import VideoReader, count_frames, open_reader, read_frames
 from animevsr.video.writer import check_output
 
 # 75 % colour bars (white, yellow, cyan, green, magenta, red, blue) and black, RGB

@@ -10,7 +10,8 @@ from conftest import decode, moving_frames, write_video
 from test_upscale import make_identity
 
 import animevsr
-from animevsr.video.reader import MediaError, VideoReader
+from animevsr.video.images import MediaError
+from animevsr.video.reader import VideoReader
 
 PICTURE = 'testsrc2=s={size}:r={rate}:d={seconds},format={pix}'
 HDR = ('-pix_fmt yuv420p10le -vf setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc -x265-params '

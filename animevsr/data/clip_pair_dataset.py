@@ -9,7 +9,7 @@ from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.video.clips import clip_lengths, clip_name, list_clips, load_clip
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'degradation', 'seed', 'num_frame')
 

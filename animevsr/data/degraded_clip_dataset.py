@@ -10,7 +10,7 @@ from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.video.clips import clip_lengths, list_clips, load_clip
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed',
         'edge_bias', 'degrade_on', 'degrade_threads')

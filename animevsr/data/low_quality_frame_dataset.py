@@ -11,17 +11,8 @@ from animevsr.data.draws import draw_generator
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.utils.resources import find
-from animevsr.video.reader import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    MediaError,
-    VideoReader,
-    count_frames,
-    image_size,
-    list_images,
-    read_image,
-    seek_frame,
-)
+from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, list_images, read_image
+from animevsr.video.reader import VIDEO_SUFFIXES, VideoReader, count_frames, seek_frame
 
 KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'colour_shift', 'seed')
 INTERPOLATIONS = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4)

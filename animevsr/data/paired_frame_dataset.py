@@ -9,7 +9,7 @@ from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.utils.resources import find
-from animevsr.video.reader import IMAGE_SUFFIXES, MediaError, image_size, read_image
+from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, read_image
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'max_frames', 'gt_size', 'use_hflip', 'use_vflip', 'use_rot', 'seed')
 

@@ -13,7 +13,8 @@ from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
 from animevsr.utils.resources import find_weights
-from animevsr.video.reader import IMAGE_SUFFIXES, MediaError, open_reader
+from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.video.reader import open_reader
 from animevsr.video.writer import check_file, write_image
 
 KS = (5, 10, 20, 50)

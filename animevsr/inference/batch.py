@@ -9,7 +9,11 @@ from animevsr.inference.upscale import upscale
 from animevsr.inference.work_folder import WorkFolder
 from animevsr.inference.workers import Gone, crew
 from animevsr.utils.checkpoint import CheckpointError
-from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError
+from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.video.reader import VIDEO_SUFFIXES
+from animevsr.video.writer import write_text
+
+NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
 
 
 def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
@@ -32,6 +36,9 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
     with crew() as group:
         if group.rank == 0:
             targets = targets_of(list_videos(input, output), input, output, suffix)
+            output.mkdir(parents=True, exist_ok=True)
+            write_text(output / NOTE, json.dumps({str(Path(target).relative_to(output)): str(Path(video).relative_to(input))
+                                                  for video, target, _ in targets}, indent=1))
             group.tell('targets', json.dumps(targets))
         else:
             targets = json.loads(group.hear('targets'))
@@ -55,19 +62,30 @@ def is_batch(input):
     images, videos = suffixes & set(IMAGE_SUFFIXES), suffixes & set(VIDEO_SUFFIXES)
     if images and videos:
         warnings.warn(f'{input} holds videos and images; the videos are upscaled, the images are not', stacklevel=2)
+    if images and not videos:
+        below = next((Path(folder) / file for folder, _, files in os.walk(input) for file in files
+                      if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')), None)
+        if below is not None:
+            warnings.warn(f'{input} holds images, which are upscaled, and videos in folders, which are not ({below}); name their folder',
+                          stacklevel=2)
     return bool(videos) or not images
 
 
 def targets_of(videos, input, output, suffix):
-    """[(video, where its result goes, whether it is there already)]."""
-    targets = {}
+    """[(video, where its result goes, whether it is there already)]. A name that an earlier call gave to a video stays that video's."""
+    try:
+        known = json.loads((output / NOTE).read_text(encoding='utf8'))
+    except (OSError, ValueError):
+        known = {}
+    given, targets = {name: target for target, name in known.items()}, []
     for video in videos:
         name = video.relative_to(input)
-        target = output / name.with_suffix(suffix)
-        if target in targets:  # a.avi beside a.mp4
-            target = output / f'{name}{suffix}'
-        targets[target] = video
-    return [(str(video), str(target), target.exists()) for target, video in targets.items()]
+        target = given.get(str(name), str(name.with_suffix(suffix)))
+        if known.setdefault(target, str(name)) != str(name):  # a.avi beside a.mp4
+            target = f'{name}{suffix}'
+            known[target] = str(name)
+        targets.append((str(video), str(output / target), (output / target).exists()))
+    return targets
 
 
 def upscale_all(targets, input, progress, group, options):
@@ -119,9 +137,16 @@ def list_videos(root, output):
     if output.resolve() == root.resolve():
         raise MediaError(f'{output}: is the input; name another output')
     found = []
-    for folder, folders, files in os.walk(root):
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if os.path.realpath(folder) in seen:  # a link to what is in the tree already
+            folders[:] = []
+            continue
+        seen.add(os.path.realpath(folder))
         folders[:] = sorted(f for f in folders if not f.startswith('.') and (Path(folder) / f).resolve() != output.resolve())
         found += [Path(folder) / file for file in sorted(files) if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')]
     if not found:
         raise MediaError(f'{root}: holds no images and no videos')
+    if output.suffix.lower() in VIDEO_SUFFIXES and not output.is_dir():
+        raise MediaError(f'{output}: is the name of a video, but {root} is a folder of videos; name a folder')
     return found

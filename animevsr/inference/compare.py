@@ -8,7 +8,8 @@ import cv2
 from animevsr.inference.evaluate import evaluate
 from animevsr.inference.tables import for_json
 from animevsr.video.clips import clips_by_name
-from animevsr.video.reader import MediaError, count_decodable, open_reader
+from animevsr.video.images import MediaError
+from animevsr.video.reader import count_decodable, open_reader
 from animevsr.video.writer import check_file, write_text
 
 TEMPLATE = Path(__file__).with_name('compare.html')

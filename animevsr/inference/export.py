@@ -13,7 +13,7 @@ from animevsr.archs.loading import load_network
 from animevsr.inference.backends.cache import StepGraph, example_of, names_of
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.resources import find_weights
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 from animevsr.video.writer import check_file
 
 SUFFIXES = {'onnx': '.onnx', 'ncnn': '.param', 'torchscript': '.pt', 'safetensors': '.safetensors'}

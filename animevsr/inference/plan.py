@@ -1,9 +1,11 @@
 """The plan of an upscaling: shots, times and encoding, made in one pass over the input."""
 from dataclasses import dataclass
 
+import numpy as np
+
 from animevsr.video.color import reformat
 from animevsr.video.encoders import Encoding
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 from animevsr.video.shots import SIDE, CutDetector
 
 
@@ -65,7 +67,18 @@ def scan(reader, rate, cuts, progress=lambda: None):
     shots += detector.finish()
     if not ticks:
         raise MediaError('no frame can be decoded')
-    return ticks, base, shots, list(reader.damage)
+    return ticks, base, shots, sorted([*reader.damage, *gaps(ticks, base, reader)])
+
+
+def gaps(ticks, base, reader):
+    """[(seconds, what)] where a video that keeps a constant rate otherwise leaves out frames, as the demuxers of damaged files do."""
+    steps, usual = np.diff(ticks) * float(base), 1 / float(reader.fps)
+    odd = np.flatnonzero(np.abs(steps - usual) > 0.25 * usual + 2 * float(base))
+    if len(odd) > max(1, len(steps) // 50) or len(steps) < 10:  # the rate varies
+        return []
+    known = [seconds for seconds, _ in reader.damage]
+    return [(float(ticks[i] * base), f'{round(steps[i] / usual) - 1} frames may be missing, the file may be damaged,') for i in odd
+            if steps[i] > 1.5 * usual and not any(abs(ticks[i] * float(base) - seconds) < 2 * usual for seconds in known)]
 
 
 def small_frames(reader, wanted):

@@ -24,8 +24,9 @@ from animevsr.utils.device import choose
 from animevsr.utils.memory import keep_freed_memory
 from animevsr.utils.resources import find_weights
 from animevsr.video.encoders import choose_encoding
+from animevsr.video.images import IMAGE_SUFFIXES, MediaError
 from animevsr.video.mux import check_tracks, join
-from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, open_reader
+from animevsr.video.reader import VIDEO_SUFFIXES, open_reader
 from animevsr.video.writer import check_output, write_image
 
 DEFAULT_WEIGHTS = 'animevsr_x4'
@@ -95,7 +96,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         MediaError: the input or output cannot be read or written. CheckpointError: the weights cannot be used. ValueError: an
         option is out of range. Each is one line; nothing is left at the output's name.
     """
-    input, output = Path(input), Path(output)
+    input, output = Path(input), Path(output) if Path(output).name else Path(output).absolute()
     with crew() as group:  # before all that can fail: the other processes are told
         rate = None if fps is None else parse_rate(fps)
         check_options(codec, crf, depth, chroma, deinterlace, tile, jobs, threads)
@@ -113,6 +114,8 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
                 check_output(output, reader, codec)
                 if rate is None and hasattr(reader, 'path') and output.suffix.lower() in VIDEO_SUFFIXES:
                     check_tracks(input, output)
+            if group.rank == 0 and reader.transparent:
+                warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
             if output.suffix.lower() in IMAGE_SUFFIXES:
                 if group.size > 1:
                     raise ValueError('one image is not divided among processes')

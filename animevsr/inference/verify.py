@@ -10,8 +10,9 @@ import numpy as np
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.encoders import MP4
+from animevsr.video.images import MediaError
 from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
-from animevsr.video.reader import MediaError, VideoReader, is_cover, open_container
+from animevsr.video.reader import VideoReader, is_cover, open_container
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
 LEEWAY = Fraction(1, 20)  # seconds by which the start and the end of a copied track may move: containers round, and know priming or not
@@ -170,6 +171,6 @@ def contents(container, streams):
 def without_header(packet):
     """What is in a packet; AAC of transport streams has a header of its own before each (ADTS), which other containers do not keep."""
     data = bytes(packet)
-    if packet.stream.codec_context.name == 'aac' and len(data) > 9 and data[0] == 0xff and data[1] & 0xf6 == 0xf0:
+    if getattr(packet.stream.codec_context, 'name', None) == 'aac' and len(data) > 9 and data[0] == 0xff and data[1] & 0xf6 == 0xf0:
         return data[7 if data[1] & 1 else 9:]
     return data

@@ -16,8 +16,9 @@ from animevsr.inference.work_folder import WorkFolder, image_name
 from animevsr.utils.device import choose, share
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import Behind, ahead
+from animevsr.video.images import MediaError
 from animevsr.video.mux import SegmentWriter, partial_of
-from animevsr.video.reader import MediaError, open_reader
+from animevsr.video.reader import open_reader
 
 AHEAD = 6  # frames that are read before they are needed, and results that wait to be written
 

@@ -10,7 +10,7 @@ import time
 import warnings
 
 from animevsr.inference.meeting import in_cluster, meet
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 POLL = 0.2  # seconds between two looks at the store
 BEAT = 2  # seconds between two signs of life

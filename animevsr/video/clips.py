@@ -2,7 +2,8 @@
 import numpy as np
 
 from animevsr.utils.resources import find
-from animevsr.video.reader import VIDEO_SUFFIXES, MediaError, count_frames, read_frames
+from animevsr.video.images import MediaError
+from animevsr.video.reader import VIDEO_SUFFIXES, count_frames, read_frames
 
 
 def list_clips(root, key='dataroot_gt'):

@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from animevsr.video.reader import MediaError
+from animevsr.video.images import MediaError
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
 MP4 = ('.mp4', '.m4v', '.mov')
@@ -117,6 +117,9 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
     if pix_fmt is None:
         if depth and not any(bits == depth for _, bits in kind.formats):
             raise MediaError(f'{codec} has no format of {depth} bits here')
+        if chroma and not any(form == chroma for form, _ in kind.formats):
+            forms = ', '.join(sorted({form for form, _ in kind.formats}))
+            raise MediaError(f'{codec} has no format of chroma {chroma} here, but {forms}')
         pix_fmt = min(kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0]))[1]
     rgb = pix_fmt.startswith(('bgr', 'gbr'))
     sides = {} if rgb else hdr_of(reader)

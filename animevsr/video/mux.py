@@ -16,7 +16,8 @@ import av
 from animevsr.video.color import from_rgb
 from animevsr.video.encoders import MP4
 from animevsr.video.ffmpeg import binary
-from animevsr.video.reader import MediaError, is_cover, open_container, reason_of
+from animevsr.video.images import MediaError
+from animevsr.video.reader import is_cover, open_container, reason_of
 from animevsr.video.tracks import Tracks
 
 MS = Fraction(1, 1000)

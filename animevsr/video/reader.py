@@ -10,20 +10,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
-from PIL import Image
 
-from animevsr.video.color import Color, guess_matrix, to_rgb
+from animevsr.video.color import Color, to_rgb
+from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, MediaError, images_in, list_images, read_image
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v', '.ogv', '.ogm', '.rm',
                   '.rmvb', '.vob', '.3gp', '.y4m')
-STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
-
-
-class MediaError(ValueError):
-    """An input that cannot be read or an output that cannot be written; the message is one line that names the file."""
 
 
 def open_reader(path, fps=None, **options):
@@ -43,62 +36,11 @@ def open_reader(path, fps=None, **options):
     if path.is_dir():
         return ImageReader(list_images(path), fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
+        count = images_in(path)
+        if count > 1:
+            raise MediaError(f'{path}: is an animation of {count} images, of which only the first could be read; make a video of it')
         return ImageReader([path], fps)
     return VideoReader(path, **options)
-
-
-def list_images(folder):
-    """Image files of a folder in the order of their names, numbers compared as numbers ('9.png' before '10.png')."""
-    files = [p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')]
-    if not files:
-        raise MediaError(f'{folder}: holds no images ({", ".join(IMAGE_SUFFIXES)})')
-    return sorted(files, key=lambda p: [int(s) if s.isdigit() else s for s in re.split(r'(\d+)', p.name)])
-
-
-def read_image(path):
-    """(h, w, 3) uint8 RGB of an image file; transparency is laid over black, more than 8 bits are rounded to 8."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path.stat().st_size else None
-    if image is None:
-        raise MediaError(f'{path}: cannot be read as an image')
-    if image.dtype != np.uint8:
-        image = np.round(image / (65535 if image.dtype == np.uint16 else 1) * 255.0).clip(0, 255).astype(np.uint8)
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    if image.shape[2] == 4:
-        image = np.round(image[..., :3] * (image[..., 3:] / 255.0)).astype(np.uint8)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def image_size(path):
-    """(width, height) of an image file, from its header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError:
-        raise MediaError(f'{path}: cannot be read as an image') from None
-
-
-class ImageReader:
-    """Image files as frames."""
-
-    def __init__(self, files, fps=None):
-        self.files, self.fps = files, fps or STILLS_FPS
-        self.frame_count = self.expected_frames = len(files)
-        self.height, self.width = read_image(files[0]).shape[:2]
-        self.color, self.time_base, self.depth, self.damage = Color(matrix=guess_matrix(self.height)), 1 / self.fps, 8, []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def frames(self):
-        for file in self.files:
-            image = read_image(file)
-            if image.shape[:2] != (self.height, self.width):
-                raise MediaError(f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is {self.width}x{self.height}')
-            yield image, None
 
 
 class VideoReader:
@@ -112,7 +54,7 @@ class VideoReader:
 
     Attributes beside those of every reader: `depth` (bits of a sample), `format` (PyAV's), `side_data` ({type: bytes} of the first frame),
     `interlaced` (one of the frames so far is marked so), `rotation` (degrees, counter-clockwise, by which frames are turned), `time_base`,
-    `sample_aspect_ratio`, `has_sound`, `damage` ([(seconds, what)]).
+    `sample_aspect_ratio`, `has_sound`, `transparent`, `damage` ([(seconds, what)]).
     """
 
     def __init__(self, path, deep=False, deinterlace=False, conceal=False):
@@ -151,6 +93,7 @@ class VideoReader:
         data = self._first.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
         items = (item if hasattr(item, 'type') else data[item] for item in data)
         self.side_data = {item.type.name: bytes(item) for item in items}
+        self.transparent = any(component.is_alpha for component in self._first.format.components)
         self.deep = deep and self.depth > 8
         self.interlaced = bool(self._first.interlaced_frame)
         self.color = Color.of_frame(self._first)

@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 
 from animevsr.video.encoders import CODECS
-from animevsr.video.reader import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError
+from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.video.reader import VIDEO_SUFFIXES
 
 
 def check_output(path, reader, codec):

@@ -1,0 +1,92 @@
+"""Image files: one by one, or the frames of a folder."""
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from animevsr.video.color import Color, guess_matrix
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
+
+
+class MediaError(ValueError):
+    """An input that cannot be read or an output that cannot be written; the message is one line that names the file."""
+
+
+def list_images(folder):
+    """Image files of a folder in the order of their names, numbers compared as numbers ('9.png' before '10.png')."""
+    files = [p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')]
+    if not files:
+        raise MediaError(f'{folder}: holds no images ({", ".join(IMAGE_SUFFIXES)})')
+    return sorted(files, key=lambda p: [int(s) if s.isdecimal() else s for s in re.split(r'(\d+)', p.name)])
+
+
+def images_in(path):
+    """Number of images of a file: more than one in an animated PNG or WebP, or a TIFF with several pages."""
+    try:
+        with Image.open(path) as image:
+            return getattr(image, 'n_frames', 1)
+    except (OSError, ValueError, SyntaxError):  # whoever reads it will say so
+        return 1
+
+
+def read_image(path):
+    """(h, w, 3) uint8 RGB of an image file, upright as its EXIF data says (JPEG); transparency is laid over black, more than 8 bits are
+    rounded to 8."""
+    how = cv2.IMREAD_COLOR if path.suffix.lower() in ('.jpg', '.jpeg') else cv2.IMREAD_UNCHANGED  # which does not turn
+    image = cv2.imdecode(np.fromfile(path, np.uint8), how) if path.stat().st_size else None
+    if image is None:
+        raise MediaError(f'{path}: cannot be read as an image')
+    if image.dtype != np.uint8:
+        image = np.round(image / (65535 if image.dtype == np.uint16 else 1) * 255.0).clip(0, 255).astype(np.uint8)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 4:
+        image = np.round(image[..., :3] * (image[..., 3:] / 255.0)).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def image_size(path):
+    """(width, height) of an image file, from its header alone."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError:
+        raise MediaError(f'{path}: cannot be read as an image') from None
+
+
+def has_alpha(path):
+    """Whether an image file has transparency, by its header."""
+    try:
+        with Image.open(path) as image:
+            return 'A' in image.getbands() or 'transparency' in image.info
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+class ImageReader:
+    """Image files as frames."""
+
+    def __init__(self, files, fps=None):
+        self.files, self.fps = files, fps or STILLS_FPS
+        self.frame_count = self.expected_frames = len(files)
+        self.height, self.width = read_image(files[0]).shape[:2]
+        self.transparent = has_alpha(files[0])
+        self.color, self.time_base, self.depth, self.damage = Color(matrix=guess_matrix(self.height)), 1 / self.fps, 8, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def frames(self):
+        for file in self.files:
+            image = read_image(file)
+            if image.shape[:2] != (self.height, self.width):
+                raise MediaError(f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is {self.width}x{self.height}')
+            yield image, None

@@ -262,3 +262,103 @@ def test_what_mp4_cannot_carry_is_said(identity, tmp_path):
     with pytest.raises(MediaError, match=r'\.mp4 cannot carry audio track 1 \(wmav2\) of .*; use .mkv'):
         animevsr.upscale(pcm, tmp_path / 'no.mp4', identity, backend='torch')
     assert not (tmp_path / 'no.mp4').exists()
+
+
+def run_and_audit(source, output, identity, **options):
+    """(what was said, names of the checks that failed)."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        animevsr.upscale(source, output, identity, backend='torch', device='cpu', **options)
+    return [str(w.message) for w in said if issubclass(w.category, UserWarning)], names(animevsr.verify(source, output, every=3))
+
+
+@pytest.mark.parametrize('suffix', ['.mkv', '.mp4'])
+def test_a_second_picture_with_unknown_times_of_decoding(suffix, identity, tmp_path):
+    """Matroska does not say them; the first ones are guessed from what follows."""
+    source = make(tmp_path, 'two.mkv', '-map 0 -map 0 -c:v libx264 -bf 3')
+    assert run_and_audit(source, tmp_path / f'out{suffix}', identity) == ([], set())
+    with av.open(str(tmp_path / f'out{suffix}')) as out:
+        assert [len([p for p in packets if p.size]) for packets in (list(out.demux(s)) for s in [out.streams.video[1]])] == [10]
+    ffmpeg('-i', tmp_path / f'out{suffix}', '-map', '0:0', '-c', 'copy', tmp_path / f'lost{suffix}')
+    assert names(animevsr.verify(source, tmp_path / f'lost{suffix}')) == {'video track 1'}
+
+
+@pytest.mark.parametrize('suffix', ['.mkv', '.mp4'])
+def test_joined_recordings_go_on_where_times_run_backwards(suffix, identity, tmp_path):
+    part = make(tmp_path, 'part.ts', '{sound} -map 0 -map 1 -c:v libx264 -c:a aac', seconds=1.2)
+    (tmp_path / 'joined.ts').write_bytes(part.read_bytes() * 2)
+    said, failed = run_and_audit(tmp_path / 'joined.ts', tmp_path / f'out{suffix}', identity)
+    assert not failed and len(said) == 1 and 'the times of audio track 1' in said[0] and 'run backwards at' in said[0]
+    with av.open(str(tmp_path / f'out{suffix}')) as out:
+        times = [float(packet.pts * packet.time_base) for packet in out.demux(out.streams.audio[0]) if packet.size]
+    steps = np.diff(times)
+    assert len(times) > 90 and steps.min() > 0.01 and steps.max() < 0.06  # without a hole, and none twice
+
+
+def test_sound_that_was_moved_is_found(identity, tmp_path):
+    source = make(tmp_path, 'full.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a flac')
+    animevsr.upscale(source, tmp_path / 'good.mkv', identity, backend='torch', crf=8)
+    good = tmp_path / 'good.mkv'
+    ffmpeg('-i', good, '-itsoffset', 0.3, '-i', good, '-map', '0:v', '-map', '1:a', '-c', 'copy', tmp_path / 'bad.mkv')
+    assert 'audio track 1, times' in names(animevsr.verify(source, tmp_path / 'bad.mkv'))
+
+
+def test_tags_that_are_not_utf8(identity, tmp_path):
+    source = make(tmp_path, 'tags.avi', '-c:v mpeg4 -metadata title=CafX')
+    source.write_bytes(source.read_bytes().replace(b'CafX', b'Caf\xe9'))
+    assert run_and_audit(source, tmp_path / 'out.mkv', identity) == ([], set())
+    with av.open(str(tmp_path / 'out.mkv')) as out:
+        assert out.metadata['title'] == 'Caf\xe9'
+
+
+def test_what_outlasts_the_picture_is_no_damage(identity, tmp_path):
+    (tmp_path / 'late.srt').write_text('1\n00:00:06,000 --> 00:00:06,300\nthe end\n')
+    source = make(tmp_path, 'late.mkv', f'-i {tmp_path}/late.srt -map 0 -map 1 -c:v libx264 -c:s srt')
+    assert run_and_audit(source, tmp_path / 'out.mkv', identity) == ([], set())
+
+
+def test_interlacing_that_begins_later_is_found(identity, tmp_path):
+    parts = [make(tmp_path, f'{name}.ts', f'-c:v mpeg2video -f mpegts {told}') for name, told in
+             (('progressive', ''), ('interlaced', '-vf setfield=tff -flags +ildct+ilme'))]
+    (tmp_path / 'both.ts').write_bytes(b''.join(part.read_bytes() for part in parts))
+    said, failed = run_and_audit(tmp_path / 'both.ts', tmp_path / 'out.mkv', identity)
+    assert not failed and any('is interlaced; it is deinterlaced' in text for text in said)
+    said, _ = run_and_audit(tmp_path / 'both.ts', tmp_path / 'off.mkv', identity, deinterlace='off')
+    assert not any('interlaced' in text for text in said)
+    before, after = (decode(tmp_path / name)[0].astype(int) for name in ('off.mkv', 'out.mkv'))
+    assert np.abs(before[:8] - after[:8]).max() == 0 and np.abs(before[12:] - after[12:]).mean() > 1
+
+
+def test_frames_that_a_damaged_file_lost_are_told(identity, tmp_path):
+    source = make(tmp_path, 'whole.mkv', '-c:v ffv1', seconds=1.2)
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2:len(data) // 2 + 3000] = bytes(3000)
+    (tmp_path / 'hurt.mkv').write_bytes(data)
+    with VideoReader(tmp_path / 'hurt.mkv', conceal=True) as reader:
+        found = len(list(reader.timed()))
+    said, _ = run_and_audit(tmp_path / 'hurt.mkv', tmp_path / 'out.mkv', identity)
+    assert any('missing' in text or 'lost' in text or 'damaged' in text for text in said), (found, said)
+
+
+def test_attachments_keep_their_tags(identity, tmp_path):
+    source = make(tmp_path, 'font.mkv', '-c:v libx264 -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf -metadata:s:t title=Letters')
+    animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
+    with av.open(str(source)) as before, av.open(str(tmp_path / 'out.mkv')) as after:
+        tags = [next(dict(s.metadata) for s in file.streams if s.type == 'attachment') for file in (before, after)]
+    assert tags[0] == tags[1] and 'Letters' in tags[0].values()
+
+
+def test_sound_that_cannot_be_carried_is_told_before_the_work(identity, tmp_path, monkeypatch):
+    source = make(tmp_path, 'wma.wmv', '{sound} -map 0 -map 1 -c:v wmv2 -c:a wmav2')
+    monkeypatch.setattr(animevsr.inference.upscale.__globals__['Upscaling'], 'run', None)
+    with pytest.raises(MediaError, match=r'\.mp4 cannot carry audio track 1 \(wmav2\) of .*; use .mkv'):
+        animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_a_format_that_was_asked_for_is_not_replaced(identity, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', moving_frames(2, 64, 64))
+    for options in (dict(codec='av1', chroma='444'), dict(codec='prores', chroma='420')):
+        suffix = '.mov' if options['codec'] == 'prores' else '.mkv'
+        with pytest.raises(MediaError, match=f'{options["codec"]} has no format of chroma {options["chroma"]} here'):
+            animevsr.upscale(source, tmp_path / f'out{suffix}', identity, backend='torch', **options)

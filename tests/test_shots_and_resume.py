@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 
 import cv2
@@ -305,7 +306,6 @@ def test_an_interrupt_keeps_what_is_done(number, code, tiny_weights, tmp_path):
                                env={**os.environ, 'PYTHONPATH': str(REPO)},
                                # a shell starts what it runs in the background deaf to SIGINT, and children inherit it
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    import time
     for _ in range(900):
         if list(tmp_path.glob('.out.mp4.work/shot_000002.mkv')):
             break
@@ -317,6 +317,45 @@ def test_an_interrupt_keeps_what_is_done(number, code, tiny_weights, tmp_path):
     assert not list(tmp_path.glob('.out.mp4.work/*partial*'))
     if code == 130:
         assert 'the same command goes on' in errors
+
+
+def test_an_interrupt_while_frames_are_skipped(tiny_weights, tmp_path, monkeypatch):
+    """A resumed run decodes up to its shot; Ctrl-C does not wait for that."""
+    skipped = []
+
+    class Endless(worker.Source):
+        def take(self, numbers):
+            while len(skipped) < 10000:
+                if len(skipped) == 5:
+                    os.kill(os.getpid(), signal.SIGINT)
+                skipped.append(1)
+                time.sleep(0.005)
+                yield None
+
+    monkeypatch.setattr(worker, 'Source', Endless)
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0])
+    with pytest.raises(KeyboardInterrupt):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
+    assert len(skipped) < 5000
+
+
+def test_a_worker_ends_with_the_first_process(tiny_weights, tmp_path):
+    """It must not go on with the list of a run that is gone, or wait for it."""
+    source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots((20, 20, 20), (48, 64))[0]] * 20))
+    command = ['upscale', str(source), '-o', 'out.mkv', '-n', str(tiny_weights), '--jobs', '2', '--backend', 'torch', '--threads', '1']
+    first = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', *command], cwd=tmp_path, stderr=subprocess.DEVNULL,
+                             env={**os.environ, 'PYTHONPATH': str(REPO)}, start_new_session=True)
+    for _ in range(900):
+        if list(tmp_path.glob('.out.mkv.work/plan.json')):
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    first.kill()
+    first.wait()
+    with pytest.raises(ProcessLookupError):  # nobody is left of its group
+        for _ in range(150):
+            os.killpg(first.pid, 0)
+            time.sleep(0.1)
 
 
 class Doomed:
@@ -441,3 +480,28 @@ def test_images_keep_their_rate(tiny_weights, tmp_path):
     assert list(decode(tmp_path / 'o.mp4')[1]) == [Fraction(1001 * i, 24000) for i in range(4)]
     animevsr.upscale(source, tmp_path / 'frames', tiny_weights, backend='torch')
     assert len(list((tmp_path / 'frames').iterdir())) == 4 and cv2.imread(str(tmp_path / 'frames/00000003.png')).shape == (64, 96, 3)
+
+
+def test_a_folder_keeps_the_names_that_it_gave(tiny_weights, tmp_path):
+    """A video that comes later does not take the result of another for its own."""
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / 'in/a.mp4', moving_frames(3, 32, 48))
+    assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC) == {'a.mp4': 'done, 3 frames'}
+    write_video(tmp_path / 'in/a.avi', moving_frames(4, 32, 48))
+    for expected in ({'a.avi': 'done, 4 frames', 'a.mp4': 'was done already'}, {'a.avi': 'was done already', 'a.mp4': 'was done already'}):
+        assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC) == expected
+    assert len(decode(tmp_path / 'out/a.mkv')[0]) == 3 and len(decode(tmp_path / 'out/a.avi.mkv')[0]) == 4
+
+
+def test_what_of_a_folder_is_not_upscaled_is_told(tiny_weights, tmp_path):
+    write_clip(tmp_path / 'in', moving_frames(2, 32, 48))
+    (tmp_path / 'in/season').mkdir()
+    write_video(tmp_path / 'in/season/a.mkv', moving_frames(2, 32, 48))
+    with pytest.warns(UserWarning, match='holds images, which are upscaled, and videos in folders, which are not'):
+        assert not animevsr.inference.is_batch(tmp_path / 'in')
+    (tmp_path / 'linked').mkdir()
+    os.symlink(tmp_path / 'in/season', tmp_path / 'linked/there')
+    os.symlink(tmp_path / 'linked', tmp_path / 'linked/itself')
+    assert list(animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out', weights=tiny_weights, **CODEC)) == ['there/a.mkv']
+    with pytest.raises(MediaError, match='is the name of a video, but .* is a folder of videos'):
+        animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out.mkv', weights=tiny_weights, **CODEC)

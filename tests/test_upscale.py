@@ -14,6 +14,7 @@ import animevsr
 import animevsr_cli
 from animevsr.inference.engine import Upscaler
 from animevsr.inference.settings import parse_rate
+from animevsr.video.images import MediaError, read_image
 
 
 def test_stream_equals_the_network_on_the_whole_clip(tiny_weights, device):
@@ -148,7 +149,8 @@ def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
     (dict(outscale=4.5), 'outscale must be above 0 and at most 4'), (dict(outscale=0), 'outscale'),
     (dict(crf=70), 'crf must be between 0 and 51'),
     (dict(codec='h266'), "codec 'h266' is not known"), (dict(device='warp'), "device 'warp' cannot be used here"),
-    (dict(fps='fast'), "fps 'fast' is not a frame rate"), (dict(fps=0), 'fps must be above 0')
+    (dict(fps='fast'), "fps 'fast' is not a frame rate"), (dict(fps=0), 'fps must be above 0'),
+    (dict(threads=-1), 'threads must be at least 1')
 ])
 def test_options_out_of_range(options, message, tiny_weights, tmp_path):
     write_clip(tmp_path / 'in', moving_frames(1, 8, 8))
@@ -210,3 +212,22 @@ def test_memory_does_not_grow_with_the_length(tiny_weights, tmp_path):
             "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
     short, long = (int(line) for line in run_python('-c', code, cwd=tmp_path).stdout.split()[-2:])
     assert long <= 1.05 * short
+
+
+def test_images_are_upright_and_still(tiny_weights, tmp_path):
+    from PIL import Image
+    frames = moving_frames(3, 32, 48)
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90 degrees
+    Image.fromarray(frames[0]).save(tmp_path / 'turned.jpg', exif=exif, quality=95)
+    assert animevsr.upscale(tmp_path / 'turned.jpg', tmp_path / 'o.png', tiny_weights, backend='torch', outscale=1).width == 32
+    difference = read_image(tmp_path / 'turned.jpg').astype(int) - np.rot90(frames[0], -1)
+    assert np.abs(difference).mean() < 8
+    images = [Image.fromarray(frame) for frame in frames]
+    for name in ('moving.png', 'moving.webp'):
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+        with pytest.raises(MediaError, match='is an animation of 3 images'):
+            animevsr.upscale(tmp_path / name, tmp_path / 'p.png', tiny_weights)
+    Image.fromarray(np.dstack([frames[0], frames[0][..., 0]])).save(tmp_path / 'clear.png')
+    with pytest.warns(UserWarning, match='the transparency of .* is left out: it is laid over black'):
+        animevsr.upscale(tmp_path / 'clear.png', tmp_path / 'q.png', tiny_weights, backend='torch')

@@ -283,7 +283,7 @@ class Run:
             size, speed = self.size_and_speed(row.stage, 'ms' in row.paper) if with_sizes else (None, None)
             values = [f'{row.paper[key]:g}' for key in ('params', 'ms') if key in row.paper] + [f'{row.paper["maniqa"]:.4f}']
             values += [f'{number:.{digits}f}' for number, digits in ((size, 2), (speed, 0)) if number is not None]
-            lines.append([row.name, *values, *(f'{value:.4g}' for value in method.means().values())])
+            lines.append([row.name, *values, *('-' if value != value else f'{value:.4g}' for value in method.means().values())])
         table = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *lines))
         legend = '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics)
         what = (

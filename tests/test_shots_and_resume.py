@@ -25,6 +25,14 @@ module = sys.modules['animevsr.inference.upscale']
 CODEC = dict(codec='ffv1', backend='torch')
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """What a shell starts in the background is deaf to Ctrl-C, and so would these tests be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def three_shots(lengths=(4, 3, 5), size=(32, 48)):
     """Frames of shots that differ much, and where each begins."""
     shots = [moving_frames(n, *size, seed=i) for i, n in enumerate(lengths)]
@@ -339,6 +347,7 @@ def test_an_interrupt_while_frames_are_skipped(tiny_weights, tmp_path, monkeypat
     assert len(skipped) < 5000
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_the_first_process(tiny_weights, tmp_path):
     """It must not go on with the list of a run that is gone, or wait for it."""
     source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots((20, 20, 20), (48, 64))[0]] * 20))

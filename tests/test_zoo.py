@@ -1,6 +1,8 @@
 """Everything in the container: a zoo of odd files, made on the spot, each upscaled and audited by `animevsr verify`."""
 import subprocess
 import warnings
+from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import imageio_ffmpeg
@@ -12,6 +14,7 @@ from test_upscale import make_identity
 import animevsr
 from animevsr.video.images import MediaError
 from animevsr.video.reader import VideoReader
+from animevsr.video.tracks import Clock
 
 PICTURE = 'testsrc2=s={size}:r={rate}:d={seconds},format={pix}'
 HDR = ('-pix_fmt yuv420p10le -vf setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc -x265-params '
@@ -362,3 +365,31 @@ def test_a_format_that_was_asked_for_is_not_replaced(identity, tmp_path):
         suffix = '.mov' if options['codec'] == 'prores' else '.mkv'
         with pytest.raises(MediaError, match=f'{options["codec"]} has no format of chroma {options["chroma"]} here'):
             animevsr.upscale(source, tmp_path / f'out{suffix}', identity, backend='torch', **options)
+
+
+def packets(times, kind='audio'):
+    """Packets in milliseconds, with (pts, dts) or one number for both."""
+    both = [time if isinstance(time, tuple) else (time, time) for time in times]
+    stream = SimpleNamespace(type=kind)
+    return [SimpleNamespace(pts=pts, dts=dts, duration=20, time_base=Fraction(1, 1000), stream=stream) for pts, dts in both]
+
+
+@pytest.mark.parametrize('kind, times, expected, said', [
+    ('audio', [0, 20, 40], [0, 20, 40], None),
+    ('audio', [0, 20, 20, 15, 40], [0, 20, 21, 22, 40], None),
+    ('audio', [5000, 5020, 0, 20], [5000, 5020, 5041, 5061], 'run backwards at 5.020 s'),
+    ('audio', [(0, None), (20, None)], [0, 20], None),
+    ('video', [(0, None), (60, None), (20, 0), (40, 20)], [(0, -40), (60, -20), (20, 0), (40, 20)], None),
+    ('video', [(0, None), (60, None)], [(0, -39), (60, -19)], None),
+    ('subtitle', [1000, 1000, 3000, 2000, 4000], [1000, 1000, 3000, 3000, 4000], 'what was due at 2.000 s comes 1.0 s late'),
+    ('subtitle', [50000, 1000, 2000], [50000, 50020, 51020], 'run backwards at 50.000 s'),
+])
+def test_times_of_copied_packets(kind, times, expected, said):
+    clock, out = Clock('a track', Fraction(0)), []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        for packet in packets(times, kind):
+            out += clock.push(packet)
+        out += clock.flush()
+    assert [(packet.pts, packet.dts) for packet in out] == [time if isinstance(time, tuple) else (time, time) for time in expected]
+    assert [said in str(warning.message) for warning in caught] == ([True] if said else [])

@@ -117,6 +117,9 @@ def find_clips(in_root, out_root):
         for name in names:
             if name.suffix.lower() in VIDEO_SUFFIXES:
                 count = count_decodable(folder / name)
+                with open_reader(folder / name) as reader:
+                    if reader.frame_count and count < 0.98 * reader.frame_count - 1:  # an edit list may leave some out
+                        warnings.warn(f'{folder / name}: only {count} of {reader.frame_count} frames can be decoded', stacklevel=3)
                 clips.append(Clip(folder / name, [place / name.stem / f'{i:08d}.png' for i in range(count)]))
     clips.sort(key=lambda clip: clip.source)
     for clip in clips:

@@ -172,6 +172,7 @@ class Upscaling:
         plan = self.folder.load(made_of)
         todo = self.left_of(plan) if plan else []
         if todo:
+            self.employ(len(todo))
             try:
                 self.open(plan.tile, plan.arithmetic)
             except ValueError as error:
@@ -187,12 +188,21 @@ class Upscaling:
             self.folder.clear()
             self.folder.save(plan)
             todo = self.left_of(plan)
+            if self.employ(len(todo)):
+                self.open(plan.tile, plan.arithmetic)
         if plan.interlaced and self.job.deinterlace:
             warnings.warn(f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
         for seconds, what in plan.damage:
             warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
         self.group.tell('todo', ','.join(map(str, todo)))
         return plan, todo
+
+    def employ(self, shots):
+        """Divide the cores among no more processes than there are shots; whether that changes anything."""
+        if self.group.size > 1 or self.job.jobs <= shots:
+            return False
+        self.job = replace(self.job, jobs=max(1, shots))
+        return True
 
     def left_of(self, plan):
         """The shots that are not done."""
@@ -226,7 +236,8 @@ class Upscaling:
             ValueError: that one is not there.
         """
         job = self.job.like(arithmetic) if arithmetic else self.job
-        say = tqdm.write if self.progress and self.group.rank == 0 else lambda text, **_: None
+        first = self.progress and self.group.rank == 0 and self.upscaler is None
+        say = tqdm.write if first else lambda text, **_: None
         upscaler = job.open_upscaler(loaded or self.load(), tile, lambda text: say(f'animevsr: {text}', file=sys.stderr))
         if arithmetic:
             check_arithmetic(upscaler, arithmetic)

@@ -8,6 +8,7 @@ import av
 from animevsr.video.reader import reason_of
 
 JITTER = Fraction(1, 10)  # seconds by which times may run backwards by carelessness; by more, two recordings were joined
+DISORDER = 10  # the same of subtitles, which need not be in order
 
 
 class Tracks:
@@ -102,12 +103,16 @@ class Clock:
     def _moved(self, packet):
         if self.later and not self.shift and self.last is None:
             self.shift = round(self.later / packet.time_base)
-        behind = 0 if self.last is None else self.last - (packet.dts + self.shift)
-        if behind > 0 and behind * packet.time_base > JITTER:
+        subtitle = packet.stream.type == 'subtitle'  # two of them may begin together; of others MP4 takes no equal times
+        behind = 0 if self.last is None else self.last + (not subtitle) - (packet.dts + self.shift)
+        if behind * packet.time_base > (DISORDER if subtitle else JITTER):
             warnings.warn(f'the times of {self.what} run backwards at {float(self.last * packet.time_base):.3f} s; it goes on from there',
                           stacklevel=2)
             self.shift += behind + self.step
             behind = 0
+        elif behind * packet.time_base > JITTER:
+            warnings.warn(f'{self.what} is not in order: what was due at {float((packet.dts + self.shift) * packet.time_base):.3f} s comes '
+                          f'{float(behind * packet.time_base):.1f} s late', stacklevel=2)
         packet.pts = None if packet.pts is None else packet.pts + self.shift
         packet.dts += self.shift + max(0, behind)
         if packet.pts is not None and packet.pts < packet.dts:

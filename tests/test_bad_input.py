@@ -187,6 +187,7 @@ def test_sizes_that_are_odd_but_no_mistakes(height, width, place, tmp_path):
     assert cv2.imread(str(tmp_path / 'out.png')).shape == (4 * height, 4 * width, 3)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(place, tmp_path):
     """Every write fails from some size on: of a segment, and of the output that is joined."""
     noise = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8)

@@ -245,7 +245,8 @@ def test_the_model_exchanges_the_sides():
     assert model.lq.shape == (1, 3, 4, 4) and model.gt.shape == (1, 3, 2, 2)
 
 
-@pytest.mark.parametrize('step', ['net', pytest.param('gan', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('step', ['net', 'gan'])
 def test_resumed_run_continues_exactly(step, tmp_path):
     """Also the adversarial one, with its discriminator; and the validation maps the large frame to the small one."""
     opt = yaml.safe_load((REPO / f'options/tiny/animesr/step2_lbo_{step}.yml').read_text())

@@ -271,6 +271,7 @@ def test_cuts():
     assert not is_cut(a, np.roll(a, 3, 1))
 
 
+@pytest.mark.slow
 def test_interrupted_pairs_go_on(tiny_weights, tmp_path):
     write_clip(tmp_path / 'v', moving_frames(200, 64, 64))
     command = ['rescale', 'v', '-o', 'out', '--weights', tiny_weights, '--factor', 1]

@@ -75,7 +75,8 @@ def test_two_stages(frames, tmp_path):
     assert animevsr.load_network(models / 'net_g_latest.pth').branches == ('top', 'middle', 'bottom')
 
 
-@pytest.mark.parametrize('stage', [pytest.param('top', marks=pytest.mark.slow), 'full'])
+@pytest.mark.slow
+@pytest.mark.parametrize('stage', ['top', 'full'])
 def test_resumed_run_continues_exactly(stage, frames, tmp_path):
     """Stopped and resumed, with entries that are revived in every iteration and a discriminator: the same losses and weights."""
     changes = {'train.total_iter': 8, 'logger.save_checkpoint_freq': 5, 'train.revive_after': 2}
@@ -259,6 +260,7 @@ def test_bad_input_ends_training_with_one_line(changes, message, frames, tmp_pat
         assert all(torch.isfinite(v).all() for v in state.values()), path
 
 
+@pytest.mark.slow
 def test_network_trains_on_the_learned_degradation(tmp_path, tiny_vqgan):
     """options/tiny/net_vq.yml, degraded in the loader and on the device: the same losses."""
     opt = yaml.safe_load((REPO / 'options/tiny/net_vq.yml').read_text())

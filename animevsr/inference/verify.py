@@ -13,6 +13,7 @@ from animevsr.video.encoders import MP4
 from animevsr.video.images import MediaError
 from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
 from animevsr.video.reader import VideoReader, is_cover, open_container
+from animevsr.video.tracks import JITTER
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
 LEEWAY = Fraction(1, 20)  # seconds by which the start and the end of a copied track may move: containers round, and know priming or not
@@ -160,12 +161,18 @@ def contents(container, streams):
                     found[packet.stream.index][0] += 1
                     found[packet.stream.index][1].update(without_header(packet))
                     if packet.pts is not None:
-                        found[packet.stream.index][2].append(packet.pts * packet.time_base)
+                        order = packet.pts if packet.dts is None else packet.dts
+                        found[packet.stream.index][2].append((packet.pts * packet.time_base, order * packet.time_base))
         except av.FFmpegError:
             pass  # a damaged end: what was read before counts
-    spans = {index: (min(times), max(times)) if times and all(b > a - 1 for a, b in zip(times, times[1:])) else None
-             for index, (_, _, times) in found.items()}
+    spans = {index: span(times) for index, (_, _, times) in found.items()}
     return {index: (count, digest.hexdigest(), spans[index]) for index, (count, digest, _) in found.items()}
+
+
+def span(times):
+    """(first, last) of [(when a packet is shown, when it is decoded)]; None where there is none, or where times run backwards."""
+    backwards = any(b < a - JITTER for (_, a), (_, b) in zip(times, times[1:]))
+    return (min(times)[0], max(times)[0]) if times and not backwards else None
 
 
 def without_header(packet):

@@ -1,5 +1,9 @@
 """The trainings behind the paper's tables: what they are made of, and one of them from end to end."""
+import os
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 from conftest import REPO
@@ -69,3 +73,22 @@ def test_a_training_that_fails_is_told(tmp_path, monkeypatch):
         reproduce('table3', rows=['y'])
     with pytest.raises(ValueError, match='table1, table2'):
         reproduce('table9')
+
+
+@pytest.mark.slow
+def test_its_training_ends_with_it(tmp_path):
+    """Else the next call would train beside it, in the same folder."""
+    command = ['reproduce', 'table4', '--rows', 'No Enhancement', '--iterations', '3000']
+    run = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', *command], cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(REPO)},
+                           stderr=subprocess.DEVNULL, start_new_session=True)
+    log = tmp_path / 'experiments/reproduce_tiny/net.log'
+    for _ in range(900):
+        if log.exists() and 'epoch:' in log.read_text():
+            break
+        time.sleep(0.1)
+    run.terminate()
+    assert run.wait(60) == 143
+    with pytest.raises(ProcessLookupError):  # nobody is left of its group
+        for _ in range(150):
+            os.killpg(run.pid, 0)
+            time.sleep(0.1)

@@ -12,7 +12,7 @@ from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.encoders import MP4
 from animevsr.video.images import MediaError
 from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
-from animevsr.video.reader import VideoReader, is_cover, open_container
+from animevsr.video.reader import VideoReader, is_cover, open_container, tags_of
 from animevsr.video.tracks import JITTER
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
@@ -125,7 +125,7 @@ def compare_tracks(before, after, main, mp4):
             checks.append(Check(name, False, f'{codec}: is missing, or its content differs'))
             continue
         kept.remove(match)
-        tags = [(s.metadata.get('language', 'und'), s.metadata.get('title', ''), int(s.disposition)) for s in (stream, match)]
+        tags = [(tags_of(s).get('language', 'und'), tags_of(s).get('title', ''), int(s.disposition)) for s in (stream, match)]
         if mp4:  # which keeps the language and whether a track is the default
             tags = [(language, disposition & 1) for language, _, disposition in tags]
         same = tags[0] == tags[1] or (mp4 and tags[0][0] == tags[1][0])
@@ -142,9 +142,9 @@ def compare_tracks(before, after, main, mp4):
              for file in (before, after)]
     checks.append(Check('attachments', files[0] <= files[1], str(len(files[0])) if files[0] <= files[1] else
                         'missing: ' + ', '.join(sorted(name for name, _ in files[0] - files[1]))))
-    own = {key.lower(): value for key, value in after.metadata.items()}
+    own = {key.lower(): value for key, value in tags_of(after).items()}
     ignored = (*OWN_TAGS, 'duration', 'creation_time')
-    lost = [key for key, value in before.metadata.items() if key.lower() not in ignored and own.get(key.lower()) != value]
+    lost = [key for key, value in tags_of(before).items() if key.lower() not in ignored and own.get(key.lower()) != value]
     if mp4:
         lost = [key for key in lost if key.lower() in ('title', 'artist', 'comment', 'album', 'genre', 'date', 'copyright')]
     checks.append(Check('metadata', not lost, f'{len(before.metadata)} tags' if not lost else f'missing or changed: {", ".join(lost)}'))

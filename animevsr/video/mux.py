@@ -17,7 +17,7 @@ from animevsr.video.color import from_rgb
 from animevsr.video.encoders import MP4
 from animevsr.video.ffmpeg import binary
 from animevsr.video.images import MediaError
-from animevsr.video.reader import is_cover, open_container, reason_of
+from animevsr.video.reader import is_cover, open_container, reason_of, tags_of
 from animevsr.video.tracks import Tracks
 
 MS = Fraction(1, 1000)
@@ -127,7 +127,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
                     if track is not None:
                         tracks[track[:2]] = out.add_stream_from_template(track[1], opaque=True)
                         describe(tracks[track[:2]], track[2])
-            tags = {key: value for key, value in origin.metadata.items() if key.lower() not in OWN_TAGS}
+            tags = {key: value for key, value in tags_of(origin).items() if key.lower() not in OWN_TAGS}
             lost = [key for key in tags if output.suffix.lower() in MP4 and key.lower() not in MP4_TAGS]
             if lost:
                 warnings.warn(f'tags of {source} are left out: {output.suffix} does not have {", ".join(lost)}; .mkv does', stacklevel=2)
@@ -177,7 +177,7 @@ def options_of(output, time_base):
 
 def describe(track, stream):
     """Language, title and other tags of a source's stream, and its disposition."""
-    track.metadata.update({key: value for key, value in stream.metadata.items()
+    track.metadata.update({key: value for key, value in tags_of(stream).items()
                            if not key.upper().startswith(('DURATION', 'ENCODER', 'NUMBER_OF_', 'BPS', '_STATISTICS'))})
     track.disposition = stream.disposition
 
@@ -190,7 +190,7 @@ def add_track(out, stream, output, source, stack, others):
         if mp4:
             warnings.warn(f'{stream.name} attached to {source} is left out: {output.suffix} has no attachments; use .mkv', stacklevel=2)
         else:
-            out.add_attachment(stream.name, stream.mimetype, bytes(stream.data)).metadata.update(stream.metadata)
+            out.add_attachment(stream.name, stream.mimetype, bytes(stream.data)).metadata.update(tags_of(stream))
         return None
     if stream.type == 'subtitle' and name is not None and (name == 'mov_text') != mp4 and (mp4 or name == 'mov_text'):
         if name not in TEXT_SUBTITLES:

@@ -252,6 +252,12 @@ def open_container(path):
         return av.open(name, metadata_encoding='latin-1')
 
 
+def tags_of(thing):
+    """{name: text} of a container or a stream. PyAV 19 gives bytes that are not UTF-8 as surrogates: those are Latin-1, see above."""
+    return {key: value.encode('utf8', 'surrogateescape').decode('latin-1') if re.search('[\udc80-\udcff]', value) else value
+            for key, value in thing.metadata.items()}
+
+
 def track_end(stream):
     """When a stream ends, as its container says, in seconds; None where it does not."""
     if stream.duration and 'matroska' not in stream.container.format.name:  # which only knows how long the longest track is

@@ -14,7 +14,7 @@ import animevsr
 import animevsr_cli
 from animevsr.inference.engine import Upscaler
 from animevsr.inference.settings import parse_rate
-from animevsr.video.images import MediaError, read_image
+from animevsr.video.images import MediaError, image_size, read_image
 
 
 def test_stream_equals_the_network_on_the_whole_clip(tiny_weights, device):
@@ -222,7 +222,7 @@ def test_images_are_upright_and_still(tiny_weights, tmp_path):
     Image.fromarray(frames[0]).save(tmp_path / 'turned.jpg', exif=exif, quality=95)
     assert animevsr.upscale(tmp_path / 'turned.jpg', tmp_path / 'o.png', tiny_weights, backend='torch', outscale=1).width == 32
     difference = read_image(tmp_path / 'turned.jpg').astype(int) - np.rot90(frames[0], -1)
-    assert np.abs(difference).mean() < 8
+    assert np.abs(difference).mean() < 8 and image_size(tmp_path / 'turned.jpg') == (32, 48)
     images = [Image.fromarray(frame) for frame in frames]
     for name in ('moving.png', 'moving.webp'):
         images[0].save(tmp_path / name, save_all=True, append_images=images[1:])

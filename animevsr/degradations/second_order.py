@@ -107,7 +107,8 @@ class ResizeTo:
     needs_original_size = True
 
     def __init__(self, factor=4, modes=D.RESIZE_MODES):
-        down = Down(factor, modes and [mode for mode in modes if mode != 'matlab'] or modes and D.RESIZE_MODES)
+        others = [mode for mode in modes if mode != 'matlab']
+        down = Down(factor, D.RESIZE_MODES if modes and not others else others)
         self.factor, self.modes = down.factor, tuple(modes)
 
     def sample(self, rng, drawn=()):

@@ -132,7 +132,7 @@ class Upscaling:
     """One call of `upscale` for more than one frame."""
 
     def __init__(self, job, options, group, progress):
-        self.job, self.options, self.group, self.progress = job, options, group, progress
+        self.job, self.jobs, self.options, self.group, self.progress = job, job.jobs, options, group, progress
         self.input, self.output = Path(job.input), Path(job.output)
         self.folder, self.upscaler, self.summary = WorkFolder(self.output), None, None
 
@@ -199,10 +199,10 @@ class Upscaling:
 
     def employ(self, shots):
         """Divide the cores among no more processes than there are shots; whether that changes anything."""
-        if self.group.size > 1 or self.job.jobs <= shots:
-            return False
-        self.job = replace(self.job, jobs=max(1, shots))
-        return True
+        before, jobs = self.job.jobs, max(1, min(self.jobs, shots))
+        if self.group.size == 1:
+            self.job = replace(self.job, jobs=jobs)
+        return self.job.jobs != before
 
     def left_of(self, plan):
         """The shots that are not done."""

@@ -2,7 +2,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from animevsr.utils.resources import hash_of_weights
 from animevsr.version import __version__
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError
 from animevsr.video.mux import frames_in
+from animevsr.video.writer import write_text
 
 
 class WorkFolder:
@@ -76,9 +76,7 @@ class WorkFolder:
         return Plan(**json.loads(self.plan_file.read_text(encoding='utf8')))
 
     def save(self, plan):
-        partial = self.path / '.plan.json'
-        partial.write_text(json.dumps(asdict(plan)), encoding='utf8')
-        os.replace(partial, self.plan_file)
+        write_text(self.plan_file, json.dumps(asdict(plan)))
 
     def segment(self, shot, video):
         """Where the result of a shot lies: a file, or a folder of images."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from animevsr.video.color import Color, guess_matrix
 
@@ -51,10 +51,11 @@ def read_image(path):
 
 
 def image_size(path):
-    """(width, height) of an image file, from its header alone."""
+    """(width, height) of an image file as `read_image` gives it, from its header alone."""
     try:
         with Image.open(path) as image:
-            return image.size
+            lies = path.suffix.lower() in ('.jpg', '.jpeg') and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return image.size[::-1] if lies else image.size
     except OSError:
         raise MediaError(f'{path}: cannot be read as an image') from None
 

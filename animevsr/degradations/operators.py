@@ -88,7 +88,7 @@ class Codec:
 
     Args:
         codec (str): 'h264'.
-        crf (pair of int): range of the constant rate factor, both ends included.
+        crf (pair of float): range of the constant rate factor, from which a real number is drawn, as in the published code.
         profiles (dict[str, float]): profile -> probability.
     """
 
@@ -102,7 +102,7 @@ class Codec:
 
     def sample(self, rng, drawn=()):
         profile = rng.choice(list(self.profiles), p=list(self.profiles.values()))
-        return dict(codec=self.codec, crf=int(rng.integers(self.crf[0], self.crf[1] + 1)), profile=str(profile))
+        return dict(codec=self.codec, crf=float(rng.uniform(*self.crf)), profile=str(profile))
 
     def apply(self, clip, params):
         return D.compress(clip, **params)

@@ -2,6 +2,7 @@
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 
 from animevsr.video.color import reformat
@@ -9,6 +10,12 @@ from animevsr.video.color import reformat
 # name in options -> (encoder, decoder)
 ROUND_TRIPS = {'h264': ('libx264', 'h264')}
 FPS = 25
+BICUBIC = 0x4  # the scaler of the ffmpeg command, for the same chroma samples
+AVX2 = 11  # CV_CPU_AVX2 of OpenCV, whose Python module does not name it
+# x264's AVX-512 code of the macroblock tree (mbtree_propagate_list) works on eight blocks at a time. In pictures of up to six blocks (96
+# pixels) across it reads memory that was never written, so that the same frames gave other bits. Its AVX2 code does not, and gives the
+# same bits elsewhere. The tree itself must stay: without it x264 spends up to 2.6 times the bits at the same crf.
+REPEATABLE = {'x264-params': 'asm=avx2'} if cv2.checkHardwareSupport(AVX2) else {}
 
 
 class CodecError(RuntimeError):
@@ -24,7 +31,8 @@ def roundtrip(frames, codec='h264', **options):
         **options: passed to the encoder, e.g. `crf=23, profile='high'`.
 
     Returns:
-        ndarray: (t, h, w, 3), uint8 RGB, the same frames in the same order, compressed as yuv420p.
+        ndarray: (t, h, w, 3), uint8 RGB, the same frames in the same order, compressed as yuv420p. The same frames and options give
+            the same pixels on one machine; bits and picture are those of `ffmpeg -c:v libx264` with the same options.
 
     Raises:
         CodecError: the encoder refused, or not exactly t frames of this size came back in order.
@@ -40,7 +48,7 @@ def roundtrip(frames, codec='h264', **options):
     times = [frame.pts for frame in decoded]
     if times != list(range(t)):
         raise CodecError(f'{codec} round trip of {t} frames of {w}x{h} gave back {len(times)} frames (at {times[:8]}...)')
-    out = np.stack([reformat(frame, format='rgb24').to_ndarray() for frame in decoded])[:, :h, :w]
+    out = np.stack([reformat(frame, format='rgb24', interpolation=BICUBIC).to_ndarray() for frame in decoded])[:, :h, :w]
     if out.shape != frames.shape:
         raise CodecError(f'{codec} round trip gave back frames of shape {out.shape}, expected {frames.shape}')
     return out
@@ -53,12 +61,10 @@ def _encode(frames, codec, options):
     encoder.pix_fmt = 'yuv420p'
     encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
     encoder.thread_count = 1  # the caller's own processes or threads are the parallelism; one thread gives one result
-    # x264's macroblock tree now and then gives another result for the same frames (seen up to 96x96; as if it read memory that was never
-    # written), and the same params must give the same pixels
-    encoder.options = {'x264-params': 'mbtree=0', **{key: str(value) for key, value in options.items()}}
+    encoder.options = {**REPEATABLE, **{key: str(value) for key, value in options.items()}}
     packets = []
     for pts, image in enumerate(frames):
-        frame = reformat(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24'), format='yuv420p')
+        frame = reformat(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24'), format='yuv420p', interpolation=BICUBIC)
         frame.pts, frame.time_base = pts, encoder.time_base
         packets += encoder.encode(frame)
     return packets + encoder.encode(None)

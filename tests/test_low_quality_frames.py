@@ -9,7 +9,7 @@ from conftest import moving_frames, write_clip, write_video
 from animevsr.compat import Draw
 from animevsr.video.images import MediaError
 
-PLAIN = dict(rescale=[1, 1], use_hflip=False, use_vflip=False, channel_shuffle=0, colour_shift=0)
+PLAIN = dict(rescale_prob=0, use_hflip=False, use_vflip=False, channel_shuffle=0, rgb_shift_prob=0)
 
 
 def frames_of(root, **options):
@@ -82,22 +82,27 @@ def test_flips_and_channels(gradient):
     assert len(seen) == 48
 
 
-def test_rescaling_happens_to_half_of_the_frames_in_its_range(gradient):
-    dataset = frames_of(gradient, **{**PLAIN, 'rescale': [0.5, 2.0]})
-    factors = np.array([2 / slopes(dataset[Draw(0, number)]['lq'])[0][0] for number in range(300)])
-    assert 0.35 < (np.abs(factors - 1) > 0.01).mean() < 0.65
-    assert factors.min() > 0.45 and factors.max() < 2.2 and factors.max() - factors.min() > 1.2
+def test_rescaling(gradient):
+    """Of the published code: -20 % to +100 %, of three frames in ten."""
+    dataset = frames_of(gradient, **{key: value for key, value in PLAIN.items() if key != 'rescale_prob'})
+    factors = np.array([2 / slopes(dataset[Draw(0, number)]['lq'])[0][0] for number in range(400)])
+    changed = factors[np.abs(factors - 1) > 0.02]
+    assert 0.2 < len(changed) / 400 < 0.4
+    assert 0.76 < changed.min() < 0.95 and 1.7 < changed.max() < 2.2
 
 
-def test_colour_shift(gradient):
-    dataset = frames_of(gradient, **{**PLAIN, 'colour_shift': 0.1})
-    blue = np.array([dataset[Draw(0, number)]['lq'][2].mean().item() * 255 - 100 for number in range(200)])
-    assert np.abs(blue).max() <= 26 and blue.max() > 20 and blue.min() < -20 and abs(blue.mean()) < 4
+def test_rgb_shift(gradient):
+    """Of the published code: each channel by up to 20 levels, of three frames in ten."""
+    dataset = frames_of(gradient, **{key: value for key, value in PLAIN.items() if key != 'rgb_shift_prob'})
+    blue = np.array([dataset[Draw(0, number)]['lq'][2].mean().item() * 255 - 100 for number in range(400)])
+    shifted = blue[np.abs(blue) > 0.4]
+    assert 0.2 < len(shifted) / 400 < 0.4
+    assert np.abs(blue).max() <= 20.5 and shifted.max() > 15 and shifted.min() < -15 and abs(shifted.mean()) < 4
 
 
 def test_frames_are_never_shrunk_below_the_crop(tmp_path):
     write_clip(tmp_path / 'small', moving_frames(1, 24, 30))
-    dataset = frames_of(tmp_path / 'small', rescale=[0.25, 0.5])
+    dataset = frames_of(tmp_path / 'small', rescale=[0.25, 0.5], rescale_prob=1)
     assert all(dataset[Draw(0, n)]['lq'].shape == (3, 24, 24) for n in range(20))
 
 

@@ -13,7 +13,7 @@ from animevsr.video.clips import clip_lengths, list_clips, load_clip
 from animevsr.video.images import MediaError
 
 KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed',
-        'edge_bias', 'degrade_on', 'degrade_threads')
+        'edge_bias', 'hold', 'degrade_on', 'degrade_threads')
 
 
 @DATASET_REGISTRY.register()
@@ -34,8 +34,10 @@ class DegradedClipDataset(data.Dataset):
             scale (int): Default: 4.
             interval (list[int]): the step between the frames of a window is drawn from it. Steps for which a clip is too short are
                 left out for that clip. Default: [1, 2, 3].
+            hold (list[int]): for how many frames a drawing is held is drawn from it, for each window: its frames are shown so often, as
+                animation on twos and threes is. Default: [1], the papers' windows.
             random_reverse (bool): play half of the windows backwards. Default: True.
-            use_hflip, use_vflip, use_rot (bool): flips, and turns by 90 degrees, of half of the windows. Default: True, False, True.
+            use_hflip, use_vflip, use_rot (bool): see `draws.flip_and_turn`. Default: True, False, True.
             degradation (list): see `DegradationPipeline`; its operators together divide the size by `scale`.
             degrade_on (str): 'loader': degraded as they are loaded, on the CPU. 'device': samples have no `lq`; `RecurrentVSRModel` makes
                 it on its own device, codecs on `degrade_threads` threads, while the batch before is trained on. For degradations
@@ -55,7 +57,9 @@ class DegradedClipDataset(data.Dataset):
         self.opt = opt
         self.scale, self.gt_size = opt.get('scale', 4), opt.get('gt_size', 256)
         self.num_frame, self.seed = opt.get('num_frame', 15), opt.get('seed', 0)
-        self.intervals = tuple(opt.get('interval', (1, 2, 3)))
+        self.intervals, self.holds = tuple(opt.get('interval', (1, 2, 3))), tuple(opt.get('hold', (1, )))
+        if not self.holds or any(not isinstance(hold, int) or hold < 1 for hold in self.holds):
+            raise ValueError(f'hold must be a list of whole numbers >= 1, got {opt["hold"]}')
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
             raise ValueError(f"degrade_on must be 'loader' or 'device', got {opt['degrade_on']!r}")
         if not isinstance(self.num_frame, int) or self.num_frame < 1:
@@ -87,7 +91,13 @@ class DegradedClipDataset(data.Dataset):
         return dict(lq=lq, **sample)
 
     def _window(self, length, rng):
-        """Frame numbers of a random window."""
+        """Frame numbers of a random window; those of held drawings are repeated."""
+        hold = int(rng.choice(self.holds)) if self.holds != (1, ) else 1
+        if hold > 1:
+            phase = int(rng.integers(hold))
+            step = (phase + np.arange(self.num_frame)) // hold
+            start = int(rng.integers(length - step[-1]))
+            return (start + step).tolist()
         fitting = [i for i in self.intervals if (self.num_frame - 1) * i < length]
         interval = fitting[rng.integers(len(fitting))]
         span = (self.num_frame - 1) * interval

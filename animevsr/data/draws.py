@@ -4,17 +4,18 @@ import torch
 
 
 def flip_and_turn(frames, opt, rng):
-    """Frames (t, h, w, 3), each of a flip, an upside-down flip and a turn by 90 degrees with probability 0.5.
+    """Frames (t, h, w, 3) in one of the orientations that BasicSR's `augment` gives.
 
-    `opt` switches them: `use_hflip` (default: true), `use_vflip` (false), `use_rot` (true).
+    `opt` switches, each for half of the draws: `use_hflip` a flip (default: true); `use_rot` a flip upside down and, drawn on its own, an
+    exchange of rows and columns (true: all 8 orientations together with `use_hflip`); `use_vflip` the flip upside down alone (false).
     """
-    draws = rng.random(3) < 0.5
+    draws, turns = rng.random(3) < 0.5, opt.get('use_rot', True)
     if draws[0] and opt.get('use_hflip', True):
         frames = frames[:, :, ::-1]
-    if draws[1] and opt.get('use_vflip', False):
+    if draws[1] and (turns or opt.get('use_vflip', False)):
         frames = frames[:, ::-1]
-    if draws[2] and opt.get('use_rot', True):
-        frames = frames.transpose(0, 2, 1, 3)[:, ::-1]
+    if draws[2] and turns:
+        frames = frames.transpose(0, 2, 1, 3)
     return frames
 
 

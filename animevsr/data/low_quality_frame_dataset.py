@@ -7,14 +7,15 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.draws import draw_generator
+from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import DATASET_KEYS, check_keys
 from animevsr.utils.resources import find
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, VideoReader, count_frames, seek_frame
 
-KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'colour_shift', 'seed')
+KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'rescale_prob', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'rgb_shift',
+        'rgb_shift_prob', 'seed')
 INTERPOLATIONS = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4)
 
 
@@ -30,11 +31,13 @@ class LowQualityFrameDataset(data.Dataset):
             dataroot_lq (str): searched with all its folders for images and video files.
             max_frames (int): take no more than so many frames, evenly spread over those found. Default: all.
             crop_size (int): side of the random crop in training. Default: 256.
-            rescale (pair of float): range of a random factor by which half of the frames are resized, in a random one of area, bilinear,
-                bicubic and Lanczos, before the crop; never below the crop. Default: [0.75, 1.25].
-            use_hflip, use_vflip, use_rot (bool): flips, and a turn by 90 degrees, of half of the crops. Default: True, True, False.
-            channel_shuffle (float): probability of a random order of the colour channels. Default: 0.2.
-            colour_shift (float): each channel is shifted by up to this, in [0, 1]. Default: 0.05.
+            rescale (pair of float): range of a random factor by which frames are resized, in a random one of area, bilinear, bicubic and
+                Lanczos, before the crop; never below the crop. Default: [0.8, 2.0], the published code's -20 % to +100 %.
+            rescale_prob (float): its probability. Default: 0.3.
+            use_hflip, use_vflip, use_rot (bool): see `draws.flip_and_turn`. Default: True, True, False.
+            channel_shuffle (float): probability of a random order of the colour channels. Default: 0.3.
+            rgb_shift (float): each channel is shifted by up to this, in levels of 255. Default: 20.
+            rgb_shift_prob (float): its probability. Default: 0.3.
             seed (int): Default: 0.
 
     Raises:
@@ -65,24 +68,20 @@ class LowQualityFrameDataset(data.Dataset):
         """uint8 (h, w, 3) -> uint8 (crop_size, crop_size, 3)."""
         size, opt = self.crop_size, self.opt
         h, w = frame.shape[:2]
-        factor = max(rng.uniform(*opt.get('rescale', (0.75, 1.25))), size / min(h, w))
+        factor = max(rng.uniform(*opt.get('rescale', (0.8, 2.0))), size / min(h, w))
         mode = list(INTERPOLATIONS.values())[rng.integers(len(INTERPOLATIONS))]
-        if rng.random() < 0.5:
+        if rng.random() < opt.get('rescale_prob', 0.3):
             frame = cv2.resize(frame, (max(size, round(w * factor)), max(size, round(h * factor))), interpolation=mode)
             h, w = frame.shape[:2]
         top, left = int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1))
-        frame = frame[top:top + size, left:left + size]
-        flips = rng.random(3) < 0.5
-        if flips[0] and opt.get('use_hflip', True):
-            frame = frame[:, ::-1]
-        if flips[1] and opt.get('use_vflip', True):
-            frame = frame[::-1]
-        if flips[2] and opt.get('use_rot', False):
-            frame = frame.transpose(1, 0, 2)[::-1]
-        if rng.random() < opt.get('channel_shuffle', 0.2):
+        crop = frame[None, top:top + size, left:left + size]
+        frame = flip_and_turn(crop, dict(use_hflip=True, use_vflip=True, use_rot=False) | dict(opt), rng)[0]
+        if rng.random() < opt.get('channel_shuffle', 0.3):
             frame = frame[..., rng.permutation(3)]
-        shift = rng.uniform(-255, 255, 3) * opt.get('colour_shift', 0.05)
-        return (frame + shift).round().clip(0, 255).astype(np.uint8)
+        shift = rng.uniform(-1, 1, 3) * opt.get('rgb_shift', 20)
+        if rng.random() < opt.get('rgb_shift_prob', 0.3):
+            frame = (frame + shift).round().clip(0, 255).astype(np.uint8)
+        return frame
 
 
 def list_frames(root, at_least):

@@ -36,7 +36,7 @@ class UnpairedFrameDataset(data.Dataset):
         if size % scale or size < 1:
             raise ValueError(f'gt_size must be a multiple of scale {scale}, got {size}')
         # neither side is changed but by flips: what the discriminator could tell them apart by must be their quality alone
-        plain = dict(phase=opt.get('phase', 'train'), rescale=(1, 1), channel_shuffle=0, colour_shift=0, use_vflip=False, seed=self.seed)
+        plain = dict(phase=opt.get('phase', 'train'), rescale_prob=0, channel_shuffle=0, rgb_shift_prob=0, use_vflip=False, seed=self.seed)
         limit = {'max_frames': opt['max_frames']} if opt.get('max_frames') else {}
         self.clean = LowQualityFrameDataset(dict(plain, dataroot_lq=opt['dataroot_gt'], crop_size=size, **limit))
         self.low = LowQualityFrameDataset(dict(plain, dataroot_lq=opt['dataroot_lq'], crop_size=size // scale))

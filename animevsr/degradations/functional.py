@@ -48,18 +48,21 @@ def filter_clip(clip, kernel):
 def add_gaussian_noise(clip, sigma, gray, seed):
     """Add Gaussian noise of standard deviation `sigma` (in levels of 255), the same in all channels if `gray`; clamped.
 
-    The noise differs from frame to frame. It is drawn on the CPU, so that a seed means the same noise on every device.
+    Both may be lists with a value for each frame. The noise differs from frame to frame. It is drawn on the device of the clip: a seed
+    means the same noise on the same kind of device.
     """
     t, c, h, w = clip.shape
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(t, 1 if gray else c, h, w, generator=generator) * (sigma / 255)
+    generator = torch.Generator(clip.device).manual_seed(seed)
+    noise = torch.randn(t, c, h, w, generator=generator, device=clip.device)
+    gray, sigma = (v if isinstance(v, list) else [v] * t for v in (gray, sigma))
+    noise = torch.stack([n[:1].expand(c, -1, -1) * (s / 255) if g else n * (s / 255) for n, g, s in zip(noise, gray, sigma)])
     return (clip + noise.to(clip)).clamp(0, 1)
 
 
 def add_poisson_noise(clip, scale, gray, seed):
     """Add `scale` times the noise of counted photons, of which there are 255 at white, the same in all channels if `gray`; clamped."""
-    generator = torch.Generator().manual_seed(seed)
-    light = clip.detach().cpu().clamp(0, 1)
+    generator = torch.Generator(clip.device).manual_seed(seed)
+    light = clip.detach().clamp(0, 1)
     if gray:
         light = (light * light.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     noise = torch.poisson(light * 255, generator=generator) / 255 - light

@@ -41,7 +41,7 @@ class VQ:
         if highest > entries:
             raise ValueError(f'vq: k goes up to {highest}, but the codebook of {weights} has {entries} entries')
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         low, high, _ = self.bands[rng.choice(len(self.bands), p=[p for _, _, p in self.bands])]
         return dict(k=int(rng.integers(low, high + 1)), k_middle=int(rng.integers(self.k_middle[0], self.k_middle[1] + 1)))
 
@@ -74,7 +74,7 @@ class DownOrLBO(Down):
             if network.cpu.downscale != factor:
                 raise ValueError(f'down_or_lbo: {weights} divides the size by {network.cpu.downscale}, but factor is {factor}')
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         use, own = bool(rng.random() < self.prob), list(self.pool)[rng.integers(len(self.pool))]
         before = [p['weights'] for p in drawn if p['op'] == 'down_or_lbo' and p['weights'] in self.pool]
         return dict(lbo=use, weights=before[0] if before and self.share else own, **super().sample(rng))
@@ -95,7 +95,7 @@ class PDM:
     def __init__(self, weights):
         self.network = FrozenNetwork(weights, ProbabilisticDegradation)
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         return dict(seed=int(rng.integers(SEEDS)))
 
     def apply(self, clip, params):

@@ -1,8 +1,9 @@
 """Degradation operators: each samples its parameters, then applies them (values: AnimeSR supplement, Sec. 3).
 
-An operator has two methods. `sample(rng, drawn)` draws a dict of plain numbers and strings from a `numpy.random.Generator`; `drawn` are
-the params that the operators before it drew for the same clip. `apply(clip, params)` turns a clip (t, 3, h, w) into a degraded one. The
-same params give the same pixels. All frames of a clip share the params. A new degradation is a new class, its name in `OPERATORS`
+An operator has two methods. `sample(rng, drawn, t)` draws a dict of plain numbers and strings from a `numpy.random.Generator`; `drawn`
+are the params that the operators before it drew for the same clip of `t` frames. `apply(clip, params)` turns a clip (t, 3, h, w) into a degraded one. The
+same params give the same pixels. All frames of a clip share the params, unless one is a
+list with a value for each frame. A new degradation is a new class, its name in `OPERATORS`
 (pipeline.py), and a line of YAML.
 """
 import math
@@ -28,7 +29,7 @@ class Blur:
         self.kernel_size, self.isotropic_prob = kernel_size, probability('blur: isotropic_prob', isotropic_prob)
         self.sigma, self.sigma_aniso = interval('blur: sigma', sigma), interval('blur: sigma_aniso', sigma_aniso)
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         if rng.random() < self.isotropic_prob:
             sigma = float(rng.uniform(*self.sigma))
             return dict(kernel_size=self.kernel_size, sigma_x=sigma, sigma_y=sigma, theta=0.0)
@@ -45,13 +46,18 @@ class Noise:
     Args:
         gray_prob (float): the probability of gray noise.
         sigma (pair of float): range of the standard deviation, in levels of 255.
+        per_frame (bool): draw strength and kind anew for every frame, as the published code does. The paper does not say; the noise of
+            a real recording keeps its strength, so one draw for the clip is the default.
     """
 
-    def __init__(self, gray_prob=0.5, sigma=(0, 10)):
+    def __init__(self, gray_prob=0.5, sigma=(0, 10), per_frame=False):
         self.gray_prob, self.sigma = probability('noise: gray_prob', gray_prob), interval('noise: sigma', sigma, 0)
+        self.per_frame = per_frame
 
-    def sample(self, rng, drawn=()):
-        return dict(gray=bool(rng.random() < self.gray_prob), sigma=float(rng.uniform(*self.sigma)), seed=int(rng.integers(SEEDS)))
+    def sample(self, rng, drawn=(), t=1):
+        count = t if self.per_frame else 1
+        gray, sigma = (rng.random(count) < self.gray_prob).tolist(), rng.uniform(*self.sigma, count).tolist()
+        return dict(gray=gray if self.per_frame else gray[0], sigma=sigma if self.per_frame else sigma[0], seed=int(rng.integers(SEEDS)))
 
     def apply(self, clip, params):
         return D.add_gaussian_noise(clip, **params)
@@ -75,7 +81,7 @@ class Down:
             raise ValueError(f'down: factor must be a whole number >= 1, got {factor}')
         self.factor, self.modes = factor, tuple(modes)
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
 
     def apply(self, clip, params):
@@ -100,7 +106,7 @@ class Codec:
             raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')
         self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf, 0, 51), profiles
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         profile = rng.choice(list(self.profiles), p=list(self.profiles.values()))
         return dict(codec=self.codec, crf=float(rng.uniform(*self.crf)), profile=str(profile))
 
@@ -123,7 +129,7 @@ class FFmpeg:
         self.options = {key: interval(f'ffmpeg: {key}', v) if isinstance(v, (list, tuple)) else v for key, v in options.items()}
         self.fixed = dict(suffix=suffix, filters=filters, decode_filters=decode_filters)
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         drawn = {key: int(rng.integers(v[0], v[1] + 1)) if isinstance(v, tuple) else v for key, v in self.options.items()}
         return dict(options=drawn, **self.fixed)
 

@@ -1,8 +1,9 @@
 """The degradation pipeline: a list of operators, sampled once per clip, then applied in order."""
 import inspect
+import math
 
 from animevsr.degradations.learned import PDM, VQ, DownOrLBO
-from animevsr.degradations.operators import Blur, Codec, Down, FFmpeg, Noise
+from animevsr.degradations.operators import Blur, Codec, Down, FFmpeg, Noise, probability
 from animevsr.degradations.second_order import Jpeg, MixedBlur, MixedNoise, RandomResize, ResizeTo, Sinc
 from animevsr.utils.options import check_keys
 
@@ -31,7 +32,7 @@ class DegradationPipeline:
         """
         params = []
         for name, operator in zip(self.names, self.operators):
-            params.append(dict(op=name, **operator.sample(rng, params)))
+            params.append(dict(op=name, **operator.sample(rng, params, t)))
         return params
 
     def apply(self, clip, params, original_size=None):
@@ -62,9 +63,9 @@ class Shuffle:
     def __init__(self, parts):
         self.parts = [DegradationPipeline(part if isinstance(part, (list, tuple)) else [part]) for part in parts]
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         order = rng.permutation(len(self.parts)).tolist()
-        return dict(order=order, params=[part.sample(rng, None) for part in self.parts])
+        return dict(order=order, params=[part.sample(rng, t) for part in self.parts])
 
     def apply(self, clip, params, original_size):
         for i in params['order']:
@@ -72,9 +73,37 @@ class Shuffle:
         return clip
 
 
+class Choice:
+    """One of several lists of operators, drawn for each clip.
+
+    Example: `{choice: [{prob: 0.7, degradation: [blur, {codec: h264}]}, {prob: 0.3, degradation: [{jpeg: [30, 95]}]}]}`
+
+    Args:
+        parts (list[dict]): `degradation`, a list of operators (an empty one leaves the clip as it is), and `prob`, its probability.
+    """
+
+    needs_original_size = True
+
+    def __init__(self, parts):
+        for part in parts:
+            check_keys(part, ('prob', 'degradation'), 'a part of choice')
+        self.probs = [probability('choice: prob', part['prob']) for part in parts]
+        if not math.isclose(sum(self.probs), 1, abs_tol=1e-6):
+            raise ValueError(f'choice: the probabilities must add up to 1, got {self.probs}')
+        self.parts = [DegradationPipeline(part['degradation']) if part['degradation'] else None for part in parts]
+
+    def sample(self, rng, drawn=(), t=1):
+        i = int(rng.choice(len(self.parts), p=self.probs))
+        return dict(part=i, params=self.parts[i].sample(rng, t) if self.parts[i] else [])
+
+    def apply(self, clip, params, original_size):
+        part = self.parts[params['part']]
+        return part.apply(clip, params['params'], original_size) if part else clip
+
+
 OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'down_or_lbo': DownOrLBO, 'vq': VQ, 'codec': Codec, 'ffmpeg': FFmpeg,
              'mixed_blur': MixedBlur, 'sinc': Sinc, 'random_resize': RandomResize, 'resize_to': ResizeTo, 'mixed_noise': MixedNoise,
-             'jpeg': Jpeg, 'pdm': PDM, 'shuffle': Shuffle}
+             'jpeg': Jpeg, 'pdm': PDM, 'shuffle': Shuffle, 'choice': Choice}
 
 
 def _build(entry):

@@ -34,7 +34,7 @@ class MixedBlur:
         if any(size % 2 == 0 for size in self.kernel_size):
             raise ValueError(f'mixed_blur: kernel_size must be odd, got {kernel_size}')
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         size = int(rng.integers(self.kernel_size[0] // 2, self.kernel_size[1] // 2 + 1)) * 2 + 1
         if rng.random() >= self.prob:
             return dict(kind='none', kernel_size=size)
@@ -86,7 +86,7 @@ class RandomResize:
             raise ValueError(f'random_resize: probs are those to enlarge, shrink and keep, and must add up to 1; got {probs}')
         self.probs, self.modes = tuple(probs), Down(1, modes).modes
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         low, high = self.factor
         factors = (rng.uniform(1, high), rng.uniform(low, 1), 1.0)
         return dict(factor=float(factors[rng.choice(3, p=self.probs)]), mode=self.modes[rng.integers(len(self.modes))])
@@ -111,7 +111,7 @@ class ResizeTo:
         down = Down(factor, D.RESIZE_MODES if modes and not others else others)
         self.factor, self.modes = down.factor, tuple(modes)
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
 
     def apply(self, clip, params, original_size):
@@ -136,7 +136,7 @@ class MixedNoise:
         self.prob = probability('mixed_noise: prob', prob)
         self.sigma, self.poisson_scale = interval('mixed_noise: sigma', sigma, 0), interval('mixed_noise: poisson_scale', poisson_scale, 0)
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         common = dict(gray=bool(rng.random() < self.gray_prob), seed=int(rng.integers(SEEDS)))
         if rng.random() >= self.prob:
             return dict(kind='none', **common)
@@ -162,7 +162,7 @@ class Jpeg:
         if self.quality[1] > 100:
             raise ValueError(f'jpeg: quality goes up to 100, got {quality}')
 
-    def sample(self, rng, drawn=()):
+    def sample(self, rng, drawn=(), t=1):
         quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
         return dict(quality=quality if rng.random() < self.prob else None)
 

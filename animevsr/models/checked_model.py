@@ -18,12 +18,15 @@ class CheckedSRModel(SRModel):
 
         train:
           grad_clip: 1.0    # largest norm of the gradients of a network; larger ones are scaled down to it. Default: as they are
+          amp: bf16         # networks compute in bfloat16 (autocast), parameters and their updates stay float32. Default: float32
     """
 
-    TRAIN_KEYS = ('ema_decay', 'grad_clip', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
+    TRAIN_KEYS = ('amp', 'ema_decay', 'grad_clip', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
 
     def init_training_settings(self):
         check_keys(self.opt['train'], self.TRAIN_KEYS, 'train')
+        if self.opt['train'].get('amp') not in (None, False, 'bf16'):
+            raise ValueError(f"amp must be 'bf16' (float16 would need scaled losses), got {self.opt['train']['amp']!r}")
         super().init_training_settings()
         limit = self.opt['train'].get('grad_clip')
         if limit is not None:
@@ -75,7 +78,12 @@ class CheckedSRModel(SRModel):
 
     def optimize_parameters(self, current_iter):
         self.current_iter = current_iter
-        super().optimize_parameters(current_iter)
+        with self.autocast():
+            super().optimize_parameters(current_iter)
+
+    def autocast(self):
+        """The precision in which networks are trained (`amp`)."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.opt['train'].get('amp') == 'bf16')
 
     def reduce_loss_dict(self, loss_dict):
         """Mean of each loss over the processes.

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from animevsr.degradations import BatchDegrader
 from animevsr.models.checked_model import CheckedSRModel
 from animevsr.models.cleaning import CleaningLoss
+from animevsr.models.steady import SteadyLoss, Teacher
 from animevsr.utils.options import check_keys
 
 
@@ -25,6 +26,8 @@ class RecurrentVSRModel(CheckedSRModel):
         train:
           gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation)
           cleaning_opt: {type: L1Loss}        # of a network that cleans its frames first (RealBasicVSR), added to pixel_opt
+          steady_weight: 1.0                  # of the change of the output where the ground truth is held, added to pixel_opt
+          teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see `steady.Teacher`
         val:
           metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
                    frames that would be saved. A clip's value is the mean over its frames that have one; those named *_clip are
@@ -35,7 +38,8 @@ class RecurrentVSRModel(CheckedSRModel):
     the clips are divided among the processes.
     """
 
-    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt')
+    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'teacher_opt')
+    usm = steady = teacher = None
 
     def init_training_settings(self):
         usm = self.opt['train'].get('gt_usm')
@@ -51,6 +55,13 @@ class RecurrentVSRModel(CheckedSRModel):
             if not hasattr(net, 'cleaned') or self.cri_pix is None:
                 raise ValueError(f'cleaning_opt: needs pixel_opt and a network that cleans its frames, not a {type(net).__name__}')
             self.cri_pix = CleaningLoss(net, self.cri_pix, build_loss(self.opt['train']['cleaning_opt']))
+        if self.opt['train'].get('steady_weight'):
+            if self.cri_pix is None:
+                raise ValueError('steady_weight: needs pixel_opt')
+            self.cri_pix = self.steady = SteadyLoss(self.cri_pix, self.opt['train']['steady_weight'])
+        teacher = self.opt['train'].get('teacher_opt')
+        check_keys(teacher or {}, ('weights', 'share', 'tolerance'), 'teacher_opt')
+        self.teacher = Teacher(**teacher, device=self.device) if teacher else None
 
     def feed_data(self, data):
         """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here, `params`."""
@@ -61,6 +72,11 @@ class RecurrentVSRModel(CheckedSRModel):
             if self.lq.shape[-1] * self.opt['scale'] != self.gt.shape[-1]:
                 raise ValueError(f'the degradation gives {self.lq.shape[-1]} pixels for a GT of {self.gt.shape[-1]}, '
                                  f'but scale is {self.opt["scale"]}')
+        if self.steady is not None:
+            self.steady.watch(self.gt)
+        if self.teacher is not None:
+            with self.autocast():
+                self.gt = self.teacher.target(self.gt)
         if self.usm is not None:
             self.gt = self.usm(self.gt.flatten(0, 1), weight=self.usm_weight).view_as(self.gt)
 

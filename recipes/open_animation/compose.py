@@ -21,7 +21,7 @@ import numpy as np
 from jobs import run_jobs
 
 SS = 2  # supersampling: everything below is in pixels of the large canvas unless it says otherwise
-HOLDS = [1, 2, 2, 2, 3, 3]  # frames for which a drawing is held
+HOLDS = [1, 2, 2, 2, 3, 3, 4, 5]  # frames for which a drawing is held
 
 
 @lru_cache(96)
@@ -53,12 +53,16 @@ def hue_turn(image, turn):
 
 def shade_plan(rng):
     """Parameters of cel shade and ink for one character, shared by all its drawings."""
-    return dict(angle=rng.uniform(0, 360), depth=rng.uniform(0.72, 0.9), soft=rng.random() < 0.3, ink=rng.random() < 0.35,
-                shaded=rng.random() < 0.5, folds=rng.randrange(0, 7) if rng.random() < 0.4 else 0, seed=rng.random())
+    hue = np.array([rng.uniform(0, 0.35) for _ in range(3)], np.float32)
+    return dict(angle=rng.uniform(0, 360), depth=rng.uniform(0.6, 0.9), soft=rng.random() < 0.3, ink=rng.random() < 0.35,
+                # most ink is nearly black; some lines are drawn in a dark colour, or in a darker tone of what they enclose
+                colour=hue if rng.random() < 0.4 else hue * 0.15, tone=rng.random() < 0.25, width=rng.choice([1, 1, 1, 2, 2, 3]),
+                shaded=rng.random() < 0.5, tones=rng.choice([1, 1, 2]), rim=rng.random() < 0.15,
+                folds=rng.randrange(0, 7) if rng.random() < 0.4 else 0, seed=rng.random())
 
 
 def render_character(image, plan):
-    """Cel shade (a darker side behind a curved border), re-inked edges and thin fold lines."""
+    """Cel shade in two or three tones (darker sides behind curved borders), a light rim, re-inked edges and thin fold lines."""
     out = image.copy()
     h, w = out.shape[:2]
     rng = random.Random(plan['seed'])
@@ -66,12 +70,20 @@ def render_character(image, plan):
         y, x = np.mgrid[0:h, 0:w].astype(np.float32) / max(h, w)
         a = np.deg2rad(plan['angle'])
         side = (x - 0.4) * np.cos(a) + (y - 0.4) * np.sin(a) + 0.05 * np.sin(9 * y + plan['seed'] * 6)
-        edge = np.clip(side / (0.5 if plan['soft'] else 0.004), 0, 1)
-        out[..., :3] *= (1 - (1 - plan['depth']) * edge)[..., None]
+        for tone in range(plan['tones']):
+            edge = np.clip((side - 0.12 * tone) / (0.5 if plan['soft'] else 0.004), 0, 1)
+            out[..., :3] *= (1 - (1 - plan['depth']) * edge)[..., None]
+    if plan['rim']:
+        inside = cv2.erode(out[..., 3], np.ones((9, 9), np.uint8))
+        out[..., :3] += (out[..., 3:] - out[..., :3]) * ((out[..., 3] - inside) * 0.6)[..., None]
     if plan['ink']:
         gray = (cv2.cvtColor(np.ascontiguousarray(out[..., :3]), cv2.COLOR_RGB2GRAY) * 255).astype(np.uint8)
-        lines = cv2.GaussianBlur(cv2.Canny(gray, 60, 160), (3, 3), 0).astype(np.float32) / 255 * 1.6
-        out[..., :3] *= 1 - np.clip(lines, 0, 1)[..., None] * 0.85
+        lines = cv2.Canny(cv2.GaussianBlur(gray, (3, 3), 0), 60, 160)
+        if plan['width'] > 1:
+            lines = cv2.dilate(lines, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (plan['width'], plan['width'])))
+        lines = np.clip(cv2.GaussianBlur(lines, (3, 3), 0).astype(np.float32) / 255 * 1.6, 0, 1)[..., None]
+        colour = cv2.blur(out[..., :3], (9, 9)) * 0.4 if plan['tone'] else plan['colour'] * out[..., 3:]
+        out[..., :3] += (colour - out[..., :3]) * lines * 0.9
     for _ in range(plan['folds']):
         x0, y0 = rng.uniform(0.2, 0.8) * w, rng.uniform(0.2, 0.9) * h
         t = np.linspace(0, 1, 40)
@@ -84,7 +96,10 @@ def render_character(image, plan):
 
 
 def place(canvas, image, x, y, scale, turn):
-    """Composite premultiplied RGBA over `canvas` (in place), centred on (x, y), within its bounding box only."""
+    """Composite premultiplied RGBA over `canvas` (in place), centred on (x, y), within its bounding box only.
+
+    What is to be shrunk by more than a half was made small before (`Actor`): the warp itself takes no averages.
+    """
     h, w = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), turn, scale)
     matrix[:, 2] += (x - w / 2, y - h / 2)
@@ -94,8 +109,7 @@ def place(canvas, image, x, y, scale, turn):
     if x1 <= x0 or y1 <= y0:
         return
     matrix[:, 2] -= (x0, y0)
-    flags = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_CUBIC
-    layer = np.clip(cv2.warpAffine(image, matrix, (int(x1 - x0), int(y1 - y0)), flags=flags), 0, 1)
+    layer = np.clip(cv2.warpAffine(image, matrix, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_CUBIC), 0, 1)
     region = canvas[y0:y1, x0:x1]
     region *= 1 - layer[..., 3:]
     region += np.minimum(layer[..., :3], layer[..., 3:])
@@ -115,6 +129,13 @@ class Actor:
     spin: float
     parallax: float
     phase: float
+
+    def __post_init__(self):
+        """Prefiltered drawings: averaged down to at most 1.4 times the size at which they are shown."""
+        factor = min(1, self.scale * 1.4)
+        self.drawings = [cv2.resize(d, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else d
+                         for d in self.drawings]
+        self.scale /= factor
 
     def draw(self, canvas, t, camera):
         step = t // self.hold * self.hold
@@ -215,7 +236,7 @@ def make_actor(library, kind, width, height, length, rng):
         timing = [(4 if rng.random() < 0.15 else rng.randrange(3)) if lively else start for _ in range(length)]
     else:
         timing = [start if not lively or t < length // 2 else start + 1 for t in range(length)]
-    moving = rng.random() < 0.6
+    moving = rng.random() < 0.5
     scale = size / drawings[0].shape[0]
     return Actor(
         drawings, timing, hold=rng.choice(HOLDS), scale=scale, x=rng.uniform(0.05, 0.95) * width,
@@ -240,6 +261,14 @@ def make_overlays(width, height, rng):
             canvas += (shade - canvas) * (layer.astype(np.float32) / 255 * 0.6)[..., None]
 
         effects.append(rain)
+    if rng.random() < 0.12:  # glow: what is bright shines over its border
+        size, strength, least = rng.uniform(4, 16) * SS, rng.uniform(0.3, 0.9), rng.uniform(0.6, 0.85)
+
+        def glow(canvas, t):
+            small = cv2.resize(np.clip(canvas - least, 0, 1), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+            canvas += cv2.resize(cv2.GaussianBlur(small, (0, 0), size / 4), canvas.shape[1::-1]) * strength * 3
+
+        effects.append(glow)
     if rng.random() < 0.08:  # speed lines towards a point, redrawn on twos
         seed = rng.randrange(1 << 30)
         centre, ink = (rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height), rng.choice([0, 1])
@@ -255,8 +284,8 @@ def make_overlays(width, height, rng):
             canvas += (ink - canvas) * (layer.astype(np.float32) / 255)[..., None]
 
         effects.append(speed_lines)
-    if rng.random() < 0.15:  # a title or a subtitle
-        words = ' '.join(rng.choice(['THE', 'night', 'Star', 'of', 'to', 'YOU', 'sky', 'Episode', '12', 'was', 'Red', 'I', 'know'])
+    if rng.random() < 0.2:  # a title or a subtitle
+        words = ' '.join(''.join(rng.choice('aaeeiioouubcdfghjklmnprstvwyzABCDEGHKMNRSTW0123456789?!,.') for _ in range(rng.randrange(1, 9)))
                          for _ in range(rng.randrange(1, 6)))
         size, fill = rng.uniform(0.6, 2.4) * SS, rng.choice([(1., 1., 1.), (1., 1., 0.2), (0.05, 0.05, 0.1)])
         at, font = (int(rng.uniform(0.02, 0.4) * width), int(rng.uniform(0.2, 0.95) * height)), rng.choice([0, 2, 3, 4, 6])
@@ -275,7 +304,7 @@ def make_overlays(width, height, rng):
 def make_scene(library, width, height, length, rng):
     backdrop = make_backdrop(library, width, height, rng)
     room = np.array([backdrop.shape[1] - width, backdrop.shape[0] - height], float)
-    move = rng.choice(['hold', 'hold', 'pan', 'pan', 'tilt', 'zoom'])
+    move = rng.choice(['hold', 'hold', 'hold', 'pan', 'pan', 'tilt', 'zoom'])
     start, end = np.array([rng.random(), rng.random()]), np.array([rng.random(), rng.random()])
     if move in ('hold', 'zoom'):
         end = start
@@ -349,7 +378,7 @@ def make_clip(root, split, number, seed, size, length):
     return number
 
 
-def compose(root, split, clips, seed=1, size=(640, 384), length=12, jobs=2):
+def compose(root, split, clips, seed=1, size=(640, 384), length=24, jobs=2):
     run_jobs(make_clip, [(root, split, n, seed, size, length) for n in range(clips)], f'clips, {split}', jobs)
 
 
@@ -359,7 +388,8 @@ if __name__ == '__main__':
     parser.add_argument('--split', choices=['train', 'heldout'], default='train')
     parser.add_argument('--clips', type=int, default=400)
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--length', type=int, default=12, help='frames of a clip')
+    parser.add_argument('--length', type=int, default=24, help='frames of a clip')
+    parser.add_argument('--size', type=int, nargs=2, default=(640, 384), metavar=('WIDTH', 'HEIGHT'))
     parser.add_argument('--jobs', type=int, default=2)
     args = parser.parse_args()
-    compose(args.root, args.split, args.clips, args.seed, length=args.length, jobs=args.jobs)
+    compose(args.root, args.split, args.clips, args.seed, tuple(args.size), args.length, args.jobs)

@@ -1,0 +1,57 @@
+"""What makes results steady and lines clean beyond the papers: a loss on held drawings, and a teacher that sees the undamaged frames."""
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from animevsr.archs.loading import load_upscaler
+from animevsr.utils.matlab_resize import matlab_resize
+
+
+class SteadyLoss(nn.Module):
+    """A pixel loss, and the mean change of the output from frame to frame where the ground truth does not change.
+
+    Args:
+        pixel: a loss of (prediction, target), clips (b, t, 3, h, w).
+        weight (float): of the change.
+    """
+
+    def __init__(self, pixel, weight):
+        super().__init__()
+        self.pixel, self.weight, self.held = pixel, weight, None
+
+    def watch(self, truth):
+        """Take in the ground truth (b, t, 3, h, w) of the next clips: a pixel is held where no channel of it changes."""
+        self.held = (truth[:, 1:] == truth[:, :-1]).all(2, keepdim=True)
+
+    def forward(self, pred, target):
+        change = ((pred[:, 1:] - pred[:, :-1]).abs() * self.held).sum() / (3 * self.held.sum()).clamp_min(1)
+        return self.pixel(pred, target) + self.weight * change
+
+
+class Teacher:
+    """Targets between the ground truth and what a published network makes of the small, undamaged frames (privileged distillation).
+
+    Such a network has learned from far more drawings how clean lines look, but only where its input is clean. Where it departs from the
+    truth (thin hair, text, soft backgrounds), the truth wins.
+
+    Args:
+        weights (str): of a network, as `load_upscaler` takes it.
+        share (float): its largest share of the target, in [0, 1].
+        tolerance (float): mean departure from the truth, in levels of 255, at which its share has fallen to a third.
+        device: where it runs.
+    """
+
+    def __init__(self, weights, share=0.5, tolerance=12, device='cpu'):
+        if not 0 <= share <= 1 or tolerance <= 0:
+            raise ValueError(f'teacher_opt: share must be in [0, 1] and tolerance above 0, got {share} and {tolerance}')
+        self.net = load_upscaler(weights, device).requires_grad_(False)
+        self.share, self.tolerance = share, tolerance / 255
+
+    @torch.no_grad()
+    def target(self, gt):
+        """Ground truth (b, t, 3, h, w) in [0, 1] -> targets of that shape."""
+        h, w = gt.shape[-2:]
+        small = matlab_resize(gt, h // self.net.scale, w // self.net.scale).clamp(0, 1)
+        lines = self.net(small).float().clamp(0, 1)
+        departure = F.avg_pool2d((lines - gt).abs().mean(2), 9, 1, 4, count_include_pad=False).unsqueeze(2)
+        return torch.lerp(gt, lines, self.share * torch.exp(-(departure / self.tolerance)**2))

@@ -1,0 +1,109 @@
+"""Networks on the held-out clips at three strengths of damage, and undamaged: how clean, how sharp, how steady.
+
+    python benchmarks/strengths.py bicubic lanczos weights/animevsr_x4.pth ncnn:realesr-animevideov3-x4 AnimeSR_v2.pth
+
+Damage is fixed: light is sigma 0.8, noise of 2 levels, crf 20; medium 1.6, 5, 27; strong 2.8, 10, 34, all but `clean` through x264 as the
+papers' degradation; `clean` is MATLAB's bicubic shrinking alone. Drawings are held for two frames. Values are means over clips of
+PSNR-Y and SSIM-Y (BasicSR's, 4 pixels of border left out); `edge`, the steepness of the result along the gradient of the truth where that
+is steep, over the steepness of the truth (1 is as steep); `over`, the mean overshoot in levels of 255 beyond the local range of the truth;
+`flicker`, the mean change from frame to frame where the truth does not change, in levels. `averaging` is another measurement: the flicker
+of one held drawing under noise of 3 levels alone, between frames 30 and 40.
+"""
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from basicsr.metrics import calculate_psnr, calculate_ssim
+
+import animevsr
+from animevsr.degradations import functional as D
+from animevsr.inference.engine import Upscaler
+from animevsr.metrics.clip_metric import calculate_flicker_clip
+from animevsr.utils.device import choose
+from animevsr.utils.images import to_images, to_tensor
+from animevsr.video.clips import list_clips, load_clip
+
+ROOT = Path(__file__).resolve().parents[1]
+STRENGTHS = {'clean': None, 'light': (0.8, 2, 20), 'medium': (1.6, 5, 27), 'strong': (2.8, 10, 34)}
+STEEP = 24  # levels per pixel
+INTERPOLATIONS = {'bicubic': cv2.INTER_CUBIC, 'lanczos': cv2.INTER_LANCZOS4}
+
+
+def degrade(gt, strength, seed):
+    h, w = (size // 4 for size in gt.shape[-2:])
+    if strength is None:
+        return D.resize(gt, h, w, 'matlab')
+    sigma, noise, crf = strength
+    clip = D.gaussian_blur(gt, 21, sigma, sigma, 0.0)
+    clip = D.add_gaussian_noise(clip, noise, False, seed)
+    clip = D.resize(D.resize(clip, 2 * h, 2 * w, 'bicubic'), h, w, 'area')
+    return D.compress(clip, 'h264', crf=crf, profile='high')
+
+
+def luma(frames):
+    return np.asarray(frames, np.float32) @ np.float32([0.299, 0.587, 0.114])
+
+
+def edge_and_overshoot(results, gt):
+    """See the head of this file; lists of (h, w, 3) uint8."""
+    steepness, beyond, kernel = [], [], np.ones((7, 7), np.uint8)
+    for result, truth in zip(luma(results), luma(gt)):
+        (gy, gx), (ry, rx) = np.gradient(truth), np.gradient(result)
+        size = np.hypot(gx, gy)
+        steep = size > STEEP
+        steepness.append(((gx * rx + gy * ry)[steep] / size[steep]).sum() / size[steep].sum())
+        beyond.append((np.maximum(result - cv2.dilate(truth, kernel), 0) + np.maximum(cv2.erode(truth, kernel) - result, 0)).mean())
+    return np.mean(steepness), np.mean(beyond)
+
+
+def held(clip, count, hold=2):
+    return load_clip(clip, [i // hold for i in range(count)])
+
+
+def method(name):
+    """Function of uint8 frames (t, h, w, 3) to a list of frames 4 times as large."""
+    if name in INTERPOLATIONS:
+        return lambda frames: [cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames]
+    device = choose()
+    upscaler = Upscaler(animevsr.load_network(name, device), device)
+    return lambda frames: list(upscaler(frames))
+
+
+@torch.no_grad()
+def table(names, root, count, averaging):
+    clips, methods = list_clips(str(root)), {Path(name).stem: method(name) for name in names}
+    lines = ['| method | strength | PSNR-Y | SSIM-Y | edge | over | flicker |', '| --- | --- | --- | --- | --- | --- | --- |']
+    for strength, values in STRENGTHS.items():
+        rows = {name: [] for name in methods}
+        for number, clip in enumerate(clips):
+            gt = held(clip, count)
+            gt = gt[:, :gt.shape[1] // 4 * 4, :gt.shape[2] // 4 * 4]
+            lq = to_images(degrade(to_tensor(gt), values, number))
+            for name, run in methods.items():
+                results = run(lq)
+                pairs = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
+                rows[name].append((np.mean([calculate_psnr(r, g, 4, test_y_channel=True) for r, g in pairs]),
+                                   np.mean([calculate_ssim(r, g, 4, test_y_channel=True) for r, g in pairs]),
+                                   *edge_and_overshoot(results, gt), calculate_flicker_clip(to_tensor(results), to_tensor(gt))))
+        for name, found in rows.items():
+            psnr, ssim, edge, over, flicker = np.nanmean(found, 0)
+            lines.append(f'| {name} | {strength} | {psnr:.2f} | {ssim:.4f} | {edge:.3f} | {over:.2f} | {flicker:.2f} |')
+    if averaging:
+        gt = np.repeat(load_clip(clips[0], [0])[:, :192, :320], 40, 0)
+        lq = to_images(D.add_gaussian_noise(D.resize(to_tensor(gt), 48, 80, 'matlab'), 3, False, 0))
+        for name, run in methods.items():
+            results = to_tensor(run(lq)[30:])
+            lines.append(f'| {name} | averaging | | | | | {calculate_flicker_clip(results, to_tensor(gt[30:])):.2f} |')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('methods', nargs='+', help='bicubic, lanczos, or weights')
+    parser.add_argument('--root', default=ROOT / 'assets/heldout')
+    parser.add_argument('--frames', type=int, default=8)
+    parser.add_argument('--no-averaging', action='store_true')
+    args = parser.parse_args()
+    print(table(args.methods, args.root, args.frames, not args.no_averaging))

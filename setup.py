@@ -29,7 +29,7 @@ setup(
                   'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md', '*.mkv']},
     py_modules=['animevsr_arguments', 'animevsr_cli', 'animevsr_install'],
     install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'imageio-ffmpeg',
-                      'pillow', 'pyyaml', 'spandrel', 'tqdm'],
+                      'lpips', 'pillow', 'pyyaml', 'spandrel', 'tqdm'],
     extras_require={'ncnn': NCNN,
                     'speed': SPEED,
                     'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', *NCNN, *SPEED, 'onnx', 'onnxruntime', 'safetensors'],

@@ -1,10 +1,12 @@
 """The perceptual loss: its layers, its value, and that it never runs on random weights."""
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
 from torchvision.models import get_model
 
-from animevsr.losses.perceptual_loss import VGGPerceptualLoss, layer_places
+from animevsr.losses.perceptual_loss import LPIPSLoss, VGGPerceptualLoss, layer_places
 from animevsr.utils.checkpoint import CheckpointError
 
 
@@ -40,6 +42,37 @@ def test_value_and_gradient(vgg, device):
         expected = 2 * (0.1 * F.l1_loss(a[0], b[0]) + F.l1_loss(a[1], b[1]))
     assert value.item() == pytest.approx(expected.item(), rel=1e-4)
     assert loss(gt, gt)[0].item() == 0
+
+
+def test_lpips_by_its_definition(vgg, device):
+    """Mean over places of the heads' weights times the squared differences of unit-length features, summed over five layers."""
+    import lpips
+    net, path = vgg
+    loss = LPIPSLoss(path, loss_weight=2).to(device)
+    x, gt = (torch.rand(2, 3, 32, 40, device=device) for _ in range(2))
+    x.requires_grad_()
+    value, style = loss(x, gt)
+    value.backward()
+    assert style is None and x.grad.abs().sum() > 0 and not any(p.requires_grad for p in loss.parameters())
+    heads = torch.load(Path(lpips.__file__).parent / 'weights/v0.1/vgg.pth', map_location=device, weights_only=True)
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    features, expected = net.to(device).features, 0
+    with torch.no_grad():
+        for i, at in enumerate((4, 9, 16, 23, 30)):
+            # the package's scaling is that of ImageNet for images in [-1, 1], to three digits
+            a, b = (F.normalize(features[:at]((y - mean) / std), dim=1) for y in (x, gt))
+            expected += ((a - b).square() * heads[f'lin{i}.model.1.weight']).sum(1).mean()
+    assert value.item() == pytest.approx(2 * expected.item(), rel=0.01)
+    assert loss(gt, gt)[0].item() == 0
+    with pytest.raises(CheckpointError, match='no such weights file'):
+        LPIPSLoss('gone.pth')
+
+
+@pytest.mark.parametrize('layer, at', [('conv1_2', 3), ('conv3_3', 15), ('conv5_3', 29)])
+def test_layers_are_basicsrs(layer, at):
+    """BasicSR's extractor gives its layers by the same names, before their ReLU."""
+    from basicsr.archs.vgg_arch import NAMES
+    assert NAMES['vgg16'].index(layer) == at - 1 == layer_places('vgg16')[layer]
 
 
 def test_never_random(vgg, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 import pytest
 import torch
 from conftest import TINY_VQGAN, golden
+from torch.nn import functional as F
 
 import animevsr
 from animevsr.archs.discriminator_arch import MultiScalePatchDiscriminator
@@ -37,9 +38,25 @@ def test_matches_the_published_top_only_network(device):
         out, loss = net.to(device)(x.to(device))
     assert (out.cpu() - expected['output']).abs().max() < (1e-4 if device == 'cpu' else 1e-2)
     assert loss.item() == pytest.approx(expected['codebook_loss'].item(), rel=1e-4)
+    # by term: with beta on the codebook the gradient of the entries is a quarter of that of VQ-VAE, that of the vectors four times
+    gradients = {}
+    for beta_on in ('codebook', 'commitment'):
+        other = published('top_vqgan', branches=('top', ), beta_on=beta_on)[0].to(device)
+        other(x.to(device))[1].backward()
+        gradients[beta_on] = other.codebook.grad, other.conv_in.weight.grad
+    (entries, encoder), (vqvae_entries, vqvae_encoder) = gradients['codebook'], gradients['commitment']
+    assert torch.allclose(entries, 0.25 * vqvae_entries, rtol=1e-4, atol=1e-8)
+    assert torch.allclose(encoder, 4 * vqvae_encoder, rtol=1e-3, atol=1e-6)
     net.legacy_no_output_act = True
     with torch.no_grad():
         assert (net(x.to(device))[0].cpu() - expected['output']).abs().max() > 0.1
+
+
+def test_loss_is_the_mean_over_branches():
+    net = MultiScaleVQGAN(**TINY_VQGAN)
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    losses = net.quantize(net.encode(x))[1]
+    assert len(losses) == 3 and net(x)[1].item() == pytest.approx(sum(losses).item() / 3, rel=1e-5)
 
 
 def test_published_size():
@@ -98,9 +115,11 @@ def test_k_beyond_the_codebook():
         MultiScaleVQGAN(**TINY_VQGAN)(torch.zeros(1, 3, 8, 8), (1, 1, 65))
 
 
-def test_gradients_pass_straight_through_and_beta_is_on_the_commitment():
-    """VQ-VAE, and eq. 4 with beta where VQ-VAE has it: entries follow the vectors with weight 1, vectors the entries with beta."""
-    quantizer = VectorQuantizer(16, 4, beta=0.25)
+@pytest.mark.parametrize('beta_on, of_codebook, of_commitment', [('codebook', 0.25, 1.0), ('commitment', 1.0, 0.25)])
+def test_codebook_loss_by_term(beta_on, of_codebook, of_commitment):
+    """Entries follow the vectors with one weight, vectors the entries with the other: eq. 4 as printed, or VQ-VAE. Gradients tell them
+    apart, the value does not."""
+    quantizer = VectorQuantizer(16, 4, beta=0.25, beta_on=beta_on)
     torch.nn.init.normal_(quantizer.embedding.weight)
     z = torch.randn(2, 4, 3, 5, requires_grad=True)
     quantized, loss, indices = quantizer(z)
@@ -109,9 +128,9 @@ def test_gradients_pass_straight_through_and_beta_is_on_the_commitment():
     error = (z - entries).detach()
     assert loss.item() == pytest.approx(1.25 * error.square().mean().item(), rel=1e-5)
     of_z, of_entries = torch.autograd.grad(loss, [z, quantizer.embedding.weight])
-    assert torch.allclose(of_z, 0.25 * 2 * error / error.numel(), atol=1e-7)
+    assert torch.allclose(of_z, of_commitment * 2 * error / error.numel(), atol=1e-7)
     expected = torch.zeros_like(entries.permute(0, 2, 3, 1).reshape(-1, 4)[:1].repeat(16, 1))
-    expected.index_add_(0, indices.flatten(), -2 * error.permute(0, 2, 3, 1).reshape(-1, 4) / error.numel())
+    expected.index_add_(0, indices.flatten(), -2 * of_codebook * error.permute(0, 2, 3, 1).reshape(-1, 4) / error.numel())
     assert torch.allclose(of_entries, expected, atol=1e-7)
     upstream = torch.randn_like(quantized)
     z.grad = None
@@ -152,3 +171,22 @@ def test_discriminator_takes_clips_and_names_its_least_size(num_layers, least):
     assert scores.detach().shape == (sum(s.numel() for s in scores), ) and not scores.detach().requires_grad
     with pytest.raises(ValueError, match=f'too small for this discriminator, which needs {least} pixels'):
         net(clip[..., :-1, :])
+
+
+def test_discriminator_of_taming(device):
+    """PatchGAN with batch normalisation: names and shapes of pix2pix's, weights from N(0, 0.02), and it learns."""
+    torch.manual_seed(0)
+    net = MultiScalePatchDiscriminator(num_feat=64, num_layers=[3], use_sn=False, use_bn=True).to(device)
+    assert sum(p.numel() for p in net.parameters()) == 2_764_737 + 896  # CycleGAN's, with batch norm instead of biases
+    assert net.dis_list[0].model[5].weight.std().item() == pytest.approx(0.02, rel=0.02)
+    x = torch.rand(4, 3, 48, 48, device=device)
+    real, fake = x * 2 - 1, x.flip(1) * 2 - 1.2
+    optimizer = torch.optim.Adam(net.parameters(), 2e-4, betas=(0.5, 0.9))
+    for _ in range(12):
+        loss = (F.relu(1 - net(real)[0]).mean() + F.relu(1 + net(fake)[0]).mean()) / 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5  # 1 is undecided
+    with pytest.raises(ValueError, match='exclude each other'):
+        MultiScalePatchDiscriminator(use_sn=True, use_bn=True)

@@ -16,13 +16,18 @@ class MultiScalePatchDiscriminator(nn.Module):
         num_layers (tuple[int]): strided layers of each scale's discriminator, from full size on; one number is one discriminator.
         max_nf_mult (int): see `num_feat`.
         use_sn (bool): spectral normalisation of all layers.
+        use_bn (bool): batch normalisation of all layers but the first and the last, weights drawn from N(0, 0.02): the discriminator of
+            taming-transformers, which the published VQGAN is trained against. Excludes `use_sn`.
     """
 
-    def __init__(self, num_in_ch=3, num_feat=64, num_layers=(3, 3, 3), max_nf_mult=8, use_sn=True):
+    def __init__(self, num_in_ch=3, num_feat=64, num_layers=(3, 3, 3), max_nf_mult=8, use_sn=True, use_bn=False):
         super().__init__()
+        if use_sn and use_bn:
+            raise ValueError('use_sn and use_bn exclude each other')
         # each strided layer halves the image, and three pixels must be left for the last two convolutions
         self.least = max(3 * 2**(layers + scale) for scale, layers in enumerate(num_layers))
-        self.dis_list = nn.ModuleList(PatchDiscriminator(num_in_ch, num_feat, layers, max_nf_mult, use_sn) for layers in num_layers)
+        self.dis_list = nn.ModuleList(PatchDiscriminator(num_in_ch, num_feat, layers, max_nf_mult, use_sn, use_bn)
+                                      for layers in num_layers)
 
     def forward(self, x):
         """Images (b, c, h, w), or clips of them (b, t, c, h, w) -> `ScoreMaps`, one map (b, 1, h', w') or (b*t, 1, h', w') for each scale.
@@ -52,7 +57,7 @@ class ScoreMaps(list):
 class PatchDiscriminator(nn.Module):
     """Convolutions of 4x4, `num_layers` of them with stride 2, then two with stride 1."""
 
-    def __init__(self, num_in_ch, num_feat, num_layers, max_nf_mult, use_sn):
+    def __init__(self, num_in_ch, num_feat, num_layers, max_nf_mult, use_sn, use_bn=False):
         super().__init__()
         wrap = spectral_norm if use_sn else nn.Identity()
         widths = [num_feat * min(2**i, max_nf_mult) for i in range(num_layers + 1)]
@@ -60,9 +65,20 @@ class PatchDiscriminator(nn.Module):
         for i in range(num_layers):
             stride = 2 if i < num_layers - 1 else 1
             # the place of a normalisation layer in the published numbering
-            layers += [wrap(nn.Conv2d(widths[i], widths[i + 1], 4, stride, 1)), nn.Identity(), nn.LeakyReLU(0.2)]
+            norm = nn.BatchNorm2d(widths[i + 1]) if use_bn else nn.Identity()
+            layers += [wrap(nn.Conv2d(widths[i], widths[i + 1], 4, stride, 1, bias=not use_bn)), norm, nn.LeakyReLU(0.2)]
         self.model = nn.Sequential(*layers, wrap(nn.Conv2d(widths[-1], 1, 4, 1, 1)))
+        if use_bn:
+            self.model.apply(start_as_taming)
 
     def forward(self, x):
         """(b, c, h, w) -> (b, 1, h', w')."""
         return self.model(x)
+
+
+def start_as_taming(layer):
+    """The initialisation of pix2pix and taming-transformers."""
+    if isinstance(layer, nn.Conv2d):
+        nn.init.normal_(layer.weight, 0, 0.02)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1, 0.02)

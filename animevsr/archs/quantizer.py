@@ -12,13 +12,16 @@ class VectorQuantizer(nn.Module):
 
     Args:
         n_embed, embed_dim (int): number of entries and their channels.
-        beta (float): weight of the commitment term, which holds the encoder to the entries; the codebook term has weight 1 (VQ-VAE).
-            Eq. 4 as printed has them the other way round, as has the default of taming-transformers, whose authors call it a bug.
+        beta (float): weight of the term that `beta_on` names; the other one has weight 1.
+        beta_on (str): 'commitment', the term that holds the encoder to the entries (VQ-VAE), or 'codebook', the one that moves the entries:
+            eq. 4 as printed, and the released code, which has it from taming-transformers' default, whose authors call it a bug.
     """
 
-    def __init__(self, n_embed, embed_dim, beta=0.25):
+    def __init__(self, n_embed, embed_dim, beta=0.25, beta_on='commitment'):
         super().__init__()
-        self.beta = beta
+        if beta_on not in ('codebook', 'commitment'):
+            raise ValueError(f"beta_on must be 'codebook' or 'commitment', got {beta_on!r}")
+        self.weights = (beta, 1.0) if beta_on == 'codebook' else (1.0, beta)
         self.embedding = nn.Embedding(n_embed, embed_dim)
         nn.init.uniform_(self.embedding.weight, -1 / n_embed, 1 / n_embed)
 
@@ -31,14 +34,15 @@ class VectorQuantizer(nn.Module):
 
         Returns:
             quantized (Tensor): (b, embed_dim, h, w).
-            loss (Tensor): codebook term + beta * commitment term, means over all elements.
+            loss (Tensor): codebook term + commitment term, means over all elements, one of them times beta.
             indices (Tensor): (b, h, w), int64.
         """
         b, c, h, w = z.shape
         vectors = z.permute(0, 2, 3, 1).reshape(b, h * w, c)
         indices = kth_nearest(vectors.detach(), self.embedding.weight.detach(), k)
         entries = self.embedding(indices).reshape(b, h, w, c).permute(0, 3, 1, 2)
-        loss = F.mse_loss(entries, z.detach()) + self.beta * F.mse_loss(entries.detach(), z)
+        codebook, commitment = self.weights
+        loss = codebook * F.mse_loss(entries, z.detach()) + commitment * F.mse_loss(entries.detach(), z)
         return z + (entries - z).detach(), loss, indices.reshape(b, h, w)
 
 
@@ -57,7 +61,8 @@ def kth_nearest(vectors, codebook, k=1):
         ValueError: a k below 1 or above the number of entries, or another number of them than samples.
     """
     b, n, _ = vectors.shape
-    ks = torch.as_tensor(k).reshape(-1).tolist()
+    # a tensor on a GPU is waited for here; the degradations give plain numbers
+    ks = [k] if isinstance(k, int) else torch.as_tensor(k).reshape(-1).tolist()
     ks = ks * b if len(ks) == 1 else ks
     if len(ks) != b:
         raise ValueError(f'k must be one number or one per sample; got {len(ks)} for {b} samples')

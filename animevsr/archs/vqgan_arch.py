@@ -23,7 +23,7 @@ class MultiScaleVQGAN(nn.Module):
         ch_mult (tuple[int]): channels of the five encoding stages, in multiples of `ch`; the first is 1.
         num_res_blocks (int): residual blocks of each stage.
         embed_dim, n_embed (int): channels of an entry of the codebook, number of entries.
-        beta (float): weight of the commitment loss, see `VectorQuantizer`.
+        beta (float), beta_on (str): weight of a term of the codebook loss, and of which, see `VectorQuantizer`.
         branches (tuple[str]): those of 'top', 'middle', 'bottom' that exist. `('top',)` is the network of training stage 1; one
             branch alone is a single-scale VQGAN.
         norm_groups (int): groups of every normalisation. With `ch` of 32 and the published 32 groups each channel is normalised alone,
@@ -35,7 +35,7 @@ class MultiScaleVQGAN(nn.Module):
     """
 
     def __init__(self, ch=128, ch_mult=(1, 1, 2, 2, 4), num_res_blocks=2, embed_dim=256, n_embed=1024, beta=0.25, branches=BRANCHES,
-                 norm_groups=PUBLISHED_GROUPS, legacy_no_output_act=False):
+                 norm_groups=PUBLISHED_GROUPS, legacy_no_output_act=False, beta_on='commitment'):
         super().__init__()
         unknown = set(branches) - set(BRANCHES)
         if unknown or not branches:
@@ -49,7 +49,8 @@ class MultiScaleVQGAN(nn.Module):
         widths = [ch * m for m in ch_mult]
         self.conv_in = conv(3, ch)
         # "top" also holds what the branches share: the first stages, the last ones and the codebook
-        self.top = TopBranch(widths, num_res_blocks, embed_dim, norm_groups, VectorQuantizer(n_embed, embed_dim, beta), self.branches)
+        self.top = TopBranch(widths, num_res_blocks, embed_dim, norm_groups, VectorQuantizer(n_embed, embed_dim, beta, beta_on),
+                             self.branches)
         if 'middle' in branches:
             self.mid = SideBranch(widths, num_res_blocks, embed_dim, norm_groups, first=3)
         if 'bottom' in branches:
@@ -72,14 +73,14 @@ class MultiScaleVQGAN(nn.Module):
 
         Returns:
             reconstruction (Tensor): (b, 3, h, w), not clamped.
-            codebook_loss (Tensor): eq. 4's codebook and commitment terms, summed over the branches.
+            codebook_loss (Tensor): eq. 4's codebook and commitment terms, the mean over the branches, as published.
 
         Raises:
             ValueError: a k below 1 or above the number of entries.
         """
         z = self.encode(x)
         quantized, losses, _ = self.quantize(z, k)
-        return self.decode(quantized, x.shape[-2:]), sum(losses)
+        return self.decode(quantized, x.shape[-2:]), sum(losses) / len(losses)
 
     def encode(self, x):
         """(b, 3, h, w) in [-1, 1] -> {branch: (b, embed_dim, h'/f, w'/f)}; h' and w' are h and w rounded up to multiples of 8."""

@@ -68,6 +68,35 @@ class VGGPerceptualLoss(nn.Module):
         return [found[name] for name in self.layer_weights]
 
 
+@LOSS_REGISTRY.register()
+class LPIPSLoss(nn.Module):
+    """LPIPS (Zhang et al., CVPR 2018), version 0.1 on VGG16: the perceptual loss of taming-transformers, and of VQD-SR's VQGAN [48].
+
+    The package `lpips` brings its linear heads; the backbone's ImageNet weights are torchvision's.
+
+    Args:
+        weights (str | None): a file of torchvision's VGG16 weights; without it torchvision downloads them, once.
+        loss_weight (float): Default: 1.0.
+
+    Raises:
+        CheckpointError: there are no weights: the download failed, or the file is not what it should be.
+    """
+
+    def __init__(self, weights=None, loss_weight=1.0):
+        super().__init__()
+        import lpips
+        self.loss_weight = loss_weight
+        state = feature_weights('vgg16', weights, get_model('vgg16', weights=None).features)
+        net = lpips.LPIPS(net='vgg', pnet_rand=True, verbose=False)
+        for part in net.net.children():  # slices of the backbone, whose layers keep torchvision's numbers
+            part.load_state_dict({name: state[name] for name in part.state_dict()})
+        self.net = net.eval().requires_grad_(False)
+
+    def forward(self, x, gt):
+        """Two batches of images (b, 3, h, w) or of clips (b, t, 3, h, w), RGB in [0, 1] -> (mean, None); h and w at least 16."""
+        return self.net(x.flatten(0, -4), gt.detach().flatten(0, -4), normalize=True).mean() * self.loss_weight, None
+
+
 def layer_places(vgg_type):
     """{'conv1_1': 0, 'conv1_2': 2, ...}: place of each convolution in torchvision's `features`."""
     places, at = {}, 0

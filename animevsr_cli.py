@@ -182,6 +182,26 @@ def run_atlas(args):
     print(output)
 
 
+def run_models(args):
+    """List, fetch or add models."""
+    if args.action == 'add' and len(args.names) != 2:
+        sys.exit('animevsr: models add FILE NAME')
+
+    def run(_):
+        from animevsr import zoo
+        if args.action == 'get':
+            for name in args.names:
+                print(f'{name}: {zoo.get(name)}')
+        elif args.action == 'add':
+            print(f'{args.names[1]}: {zoo.add(*args.names)}')
+        else:
+            for name, model in zoo.MODELS.items():
+                place = 'here' if zoo.file_of(name) else f'{model.size / 1e6:.0f} MB to fetch' if model.package else 'by hand'
+                print(f'{name:24} {model.scale}x  {place:15} {model.licence:22} {model.origin}\n{"":24} {model.what}')
+
+    guarded(run, 'nothing was changed')
+
+
 def guarded(function, interrupted):
     """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt, with what it means."""
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
@@ -228,7 +248,8 @@ def main(argv=None):
         animevsr_install.main()
         return
     run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate,
-               compare=run_compare, verify=run_verify, export=run_export, bench=run_bench, reproduce=run_reproduce, atlas=run_atlas)
+               compare=run_compare, verify=run_verify, export=run_export, bench=run_bench, reproduce=run_reproduce, atlas=run_atlas,
+               models=run_models)
     run[args.command](args)
 
 

@@ -22,8 +22,8 @@ from animevsr.degradations import functional as D
 from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
 from animevsr.utils.images import to_images, to_tensor
-from animevsr.utils.resources import find_weights
 from animevsr.video.clips import list_clips, load_clip
+from animevsr.zoo import find_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'recipes/open_animation'))

@@ -16,10 +16,10 @@ import animevsr
 from animevsr.inference import worker
 from animevsr.inference.work_folder import WorkFolder
 from animevsr.utils.interrupts import at_checks, check
-from animevsr.utils.resources import hash_of_weights
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.images import MediaError
 from animevsr.video.shots import CutDetector
+from animevsr.zoo import hash_of_weights
 
 module = sys.modules['animevsr.inference.upscale']
 CODEC = dict(codec='ffv1', backend='torch')

@@ -6,7 +6,7 @@ from animevsr.archs.single_image import NCNN, load_ncnn, load_spandrel
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.utils.checkpoint import LIGHTNING, CheckpointError, read_named_tensors, strip
-from animevsr.utils.resources import find_weights
+from animevsr.zoo import find_weights
 
 NETWORKS = (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator, RealBasicVSR, ClipBasicVSR, ProbabilisticDegradation)
 

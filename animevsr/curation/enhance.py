@@ -18,11 +18,11 @@ from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
-from animevsr.utils.resources import find_weights, hash_of_weights
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, count_decodable, open_reader
 from animevsr.video.shots import is_cut
 from animevsr.video.writer import write_image, write_text
+from animevsr.zoo import find_weights, hash_of_weights
 
 NOTE = '.enhanced_by'  # in the output: the model
 MARGIN = 16  # pixels around a tile that the network sees and that are cut off

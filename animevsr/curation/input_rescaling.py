@@ -19,9 +19,9 @@ from animevsr.curation.artefacts import artefact_score, rank
 from animevsr.curation.pseudo_hr import PSEUDO_HR, pseudo_hr_frames, resize, write_pairs
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
-from animevsr.utils.resources import find_weights
 from animevsr.video.images import MediaError
 from animevsr.video.reader import count_decodable, open_reader
+from animevsr.zoo import find_weights
 
 FACTORS = tuple(i / 10 for i in range(1, 11))
 WINDOW = 5  # frames around a patch that the recurrent network is given; the one in the middle is looked at

@@ -7,7 +7,7 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.degradations import functional as D
 from animevsr.degradations.networks import FrozenNetwork
 from animevsr.degradations.operators import SEEDS, Down, probability, whole_interval
-from animevsr.utils.resources import find_weights
+from animevsr.zoo import find_weights
 
 LBO_POOL = ('lbo_tape', 'lbo_disc', 'lbo_web')  # the bundled operators
 

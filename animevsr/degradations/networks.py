@@ -4,7 +4,7 @@ import threading
 
 from animevsr.archs.loading import load_network
 from animevsr.utils.checkpoint import CheckpointError
-from animevsr.utils.resources import find_weights
+from animevsr.zoo import find_weights
 
 
 class FrozenNetwork:

@@ -12,10 +12,10 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
-from animevsr.utils.resources import find_weights
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError
 from animevsr.video.reader import open_reader
 from animevsr.video.writer import check_file, write_image
+from animevsr.zoo import find_weights
 
 KS = (5, 10, 20, 50)
 COLUMNS = 4  # pictures in a row

@@ -24,10 +24,11 @@ from animevsr.utils.device import choose, to_float64
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
-from animevsr.utils.resources import find, find_weights
+from animevsr.utils.resources import find
 from animevsr.video.clips import clips_by_name
 from animevsr.video.images import MediaError
 from animevsr.video.reader import open_reader
+from animevsr.zoo import find_weights
 
 BORDER = 4  # pixels left out at each edge by what compares with a ground truth
 RUNTIME_SIZE = 180, 320  # of the papers' tables

@@ -12,9 +12,9 @@ import torch
 from animevsr.archs.loading import load_network
 from animevsr.inference.backends.cache import StepGraph, example_of, names_of
 from animevsr.utils.checkpoint import CheckpointError
-from animevsr.utils.resources import find_weights
 from animevsr.video.images import MediaError
 from animevsr.video.writer import check_file
+from animevsr.zoo import find_weights
 
 SUFFIXES = {'onnx': '.onnx', 'ncnn': '.param', 'torchscript': '.pt', 'safetensors': '.safetensors'}
 PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'ncnn': ('ncnn', 'pnnx'), 'safetensors': ('safetensors', )}

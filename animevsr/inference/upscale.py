@@ -22,12 +22,12 @@ from animevsr.inference.worker import Job, work
 from animevsr.inference.workers import Group, Processes, crew
 from animevsr.utils.device import choose
 from animevsr.utils.memory import keep_freed_memory
-from animevsr.utils.resources import find_weights
 from animevsr.video.encoders import choose_encoding
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError
 from animevsr.video.mux import check_tracks, join
 from animevsr.video.reader import VIDEO_SUFFIXES, open_reader
 from animevsr.video.writer import check_output, write_image
+from animevsr.zoo import find_weights
 
 DEFAULT_WEIGHTS = 'animevsr_x4'
 BAR = '{desc}{percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]'

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from animevsr.inference.plan import Plan
 from animevsr.utils.locks import lock_file
-from animevsr.utils.resources import hash_of_weights
 from animevsr.version import __version__
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError
 from animevsr.video.mux import frames_in
 from animevsr.video.writer import write_text
+from animevsr.zoo import hash_of_weights
 
 
 class WorkFolder:

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from animevsr.utils.resources import cache_folder
+
 EXAMPLE = 64, 80  # height and width of the frames with which a network is traced
 
 
@@ -36,12 +38,6 @@ def names_of(net):
     return ['prev', 'cur', 'next', *states], ['sr', *(f'new_{name}' for name in states)]
 
 
-def folder():
-    """$ANIMEVSR_CACHE, or animevsr in the user's cache."""
-    default = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'animevsr'
-    return Path(os.environ.get('ANIMEVSR_CACHE') or default)
-
-
 def hash_of_network(net):
     """A hash of a network's class, arguments and weights."""
     digest = hashlib.sha256(f'{type(net).__name__} {getattr(net, "scale", "")}'.encode())
@@ -53,7 +49,7 @@ def hash_of_network(net):
 
 def cached(net, kind, make):
     """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format and versions."""
-    path = folder() / f'{kind}-{hash_of_network(net)}'
+    path = cache_folder() / f'{kind}-{hash_of_network(net)}'
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))

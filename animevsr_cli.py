@@ -125,7 +125,7 @@ def run_compare(args):
 
 def run_reproduce(args):
     """Call `animevsr.reproduce` and print the table."""
-    options = {name: getattr(args, name) for name in ('scale', 'gt', 'lq', 'rows', 'iterations', 'device')}
+    options = {name: getattr(args, name) for name in ('scale', 'gt', 'lq', 'ral', 'test', 'rows', 'iterations', 'device')}
 
     def run(_):
         from animevsr.reproduce import reproduce

@@ -71,7 +71,7 @@ def test_the_papers_values_of_the_vqgan():
         assert (data['crop_size'], data['batch_size_per_gpu'] * 4) == (256, batch)
         assert opt['train']['optim_g']['lr'] == pytest.approx(4.5e-6 * batch) and opt['train']['optim_g']['type'] == 'Adam'
         assert (net['n_embed'], net['embed_dim'], net['beta']) == (1024, 256, 0.25)
-        assert opt['train']['perceptual_opt']['type'] == 'VGGPerceptualLoss'
+        assert opt['train']['perceptual_opt']['type'] == 'LPIPSLoss' and net['beta_on'] == 'codebook'
     assert list(top['network_g']['branches']) == ['top'] and 'gan_opt' not in top['train']
     with torch.device('meta'):
         assert sum(p.numel() for p in build_network(full['network_g']).parameters()) == 121_208_451

@@ -14,8 +14,8 @@ from animevsr.utils.resources import find
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, VideoReader, count_frames, seek_frame
 
-KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'rescale_prob', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle', 'rgb_shift',
-        'rgb_shift_prob', 'seed')
+KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'rescale_prob', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle',
+        'rgb_shift', 'rgb_shift_prob', 'seed')
 INTERPOLATIONS = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4)
 
 

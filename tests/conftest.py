@@ -39,6 +39,13 @@ def pytest_collection_modifyitems(config, items):
     items[:] = chosen
 
 
+@pytest.fixture(autouse=True)
+def exact_float32():
+    """TF32 is off: goldens and equalities are those of float32."""
+    from animevsr.utils import device
+    device.exact_float32()
+
+
 @pytest.fixture(params=DEVICES)
 def device(request):
     return request.param

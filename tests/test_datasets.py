@@ -37,7 +37,7 @@ def root(tmp_path):
 
 
 def sample_of(dataset, index, number):
-    from animevsr.compat import Draw
+    from animevsr.data.sampling import Draw
     return dataset[Draw(index, number)]
 
 

@@ -271,7 +271,7 @@ def batch_of(pipeline, seed, size=3):
 
 
 def test_batches_on_the_device_are_those_of_the_loader(tiny_vqgan, device):
-    from animevsr.compat import LookAhead
+    from animevsr.data.sampling import LookAhead
     from animevsr.degradations import BatchDegrader
     config = ['blur', 'noise', {'down': 2}, {'down': 2}, {'vq': {'weights': str(tiny_vqgan)}}, {'codec': 'h264'}]
     pipeline, degrader = DegradationPipeline(config), BatchDegrader(config, torch.device(device), threads=3)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import animevsr
 from animevsr.archs.lbo_arch import LearnableBasicOperator
-from animevsr.compat import Draw
+from animevsr.data.sampling import Draw
 from animevsr.degradations import DegradationPipeline
 from animevsr.losses.pixel_loss import L1L2Loss
 from animevsr.models.lbo_model import LBOModel

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import animevsr
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
-from animevsr.compat import Draw
+from animevsr.data.sampling import Draw
 from animevsr.data.unpaired_frame_dataset import UnpairedFrameDataset
 from animevsr.degradations import DegradationPipeline
 from animevsr.degradations import functional as D

@@ -393,3 +393,50 @@ def test_times_of_copied_packets(kind, times, expected, said):
         out += clock.flush()
     assert [(packet.pts, packet.dts) for packet in out] == [time if isinstance(time, tuple) else (time, time) for time in expected]
     assert [said in str(warning.message) for warning in caught] == ([True] if said else [])
+
+
+def reported(path):
+    """(length in seconds, average rate, first dts in frames) of the video track, as a demuxer reports them."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        length = stream.duration * stream.time_base if stream.duration else Fraction(container.duration, av.time_base)
+        dts = [packet.dts for packet in container.demux(stream) if packet.size and packet.dts is not None]
+        return float(length), float(stream.average_rate), round(float(dts[0] * stream.time_base * stream.average_rate))
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.mov', '.mkv'])
+@pytest.mark.parametrize('rate', ['24000/1001', '25', '30'])
+def test_tracks_are_as_long_as_ffmpeg_writes_them(suffix, rate, identity, tmp_path):
+    """With frames in another order for decoding, which begins before zero: MP4 notes that in an edit list."""
+    command = f'-f lavfi -i testsrc2=s=64x48:r={rate} -frames:v 24 -c:v libx264 -bf 3'
+    ffmpeg(*command.split(), tmp_path / f'in{suffix}')
+    animevsr.upscale(tmp_path / f'in{suffix}', tmp_path / f'out{suffix}', identity, backend='torch')
+    theirs, ours = (reported(tmp_path / f'{name}{suffix}') for name in ('in', 'out'))
+    assert ours[0] == pytest.approx(24 / Fraction(rate), abs=0.002) and ours[0] == pytest.approx(theirs[0], abs=0.002)
+    assert ours[1:] == pytest.approx(theirs[1:], rel=1e-4)
+    assert not names(animevsr.verify(tmp_path / f'in{suffix}', tmp_path / f'out{suffix}'))
+
+
+def test_a_track_of_variable_rate_ends_with_its_last_frame(identity, tmp_path):
+    source = make(tmp_path, 'v.mkv', "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264")
+    for suffix in ('.mp4', '.mkv'):
+        animevsr.upscale(source, tmp_path / f'out{suffix}', identity, backend='torch')
+        times = decode(tmp_path / f'out{suffix}')[1]
+        assert reported(tmp_path / f'out{suffix}')[0] >= times[-1]
+
+
+def test_a_track_that_ends_early_is_found(identity, tmp_path):
+    """Decoding that begins a tick before zero instead of a frame: players that trust the length drop the end."""
+    ffmpeg(*['-f', 'lavfi', '-i', 'testsrc2=s=64x48:r=24', '-frames:v', '24', '-c:v', 'libx264', '-bf', '3'], tmp_path / 'in.mp4')
+    with av.open(str(tmp_path / 'in.mp4')) as source, \
+            av.open(str(tmp_path / 'bad.mp4'), 'w', options={'avoid_negative_ts': 'disabled'}) as out:
+        stream = source.streams.video[0]
+        copy = out.add_stream_from_template(stream, opaque=True)
+        for packet in source.demux(stream):
+            if packet.size:
+                if packet.dts < 0:
+                    packet.dts = packet.dts * packet.time_base * 24 // 1
+                packet.stream = copy
+                out.mux(packet)
+    found = names(animevsr.verify(tmp_path / 'in.mp4', tmp_path / 'bad.mp4'))
+    assert {'track length', 'track rate'} <= set(found)

@@ -87,7 +87,8 @@ class RealBasicVSR(nn.Module):
         for _ in range(self.max_cleanings):
             change = self.cleaning(frames)
             frames = frames + change
-            if change.detach().abs().mean() * 255 < self.refine_threshold:
+            # a comparison waits for the device; of the default its outcome is known
+            if self.refine_threshold >= 255 or change.detach().abs().mean() * 255 < self.refine_threshold:
                 break
         self.cleaned = frames.view_as(clip)
         return self.basicvsr(self.cleaned)

@@ -1,4 +1,5 @@
 """The learnable basic operator of AnimeSR (supplement Sec. 1): a small network that degrades as one real video was degraded."""
+from basicsr.archs.arch_util import default_init_weights
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
@@ -23,6 +24,7 @@ class LearnableBasicOperator(nn.Module):
             nn.Conv2d(num_in_ch * downscale**2, num_feat, 3, 1, 1), nn.LeakyReLU(0.2),
             nn.Conv2d(num_feat, num_feat, 3, 1, 1), nn.LeakyReLU(0.2),
             nn.Conv2d(num_feat, num_out_ch, 3, 1, 1))
+        default_init_weights(self.main)  # Kaiming's normal distribution, biases zero: as published
 
     def forward(self, x):
         """Images (b, 3, 2h, 2w), RGB in [0, 1] -> (b, 3, h, w), not clamped. Odd sizes are padded by replication."""

@@ -27,7 +27,8 @@ class ProbabilisticDegradation(nn.Module):
         if kernel_size % 2 or kernel_size < scale:
             raise ValueError(f'kernel_size must be even and at least scale {scale}, got {kernel_size}')
         self.kernel_size, self.kernel_dim, self.noise_dim = kernel_size, kernel_dim, noise_dim
-        self.register_buffer('downscale', torch.tensor(scale))
+        self.scale = scale
+        self.register_buffer('downscale', torch.tensor(scale))  # so that the file tells it: no tensor's shape does
         self.kernel = nn.Sequential(nn.Linear(kernel_dim, num_feat), nn.ReLU(), nn.Linear(num_feat, num_feat), nn.ReLU(),
                                     nn.Linear(num_feat, kernel_size**2))
         self.noise = nn.Sequential(nn.Conv2d(noise_dim, num_feat, 3, 1, 1), nn.ReLU(), nn.Conv2d(num_feat, num_feat, 3, 1, 1), nn.ReLU(),
@@ -42,8 +43,9 @@ class ProbabilisticDegradation(nn.Module):
 
     def draw(self, count, height, width, generator=None):
         """The random input for `count` images of this size: (count, kernel_dim), and (count, noise_dim, h, w) of the degraded size."""
-        h, w = (-(-side // int(self.downscale)) for side in (height, width))
-        return (torch.randn(count, self.kernel_dim, generator=generator), torch.randn(count, self.noise_dim, h, w, generator=generator))
+        h, w = (-(-side // self.scale) for side in (height, width))
+        shapes = (count, self.kernel_dim), (count, self.noise_dim, h, w)
+        return tuple(torch.randn(*shape, generator=generator, device=generator.device if generator else None) for shape in shapes)
 
     def kernels(self, z):
         """(b, kernel_dim) -> kernels (b, kernel_size, kernel_size)."""
@@ -55,7 +57,7 @@ class ProbabilisticDegradation(nn.Module):
 
         z_kernel, z_noise: from `draw`, which is called where they are missing.
         """
-        b, (h, w), scale = len(x), x.shape[-2:], int(self.downscale)
+        b, (h, w), scale = len(x), x.shape[-2:], self.scale
         if z_kernel is None:
             z_kernel, z_noise = (z.to(x) for z in self.draw(b, h, w))
         kernel = self.kernels(z_kernel)

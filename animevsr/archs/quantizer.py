@@ -62,7 +62,7 @@ def kth_nearest(vectors, codebook, k=1):
     """
     b, n, _ = vectors.shape
     # a tensor on a GPU is waited for here; the degradations give plain numbers
-    ks = [k] if isinstance(k, int) else torch.as_tensor(k).reshape(-1).tolist()
+    ks = [k] if isinstance(k, int) else k.reshape(-1).tolist() if isinstance(k, torch.Tensor) else list(k)
     ks = ks * b if len(ks) == 1 else ks
     if len(ks) != b:
         raise ValueError(f'k must be one number or one per sample; got {len(ks)} for {b} samples')

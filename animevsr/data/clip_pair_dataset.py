@@ -7,7 +7,7 @@ from torch.utils import data
 
 from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_tensor
-from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.utils.options import check_dataset
 from animevsr.video.clips import clip_lengths, clip_name, list_clips, load_clip
 from animevsr.video.images import MediaError
 
@@ -37,7 +37,7 @@ class ClipPairDataset(data.Dataset):
 
     def __init__(self, opt):
         super().__init__()
-        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        check_dataset(opt, KEYS)
         self.opt, self.scale = opt, opt.get('scale', 4)
         gt_root, lq_root = opt.get('dataroot_gt'), opt.get('dataroot_lq')
         if not (lq_root or (gt_root and opt.get('degradation'))):

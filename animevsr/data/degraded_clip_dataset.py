@@ -8,7 +8,7 @@ from torch.utils import data
 from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_tensor
-from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.utils.options import check_dataset
 from animevsr.video.clips import clip_lengths, list_clips, load_clip
 from animevsr.video.images import MediaError
 
@@ -53,7 +53,7 @@ class DegradedClipDataset(data.Dataset):
 
     def __init__(self, opt):
         super().__init__()
-        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        check_dataset(opt, KEYS)
         self.opt = opt
         self.scale, self.gt_size = opt.get('scale', 4), opt.get('gt_size', 256)
         self.num_frame, self.seed = opt.get('num_frame', 15), opt.get('seed', 0)

@@ -22,7 +22,7 @@ def flip_and_turn(frames, opt, rng):
 def draw_generator(dataset, index):
     """The random generator of one draw from a dataset with a `seed`.
 
-    `compat.Draw` carries the number of the draw; with another sampler, torch's seed of this process (new for every worker and epoch) and
+    `sampling.Draw` carries the number of the draw; with another sampler, torch's seed of this process (new for every worker and epoch) and
     a count stand in for it.
     """
     number = getattr(index, 'number', None)

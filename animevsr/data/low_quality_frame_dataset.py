@@ -9,7 +9,7 @@ from torch.utils import data
 
 from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.utils.images import to_tensor
-from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.utils.options import check_dataset
 from animevsr.utils.resources import find
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, VideoReader, count_frames, seek_frame
@@ -46,7 +46,7 @@ class LowQualityFrameDataset(data.Dataset):
 
     def __init__(self, opt):
         super().__init__()
-        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        check_dataset(opt, KEYS)
         self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
         self.crop_size, self.seed = opt.get('crop_size', 256), opt.get('seed', 0)
         self.frames = list_frames(opt['dataroot_lq'], self.crop_size if self.train else 1)

@@ -7,7 +7,7 @@ from torch.utils import data
 
 from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.utils.images import to_tensor
-from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.utils.options import check_dataset
 from animevsr.utils.resources import find
 from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, read_image
 
@@ -39,7 +39,7 @@ class PairedFrameDataset(data.Dataset):
 
     def __init__(self, opt):
         super().__init__()
-        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        check_dataset(opt, KEYS)
         self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
         self.scale, self.gt_size, self.seed = opt.get('scale', 2), opt.get('gt_size', 256), opt.get('seed', 0)
         if self.gt_size % self.scale or self.gt_size < 1:

@@ -4,7 +4,7 @@ from torch.utils import data
 
 from animevsr.data.draws import draw_generator
 from animevsr.data.low_quality_frame_dataset import LowQualityFrameDataset
-from animevsr.utils.options import DATASET_KEYS, check_keys
+from animevsr.utils.options import check_dataset
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'max_frames', 'seed')
 
@@ -30,7 +30,7 @@ class UnpairedFrameDataset(data.Dataset):
 
     def __init__(self, opt):
         super().__init__()
-        check_keys(opt, (*DATASET_KEYS, *KEYS), f'the options of dataset {opt.get("name", "")}')
+        check_dataset(opt, KEYS)
         self.opt, self.seed = opt, opt.get('seed', 0)
         size, scale = opt.get('gt_size', 256), opt.get('scale', 4)
         if size % scale or size < 1:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from animevsr.degradations.pipeline import DegradationPipeline
+from animevsr.utils.device import SideStream
 
 
 class BatchDegrader:
@@ -24,6 +25,7 @@ class BatchDegrader:
         self.pipeline = DegradationPipeline(config)
         self.device = torch.empty(0, device=device).device  # with its index: the current GPU of a new thread is the first one
         self.pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix='degrade')
+        self.side = SideStream(self.device)
         self._ahead = (None, None)  # `params` of a batch, by which it is known again, and the futures of its clips
 
     def __call__(self, batch):
@@ -36,7 +38,9 @@ class BatchDegrader:
         futures = futures if begun is batch['params'] else self._begin(batch)
         following = batch.get('next')
         self._ahead = (following['params'], self._begin(following)) if following else (None, None)
-        lq, gt = zip(*(future.result() for future in futures))
+        lq, gt, ready = zip(*(future.result() for future in futures))
+        for mark, *tensors in zip(ready, lq, gt):
+            self.side.hand_over(mark, *tensors)
         return torch.stack(lq), torch.stack(gt)
 
     def _begin(self, batch):
@@ -44,5 +48,7 @@ class BatchDegrader:
 
     @torch.no_grad()
     def _degrade(self, gt, params):
-        gt = gt.to(self.device)
-        return self.pipeline.apply(gt, json.loads(params)), gt
+        with self.side:  # blur, resizes and networks do not wait for the training step, nor it for them
+            gt = self.side.copy(gt)
+            lq = self.pipeline.apply(gt, json.loads(params))
+            return lq, gt, self.side.mark()

@@ -52,7 +52,7 @@ def add_gaussian_noise(clip, sigma, gray, seed):
     means the same noise on the same kind of device.
     """
     t, c, h, w = clip.shape
-    generator = torch.Generator(clip.device).manual_seed(seed)
+    generator = generator_on(clip.device, seed)
     noise = torch.randn(t, c, h, w, generator=generator, device=clip.device)
     gray, sigma = (v if isinstance(v, list) else [v] * t for v in (gray, sigma))
     noise = torch.stack([n[:1].expand(c, -1, -1) * (s / 255) if g else n * (s / 255) for n, g, s in zip(noise, gray, sigma)])
@@ -61,7 +61,7 @@ def add_gaussian_noise(clip, sigma, gray, seed):
 
 def add_poisson_noise(clip, scale, gray, seed):
     """Add `scale` times the noise of counted photons, of which there are 255 at white, the same in all channels if `gray`; clamped."""
-    generator = torch.Generator(clip.device).manual_seed(seed)
+    generator = generator_on(clip.device, seed)
     light = clip.detach().clamp(0, 1)
     if gray:
         light = (light * light.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
@@ -94,9 +94,13 @@ def degrade_by_lbo(clip, net):
 @torch.no_grad()
 def degrade_by_pdm(clip, net, seed):
     """A clip through a `ProbabilisticDegradation`: one kernel for all frames, noise that differs from frame to frame; clamped."""
-    generator = torch.Generator().manual_seed(seed)  # on the CPU: a seed means the same on every device
-    kernel, noise = net.draw(len(clip), *clip.shape[-2:], generator)
+    kernel, noise = net.draw(len(clip), *clip.shape[-2:], generator_on(clip.device, seed))
     return net(clip, kernel[:1].expand(len(clip), -1).to(clip), noise.to(clip)).clamp(0, 1)
+
+
+def generator_on(device, seed):
+    """A generator on the device of the data, where what it draws is needed: a seed means the same noise on the same kind of device."""
+    return torch.Generator(device).manual_seed(seed)
 
 
 def _pieces(clip):

@@ -78,8 +78,42 @@ def compare_pictures(source, result, every):
     checks.append(Check('times', worst <= tick, f'off by {float(worst) * 1000:.3f} ms at most (clock: {float(tick) * 1000:.3f} ms)'))
     lowest = min(values, default=0)
     what = f'{np.mean(values):.2f} dB on average, {lowest:.2f} dB at least, against the source' if values else 'no frames'
+    checks += compare_reports(result, theirs)
     checks.append(Check('picture', lowest >= LEAST_PSNR, what))
     return checks
+
+
+def compare_reports(result, times):
+    """What the container itself says of the track of pictures, by which players go: its length and its rate.
+
+    Args:
+        result (VideoReader): of the output. times (list[Fraction]): of its frames, in seconds.
+    """
+    if len(times) < 2 or times[0] is None:
+        return []
+    steps, stream = [b - a for a, b in zip(times, times[1:])], result.stream
+    whole = times[-1] + steps[-1] - times[0]
+    length = reported_length(stream)
+    least = times[-1] - times[0] + min(steps) / 2
+    # a length of the whole file counts from zero, and other tracks may be longer
+    most = whole + max(4 * steps[-1], LEEWAY) if stream.duration else float('inf')
+    checks = []
+    if length is not None:
+        said = f'{float(length):.3f} s, its frames take {float(whole):.3f} s'
+        checks.append(Check('track length', least <= length <= most, said))
+    if max(steps) - min(steps) <= 2 * CLOCK and stream.average_rate:  # a constant rate
+        rate = len(steps) / (times[-1] - times[0])
+        off = abs(stream.average_rate / rate - 1)
+        what = f'{float(stream.average_rate):.3f}, its frames {float(rate):.3f} a second'
+        checks.append(Check('track rate', off <= 0.01 + CLOCK / whole, what))
+    return checks
+
+
+def reported_length(stream):
+    """Seconds that a container says its track takes, or, where it does not, the whole file; None where it says neither."""
+    if stream.duration:
+        return stream.duration * stream.time_base
+    return Fraction(stream.container.duration, av.time_base) if stream.container.duration else None
 
 
 def psnr_of(small, large):
@@ -130,6 +164,10 @@ def compare_tracks(before, after, main, mp4):
             tags = [(language, disposition & 1) for language, _, disposition in tags]
         same = tags[0] == tags[1] or (mp4 and tags[0][0] == tags[1][0])
         checks.append(Check(name, same, f'{codec}, {ours[stream.index][0]} packets, {tags[0]}' + ('' if same else f' -> {tags[1]}')))
+        lengths = [stream.duration and stream.duration * stream.time_base, match.duration and match.duration * match.time_base]
+        if all(lengths) and stream.type == 'audio' and ours[stream.index][2]:
+            same = abs(lengths[0] - lengths[1]) <= 2 * LEEWAY
+            checks.append(Check(f'{name}, length', same, f'{float(lengths[0]):.3f} s -> {float(lengths[1]):.3f} s'))
         times, others = ours[stream.index][2], theirs[match.index][2]
         if times and others and not is_cover(stream):
             off = max(abs(a - zero - b) for a, b in zip(times, others))

@@ -5,6 +5,7 @@ import math
 import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
+from torch import distributed
 
 from animevsr.utils.checkpoint import load_weights
 from animevsr.utils.options import check_keys
@@ -22,6 +23,16 @@ class CheckedSRModel(SRModel):
     """
 
     TRAIN_KEYS = ('amp', 'ema_decay', 'grad_clip', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
+
+    def __init__(self, opt):
+        if not opt['dist'] and opt['num_gpu'] > 1 and self.needs_processes(opt):
+            raise ValueError(f'{type(self).__name__}: {opt["num_gpu"]} GPUs need one process each: torchrun --nproc_per_node '
+                             f'{opt["num_gpu"]} -m animevsr.train -opt ... --launcher pytorch; or set num_gpu: 1')
+        super().__init__(opt)
+
+    def needs_processes(self, opt):
+        """Whether several GPUs cannot be used by one process (DataParallel), whose replicas lose what a forward pass leaves behind."""
+        return False
 
     def init_training_settings(self):
         check_keys(self.opt['train'], self.TRAIN_KEYS, 'train')
@@ -86,12 +97,16 @@ class CheckedSRModel(SRModel):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.opt['train'].get('amp') == 'bf16')
 
     def reduce_loss_dict(self, loss_dict):
-        """Mean of each loss over the processes.
+        """Mean of each loss over the processes, the same on all of them: so that all judge by one number and stop together.
 
         Raises:
             ValueError: a loss is not finite. What was saved before stays as it is.
         """
         log_dict = super().reduce_loss_dict(loss_dict)
+        if self.opt['dist']:  # upstream's means are on the first process alone
+            values = torch.tensor(list(log_dict.values()), dtype=torch.float64, device=self.device)
+            distributed.broadcast(values, 0)
+            log_dict = dict(zip(log_dict, values.tolist()))
         for name, value in log_dict.items():
             if not math.isfinite(value):
                 raise ValueError(f'{name} is {value} at iteration {self.current_iter}: training stops, the last checkpoint is kept; '

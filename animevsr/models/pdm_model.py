@@ -17,6 +17,10 @@ class PDMModel(CheckedGANModel):
 
     TRAIN_KEYS = (*CheckedGANModel.TRAIN_KEYS, 'noise_weight')
 
+    def needs_processes(self, opt):
+        """Yes: the loss looks at the noise of the last pass."""
+        return True
+
     def init_training_settings(self):
         super().init_training_settings()
         self.cri_pix = NoiseLoss(self.get_bare_model(self.net_g), self.opt['train'].get('noise_weight', 100))

@@ -41,6 +41,10 @@ class RecurrentVSRModel(CheckedSRModel):
     TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'teacher_opt')
     usm = steady = teacher = None
 
+    def needs_processes(self, opt):
+        """With `cleaning_opt`, whose loss looks at the cleaned frames of the last pass."""
+        return bool(opt.get('train', {}).get('cleaning_opt'))
+
     def init_training_settings(self):
         usm = self.opt['train'].get('gt_usm')
         check_keys(usm or {}, ('weight', 'radius'), 'gt_usm')

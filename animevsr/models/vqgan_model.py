@@ -40,10 +40,11 @@ class VQGANModel(CheckedSRModel):
 
     def __init__(self, opt):
         self.lookups = []  # (vectors, indices) of each branch in the last training pass
-        if not opt['dist'] and opt['num_gpu'] > 1:
-            raise ValueError(f'{opt["num_gpu"]} GPUs need one process each: torchrun --nproc_per_node {opt["num_gpu"]} -m animevsr.train '
-                             '-opt ... --launcher pytorch; or set num_gpu: 1')
         super().__init__(opt)
+
+    def needs_processes(self, opt):
+        """Yes: the codebook's use is followed by a hook."""
+        return True
 
     def init_training_settings(self):
         train = self.opt['train']

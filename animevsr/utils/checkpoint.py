@@ -73,24 +73,26 @@ def _holds_objects(error):
 
 
 def load_weights(net, path, prefer='params_ema', strict=True):
-    """Load a weights file into a network.
+    """Load a weights file into a network; with `strict` false as much of it as fits, as BasicSR's `strict_load_g: false` does.
 
     Returns:
-        dict: {first part of the name: number of tensors} of what the network has and the file has not; empty with `strict`.
+        dict: {first part of the name: number of tensors} of what the network has and the file has not, or in another shape; empty with
+            `strict`.
 
     Raises:
-        CheckpointError: the file cannot be read, has tensors that the network has not or of other shapes, or, with `strict`, lacks some.
+        CheckpointError: the file cannot be read, or nothing of it fits, or, with `strict`, anything does not.
     """
     state, own = read_state_dict(path, prefer), net.state_dict()
     other = [name for name in state if name not in own or own[name].shape != state[name].shape]
-    other += [name for name in SETTINGS if name in state and name in own and name not in other and not torch.equal(state[name], own[name])]
+    settings = [name for name in SETTINGS if name in state and name in own and not torch.equal(state[name], own[name])]
     missing = [name for name in own if name not in state]
-    if other or (missing and (strict or len(missing) == len(own) or set(missing) & set(SETTINGS))):
-        what = f'has {other[0]} {tuple(state[other[0]].shape)}' if other else f'lacks {missing[0]}'
+    if (strict and (other or missing)) or settings or len(other) == len(state) or set(missing) & set(SETTINGS):
+        first = (settings + other)[:1]
+        what = f'has {first[0]} {tuple(state[first[0]].shape)}' if first else f'lacks {missing[0]}'
         count = f'{len(other)} tensors do not fit, {len(missing)} are missing'
         raise CheckpointError(f'{path}: not the weights of this {type(net).__name__}: it {what} ({count})')
-    net.load_state_dict(state, strict=False)
-    return dict(Counter(name.split('.')[0] for name in missing))
+    net.load_state_dict({name: tensor for name, tensor in state.items() if name not in other}, strict=False)
+    return dict(Counter(name.split('.')[0] for name in own if name in missing or name in other))
 
 
 def strip(name):

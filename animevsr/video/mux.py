@@ -148,7 +148,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
             out.close()
         raise MediaError(f'{output}: cannot be written ({reason_of(error)}{hint})') from None
     try:
-        for packet in timed_packets(segments, ticks, time_base):
+        for packet in timed_packets(segments, ticks, time_base, output.suffix.lower() in MP4):
             packets.copy_until(out, packet.dts * time_base)
             packet.stream = video
             out.mux(packet)
@@ -252,9 +252,10 @@ def moved(chapter, later):
     return {**chapter, 'start': chapter['start'] + shift, 'end': chapter['end'] + shift}
 
 
-def timed_packets(segments, ticks, time_base):
+def timed_packets(segments, ticks, time_base, mp4=False):
     """The packets of the segments in order of decoding, with their final times."""
     delay, start, extradata, step = max(reordering(segment)[0] for segment in segments), 0, None, 1
+    pace = ticks[1] - ticks[0] if len(ticks) > 1 else 1
     for segment in segments:
         ranks = reordering(segment)[1]
         if start + len(ranks) > len(ticks):
@@ -271,9 +272,13 @@ def timed_packets(segments, ticks, time_base):
                 order = start + i
                 packet.time_base = time_base
                 packet.pts = ticks[start + ranks[i]]
-                packet.dts = ticks[order - delay] if order >= delay else ticks[0] - (delay - order)
+                # decoding begins before zero, at the pace of the frames, as encoders write it: MP4 measures a track from there, and notes
+                # the delay in an edit list
+                packet.dts = ticks[order - delay] if order >= delay else ticks[0] - (delay - order) * pace
                 following = start + ranks[i] + 1
                 packet.duration = ticks[following] - ticks[following - 1] if following < len(ticks) else step
+                if mp4 and order == len(ticks) - 1:  # which adds up a track's length by decoding: to the end of the last frame
+                    packet.duration = ticks[-1] + step - delay * pace - packet.dts
                 yield packet
         start += len(ranks)
     if start != len(ticks):

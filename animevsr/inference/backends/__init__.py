@@ -15,6 +15,7 @@ import os
 import torch
 
 from animevsr.inference.backends.torch_backend import TorchBackend
+from animevsr.utils.device import exact_float32
 
 # name: (module, class, packages that it needs)
 OTHERS = {
@@ -49,6 +50,8 @@ def open_backend(net, device, name='auto', fast=False, half=False, threads=None,
         raise ValueError(f"backend '{name}' is not known; known: {', '.join(NAMES)}")
     if (bf16 or compiled) and (name not in ('auto', 'torch') or fast):
         raise ValueError('bf16 and compile belong to the backend torch, and not to fast')
+    if not fast:
+        exact_float32()
     dtype = torch.bfloat16 if bf16 else torch.float16 if (half or fast) and device.type != 'cpu' else torch.float32
     in_torch = TorchBackend, (net, device, dtype, all_threads, compiled)
     if not hasattr(net, 'core'):

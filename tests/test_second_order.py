@@ -181,3 +181,39 @@ def test_unpaired_frames():
     assert whole['gt'].shape == (3, 160, 192)
     with pytest.raises(ValueError, match='multiple of scale'):
         UnpairedFrameDataset(dict(opt, gt_size=66))
+
+
+def test_a_walk_from_frame_to_frame(device):
+    """RealBasicVSR: neighbours differ by at most a step, the values stay in their range, and each frame is treated by its own."""
+    config = [{'mixed_blur': dict(walk=True, sinc_prob=0.3)}, {'random_resize': dict(walk=0.015, probs=[0, 1, 0])},
+              {'mixed_noise': dict(walk=True)}, {'jpeg': dict(quality=[30, 95], walk=3)}, {'resize_to': 4}]
+    pipeline, clip = DegradationPipeline(config), torch.rand(6, 3, 32, 40, device=device)
+    seen = set()
+    for number in range(40):
+        params = pipeline.sample(np.random.default_rng(number), 6)
+        blur, resize, noise, jpeg, _ = params
+        for values, step, (low, high) in ((blur.get('sigma_x'), 0.02, (0.2, 3)), (resize['factor'], 0.015, (0.15, 1.5)),
+                                          (noise.get('sigma'), 0.1, (1, 30)), (noise.get('scale'), 0.005, (0.05, 3)),
+                                          (jpeg['quality'], 4, (30, 95))):
+            if values is not None:
+                assert len(values) == 6 and low <= min(values) and max(values) <= high
+                assert 0 < np.abs(np.diff(values)).max() <= step + 1e-9
+        out = pipeline.apply(clip, json.loads(json.dumps(params)))
+        assert out.shape == (6, 3, 8, 10) and torch.isfinite(out).all()
+        seen.add(blur['kind'])
+    assert {'gaussian', 'sinc', 'generalized'} <= seen
+    still = DegradationPipeline([{'mixed_blur': dict(walk=True, sinc_prob=0, kernels={'iso': 1.0})}])
+    one = [dict(op='mixed_blur', kind='gaussian', kernel_size=7, sigma_x=[0.5, 2.0], sigma_y=[0.5, 2.0], theta=[0.0, 0.0], beta=None)]
+    frames = clip[:1].expand(2, -1, -1, -1)
+    out = still.apply(frames, one)
+    assert torch.allclose(out[1:], D.gaussian_blur(frames[:1], 7, 2.0, 2.0, 0.0)) and not torch.allclose(out[0], out[1])
+
+
+def test_codecs_by_bit_rate():
+    """RealBasicVSR's range of rates."""
+    pipeline = DegradationPipeline([{'codec': dict(bit_rate=[10000, 100000])}])
+    clip = torch.from_numpy(moving_frames(6, 48, 64)).permute(0, 3, 1, 2) / 255
+    params = [pipeline.sample(np.random.default_rng(number), 6) for number in range(50)]
+    assert 10000 <= min(p[0]['b'] for p in params) < 20000 and 90000 < max(p[0]['b'] for p in params) <= 100000
+    low, high = ((D.compress(clip, 'h264', b=rate) - clip).abs().mean() for rate in (10000, 400000))
+    assert high < low and pipeline.apply(clip, params[0]).shape == clip.shape

@@ -1,5 +1,6 @@
 """Patch discriminators: one scale for VQGAN and LBO, three scales for video super-resolution (VQD-SR Sec. 3.4, stage 2)."""
 import torch
+from basicsr.archs.discriminator_arch import UNetDiscriminatorSN
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
@@ -44,6 +45,15 @@ class MultiScalePatchDiscriminator(nn.Module):
                 x = F.interpolate(x, scale_factor=0.5, mode='bilinear', align_corners=True)
             out.append(discriminator(x))
         return out
+
+
+@ARCH_REGISTRY.register()
+class ClipUNetDiscriminatorSN(UNetDiscriminatorSN):
+    """BasicSR's U-Net discriminator with spectral normalisation (Real-ESRGAN's), on images or frame by frame on clips."""
+
+    def forward(self, x):
+        """(b, c, h, w) or (b, t, c, h, w), h and w multiples of 8 -> scores (b, 1, h, w) or (b*t, 1, h, w)."""
+        return super().forward(x.flatten(0, -4))
 
 
 class ScoreMaps(list):

@@ -26,9 +26,16 @@ def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
 
 
 def blur_by_kind(clip, kind, kernel_size, sigma_x=None, sigma_y=None, theta=None, beta=None, cutoff=None):
-    """Blur with one of Real-ESRGAN's kernels: 'gaussian', 'generalized', 'plateau' (of shape `beta`), 'sinc' (of `cutoff`), or 'none'."""
+    """Blur with one of Real-ESRGAN's kernels: 'gaussian', 'generalized', 'plateau' (of shape `beta`), 'sinc' (of `cutoff`), or 'none'.
+
+    Values that are lists have one for each frame.
+    """
     if kind == 'none':
         return clip
+    shape = dict(sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta, cutoff=cutoff)
+    if any(isinstance(value, list) for value in shape.values()):
+        frames = ({key: value[i] if isinstance(value, list) else value for key, value in shape.items()} for i in range(len(clip)))
+        return torch.cat([blur_by_kind(frame[None], kind, kernel_size, **own) for frame, own in zip(clip, frames)])
     if kind == 'gaussian':
         return gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta)
     if kind == 'sinc':
@@ -66,7 +73,8 @@ def add_poisson_noise(clip, scale, gray, seed):
     if gray:
         light = (light * light.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     noise = torch.poisson(light * 255, generator=generator) / 255 - light
-    return (clip + scale * noise.to(clip)).clamp(0, 1)
+    scale = noise.new_tensor(scale).view(-1, 1, 1, 1) if isinstance(scale, list) else scale
+    return (clip + (scale * noise).to(clip)).clamp(0, 1)
 
 
 def resize(clip, height, width, mode):
@@ -114,13 +122,14 @@ def compress(clip, codec, **options):
 
 
 def compress_jpeg(clip, quality):
-    """Each frame through JPEG."""
+    """Each frame through JPEG, of one quality or of one for each."""
     return _on_images(clip, _jpeg, quality=quality)
 
 
 def _jpeg(images, quality):
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    return [cv2.imdecode(cv2.imencode('.jpg', image[..., ::-1], options)[1], cv2.IMREAD_COLOR)[..., ::-1] for image in images]
+    qualities = quality if isinstance(quality, list) else [quality] * len(images)
+    files = (cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, q])[1] for image, q in zip(images, qualities))
+    return [cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1] for file in files]
 
 
 def run_ffmpeg(clip, options, suffix, filters, decode_filters):

@@ -114,20 +114,25 @@ class Codec:
     """Video compression in memory (the papers' FFmpeg operator).
 
     Args:
-        codec (str): 'h264'.
-        crf (pair of float): range of the constant rate factor, from which a real number is drawn, as in the published code.
-        profiles (dict[str, float]): profile -> probability.
+        codec (str): 'h264'. (FFmpeg's own MPEG encoders now and then give other bits for the same frames where memory is used again;
+            the operator `ffmpeg`, whose process is always a new one, repeats them.)
+        crf (pair of float): range of the constant rate factor of H.264, from which a real number is drawn, as in the published code.
+        profiles (dict[str, float]): profile of H.264 -> probability.
+        bit_rate (pair of float | None): instead of crf and profile, a range of bits a second at 25 frames (RealBasicVSR).
     """
 
-    def __init__(self, codec='h264', crf=(18, 35), profiles=None):
+    def __init__(self, codec='h264', crf=(18, 35), profiles=None, bit_rate=None):
         if codec not in ROUND_TRIPS:
             raise ValueError(f"codec: unknown codec '{codec}'; known: {', '.join(ROUND_TRIPS)}")
         profiles = dict(profiles or dict(baseline=0.1, main=0.2, high=0.7))
         if not math.isclose(sum(profiles.values()), 1, abs_tol=1e-6):
             raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')
         self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf, 0, 51), profiles
+        self.bit_rate = None if bit_rate is None else interval('codec: bit_rate', bit_rate, 1)
 
     def sample(self, rng, drawn=(), t=1):
+        if self.bit_rate:
+            return dict(codec=self.codec, b=int(rng.uniform(*self.bit_rate)))
         profile = rng.choice(list(self.profiles), p=list(self.profiles.values()))
         return dict(codec=self.codec, crf=float(rng.uniform(*self.crf)), profile=str(profile))
 

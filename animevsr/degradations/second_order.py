@@ -2,10 +2,21 @@
 (Chan et al., CVPR 2022). With them the "original degradation" of VQD-SR's tables 1 and 3 is a list in a YAML like every other."""
 import math
 
+import numpy as np
+import torch
+
 from animevsr.degradations import functional as D
 from animevsr.degradations.operators import SEEDS, Down, interval, probability, whole_interval
 
 KERNELS = dict(iso=0.45, aniso=0.25, generalized_iso=0.12, generalized_aniso=0.03, plateau_iso=0.12, plateau_aniso=0.03)
+
+
+def walked(rng, start, step, limits, t):
+    """A value for each of `t` frames: from `start`, each differs from the one before by up to `step`, within the limits."""
+    values = [start]
+    for _ in range(t - 1):
+        values.append(float(np.clip(values[-1] + rng.uniform(-step, step), *limits)))
+    return values
 
 
 class MixedBlur:
@@ -18,10 +29,15 @@ class MixedBlur:
         kernels (dict[str, float]): kind -> probability.
         beta_generalized, beta_plateau (pair of float): ranges of the shape parameters.
         kernel_size (pair of int): range of the (odd) size.
+        walk (bool): strength, angle and shape change a little from frame to frame (RealBasicVSR); else all frames share them.
     """
 
+    # of the published code
+    STEPS = dict(sigma_x=0.02, sigma_y=0.02, theta=0.31416, beta=dict(generalized=0.05, plateau=0.1), cutoff=0.0628)
+
     def __init__(self, sigma=(0.2, 3.0), prob=1.0, sinc_prob=0.1, kernels=None, beta_generalized=(0.5, 4.0), beta_plateau=(1.0, 2.0),
-                 kernel_size=(7, 21)):
+                 kernel_size=(7, 21), walk=False):
+        self.walk = walk
         self.kernels = dict(kernels or KERNELS)
         if set(self.kernels) - set(KERNELS) or not math.isclose(sum(self.kernels.values()), 1, abs_tol=1e-6):
             raise ValueError(f'mixed_blur: kernels must be of {", ".join(KERNELS)}, with probabilities that add up to 1; '
@@ -39,7 +55,9 @@ class MixedBlur:
         if rng.random() >= self.prob:
             return dict(kind='none', kernel_size=size)
         if rng.random() < self.sinc_prob:
-            return dict(kind='sinc', kernel_size=size, cutoff=float(rng.uniform(math.pi / (3 if size < 13 else 5), math.pi)))
+            limits = math.pi / (3 if size < 13 else 5), math.pi
+            cutoff = float(rng.uniform(*limits))
+            return dict(kind='sinc', kernel_size=size, cutoff=walked(rng, cutoff, self.STEPS['cutoff'], limits, t) if self.walk else cutoff)
         kind = str(rng.choice(list(self.kernels), p=list(self.kernels.values())))
         sigma_x, sigma_y = (float(s) for s in rng.uniform(*self.sigma, 2))
         theta, beta = float(rng.uniform(-math.pi, math.pi)), None
@@ -50,7 +68,12 @@ class MixedBlur:
             low, high = self.betas[shape]
             # half of them flatter, half of them steeper than a Gaussian, whose beta is 1
             beta = float(rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high))
-        kind = shape if beta is not None else 'gaussian'
+        isotropic, kind = theta == 0.0 and sigma_y == sigma_x, shape if beta is not None else 'gaussian'
+        if self.walk:
+            sigma_x = walked(rng, sigma_x, self.STEPS['sigma_x'], self.sigma, t)
+            sigma_y = sigma_x if isotropic else walked(rng, sigma_y, self.STEPS['sigma_y'], self.sigma, t)
+            theta = [theta] * t if isotropic else walked(rng, theta, self.STEPS['theta'], (-math.pi, math.pi), t)
+            beta = None if beta is None else walked(rng, beta, self.STEPS['beta'][shape], self.betas[shape], t)
         return dict(kind=kind, kernel_size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
 
     def apply(self, clip, params):
@@ -63,10 +86,11 @@ class Sinc(MixedBlur):
     Args:
         prob (float): its probability.
         kernel_size (pair of int): range of the (odd) size.
+        walk (bool): see `MixedBlur`.
     """
 
-    def __init__(self, prob=0.8, kernel_size=(7, 21)):
-        super().__init__(prob=prob, sinc_prob=1.0, kernel_size=kernel_size)
+    def __init__(self, prob=0.8, kernel_size=(7, 21), walk=False):
+        super().__init__(prob=prob, sinc_prob=1.0, kernel_size=kernel_size, walk=walk)
 
 
 class RandomResize:
@@ -76,9 +100,12 @@ class RandomResize:
         factor (pair of float): range of the factor; what is below 1 shrinks.
         probs (three floats): probabilities to enlarge, shrink and keep.
         modes (list[str]): of 'area', 'bilinear', 'bicubic'.
+        walk (float): by how much the factor changes at most from frame to frame (RealBasicVSR: 0.015 and 0.03). Each frame is then brought
+            to the size of the first one, for frames of one clip have one size here. Default: 0, all frames share it.
     """
 
-    def __init__(self, factor=(0.15, 1.5), probs=(0.2, 0.7, 0.1), modes=D.RESIZE_MODES):
+    def __init__(self, factor=(0.15, 1.5), probs=(0.2, 0.7, 0.1), modes=D.RESIZE_MODES, walk=0):
+        self.walk = walk
         self.factor = interval('random_resize: factor', factor)
         if not 0 < self.factor[0] <= 1 <= self.factor[1]:
             raise ValueError(f'random_resize: factor must be above 0 and hold 1, got {factor}')
@@ -89,11 +116,17 @@ class RandomResize:
     def sample(self, rng, drawn=(), t=1):
         low, high = self.factor
         factors = (rng.uniform(1, high), rng.uniform(low, 1), 1.0)
-        return dict(factor=float(factors[rng.choice(3, p=self.probs)]), mode=self.modes[rng.integers(len(self.modes))])
+        factor = float(factors[rng.choice(3, p=self.probs)])
+        factor = walked(rng, factor, self.walk, self.factor, t) if self.walk else factor
+        return dict(factor=factor, mode=self.modes[rng.integers(len(self.modes))])
 
     def apply(self, clip, params):
-        h, w = (max(1, round(size * params['factor'])) for size in clip.shape[-2:])
-        return D.resize(clip, h, w, params['mode'])
+        factors, mode = params['factor'], params['mode']
+        sizes = [[max(1, round(size * factor)) for size in clip.shape[-2:]] for factor in np.atleast_1d(factors)]
+        if not isinstance(factors, list):
+            return D.resize(clip, *sizes[0], mode)
+        frames = (D.resize(frame[None], *size, mode) for frame, size in zip(clip, sizes))
+        return torch.cat([D.resize(frame, *sizes[0], mode) for frame in frames])
 
 
 class ResizeTo:
@@ -128,9 +161,13 @@ class MixedNoise:
         poisson_scale (pair of float): range of the strength of Poisson noise; 1 is that of 255 photons at white.
         gray_prob (float): the probability of gray noise.
         prob (float): the probability that there is any noise.
+        walk (bool): the strength changes a little from frame to frame (RealBasicVSR); else all frames share it.
     """
 
-    def __init__(self, gaussian_prob=0.5, sigma=(1, 30), poisson_scale=(0.05, 3.0), gray_prob=0.4, prob=1.0):
+    STEPS = dict(sigma=0.1, scale=0.005)  # of the published code
+
+    def __init__(self, gaussian_prob=0.5, sigma=(1, 30), poisson_scale=(0.05, 3.0), gray_prob=0.4, prob=1.0, walk=False):
+        self.walk = walk
         self.gaussian_prob, self.gray_prob = probability('mixed_noise: gaussian_prob', gaussian_prob), probability(
             'mixed_noise: gray_prob', gray_prob)
         self.prob = probability('mixed_noise: prob', prob)
@@ -141,8 +178,10 @@ class MixedNoise:
         if rng.random() >= self.prob:
             return dict(kind='none', **common)
         if rng.random() < self.gaussian_prob:
-            return dict(kind='gaussian', sigma=float(rng.uniform(*self.sigma)), **common)
-        return dict(kind='poisson', scale=float(rng.uniform(*self.poisson_scale)), **common)
+            sigma = float(rng.uniform(*self.sigma))
+            return dict(kind='gaussian', sigma=walked(rng, sigma, self.STEPS['sigma'], self.sigma, t) if self.walk else sigma, **common)
+        scale = float(rng.uniform(*self.poisson_scale))
+        return dict(kind='poisson', scale=walked(rng, scale, self.STEPS['scale'], self.poisson_scale, t) if self.walk else scale, **common)
 
     def apply(self, clip, params):
         functions = dict(none=lambda clip, **_: clip, gaussian=D.add_gaussian_noise, poisson=D.add_poisson_noise)
@@ -155,15 +194,18 @@ class Jpeg:
     Args:
         quality (pair of int): range, both ends included.
         prob (float): its probability.
+        walk (int): by how much the quality changes at most from frame to frame (RealBasicVSR: 3). Default: 0, all frames share it.
     """
 
-    def __init__(self, quality=(30, 95), prob=1.0):
+    def __init__(self, quality=(30, 95), prob=1.0, walk=0):
+        self.walk = walk
         self.quality, self.prob = whole_interval('jpeg: quality', quality), probability('jpeg: prob', prob)
         if self.quality[1] > 100:
             raise ValueError(f'jpeg: quality goes up to 100, got {quality}')
 
     def sample(self, rng, drawn=(), t=1):
         quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
+        quality = [round(q) for q in walked(rng, quality, self.walk, self.quality, t)] if self.walk else quality
         return dict(quality=quality if rng.random() < self.prob else None)
 
     def apply(self, clip, params):

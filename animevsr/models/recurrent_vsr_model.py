@@ -7,7 +7,7 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.img_process_util import USMSharp
 from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
-from torch import distributed
+from torch import distributed, nn
 from tqdm import tqdm
 
 from animevsr.degradations import BatchDegrader
@@ -24,7 +24,10 @@ class RecurrentVSRModel(CheckedSRModel):
     What it adds to the options of SRModel:
 
         train:
-          gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation)
+          gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation); `gan: false`:
+                                              # not what the discriminator sees as real (Real-ESRGAN)
+          flow_lr_mul: 0.25                   # learning rate of the optical flow network (SPyNet), as part of optim_g's
+          fix_flow: 5000                      # iterations for which it is not trained
           cleaning_opt: {type: L1Loss}        # of a network that cleans its frames first (RealBasicVSR), added to pixel_opt
           steady_weight: 1.0                  # of the change of the output where the ground truth is held, added to pixel_opt
           teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see `steady.Teacher`
@@ -38,8 +41,9 @@ class RecurrentVSRModel(CheckedSRModel):
     the clips are divided among the processes.
     """
 
-    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'teacher_opt')
+    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'teacher_opt', 'flow_lr_mul', 'fix_flow')
     usm = steady = teacher = None
+    usm_in_losses = False
 
     def needs_processes(self, opt):
         """With `cleaning_opt`, whose loss looks at the cleaned frames of the last pass."""
@@ -47,9 +51,10 @@ class RecurrentVSRModel(CheckedSRModel):
 
     def init_training_settings(self):
         usm = self.opt['train'].get('gt_usm')
-        check_keys(usm or {}, ('weight', 'radius'), 'gt_usm')
+        check_keys(usm or {}, ('weight', 'radius', 'gan'), 'gt_usm')
         self.usm_weight = usm.get('weight', 0.3) if usm else 0
         self.usm = USMSharp(radius=usm.get('radius', 50)).to(self.device) if usm else None
+        self.usm_in_losses = bool(usm) and not usm.get('gan', True)
         train_set = self.opt['datasets']['train']
         if train_set.get('degrade_on') == 'device':
             self.degrader = BatchDegrader(train_set['degradation'], self.device, train_set.get('degrade_threads'))
@@ -59,6 +64,9 @@ class RecurrentVSRModel(CheckedSRModel):
             if not hasattr(net, 'cleaned') or self.cri_pix is None:
                 raise ValueError(f'cleaning_opt: needs pixel_opt and a network that cleans its frames, not a {type(net).__name__}')
             self.cri_pix = CleaningLoss(net, self.cri_pix, build_loss(self.opt['train']['cleaning_opt']))
+        if self.usm_in_losses:
+            self.cri_pix, self.cri_perceptual = (loss and Sharpened(loss, self.usm, self.usm_weight) for loss in
+                                                 (self.cri_pix, self.cri_perceptual))
         if self.opt['train'].get('steady_weight'):
             if self.cri_pix is None:
                 raise ValueError('steady_weight: needs pixel_opt')
@@ -66,6 +74,33 @@ class RecurrentVSRModel(CheckedSRModel):
         teacher = self.opt['train'].get('teacher_opt')
         check_keys(teacher or {}, ('weights', 'share', 'tolerance'), 'teacher_opt')
         self.teacher = Teacher(**teacher, device=self.device) if teacher else None
+
+    def setup_optimizers(self):
+        factor = self.opt['train'].get('flow_lr_mul', 1)
+        if factor == 1 and not self.opt['train'].get('fix_flow'):
+            super().setup_optimizers()
+            return
+        net, options = self.get_bare_model(self.net_g), dict(self.opt['train']['optim_g'])
+        flow = [p for name, p in net.named_parameters() if 'spynet' in name]
+        if not flow:
+            raise ValueError(f'flow_lr_mul, fix_flow: a {type(net).__name__} has no optical flow network')
+        ids = {id(p) for p in flow}
+        kind, rate = options.pop('type'), options['lr']
+        groups = [dict(params=[p for p in net.parameters() if id(p) not in ids]), dict(params=flow, lr=rate * factor)]
+        self.optimizer_g = self.get_optimizer(kind, groups, **options)
+        self.optimizers.append(self.optimizer_g)
+        if hasattr(self, 'net_d'):
+            options = dict(self.opt['train']['optim_d'])
+            self.optimizer_d = self.get_optimizer(options.pop('type'), self.net_d.parameters(), **options)
+            self.optimizers.append(self.optimizer_d)
+
+    def optimize_parameters(self, current_iter):
+        fixed = self.opt['train'].get('fix_flow')
+        if fixed:
+            for name, parameter in self.get_bare_model(self.net_g).named_parameters():
+                if 'spynet' in name:
+                    parameter.requires_grad_(current_iter > fixed)
+        super().optimize_parameters(current_iter)
 
     def feed_data(self, data):
         """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here, `params`."""
@@ -81,8 +116,8 @@ class RecurrentVSRModel(CheckedSRModel):
         if self.teacher is not None:
             with self.autocast():
                 self.gt = self.teacher.target(self.gt)
-        if self.usm is not None:
-            self.gt = self.usm(self.gt.flatten(0, 1), weight=self.usm_weight).view_as(self.gt)
+        if self.usm is not None and not self.usm_in_losses:
+            self.gt = sharpened(self.gt, self.usm, self.usm_weight)
 
     def dist_validation(self, dataloader, current_iter, tb_logger, save_img):
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
@@ -149,6 +184,22 @@ class RecurrentVSRModel(CheckedSRModel):
         for metric, value in self.metric_results.items():
             self._update_best_metric_result(name, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, name, tb_logger)
+
+
+class Sharpened(nn.Module):
+    """A loss against the sharpened ground truth."""
+
+    def __init__(self, loss, usm, weight):
+        super().__init__()
+        self.loss, self.usm, self.weight = loss, usm, weight
+
+    def forward(self, pred, gt):
+        return self.loss(pred, sharpened(gt, self.usm, self.weight))
+
+
+def sharpened(clip, usm, weight):
+    """A clip (b, t, 3, h, w) through an unsharp mask."""
+    return usm(clip.flatten(0, 1), weight=weight).view_as(clip)
 
 
 def needs_gt(metric):

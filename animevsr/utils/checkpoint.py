@@ -8,6 +8,7 @@ import torch
 
 from animevsr.compat import UNREADABLE
 from animevsr.utils import inert
+from animevsr.utils.official_names import as_ours
 
 WRAPPERS = ('params_ema', 'params', 'params-ema', 'state_dict', 'model_state_dict', 'model', 'net')  # in the order of preference
 SETTINGS = ('norm_groups', 'downscale')  # tensors that are no weights: another value is another network
@@ -41,6 +42,7 @@ def read_named_tensors(path, prefer='params_ema'):
     if not isinstance(content, dict) or not content or not all(
             isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()):
         raise CheckpointError(f'{path}: holds no state dict (expected named tensors, bare or under {" | ".join(WRAPPERS)})')
+    content = as_ours(content, prefer == 'params_ema')
     if any(name.startswith(LIGHTNING) for name in content):  # the losses' networks lie beside the one that was trained
         content = {name: tensor for name, tensor in content.items() if name.startswith(LIGHTNING)}
     return content

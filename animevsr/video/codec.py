@@ -28,7 +28,7 @@ def roundtrip(frames, codec='h264', **options):
     Args:
         frames (ndarray): (t, h, w, 3), uint8 RGB; any size of at least 1x1 and any t >= 1.
         codec (str): a key of `ROUND_TRIPS`.
-        **options: passed to the encoder, e.g. `crf=23, profile='high'`.
+        **options: passed to the encoder, e.g. `crf=23, profile='high'`, or `b=50000`, bits a second at 25 frames.
 
     Returns:
         ndarray: (t, h, w, 3), uint8 RGB, the same frames in the same order, compressed as yuv420p. The same frames and options give

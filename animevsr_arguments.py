@@ -30,6 +30,8 @@ bicubic; NAME=METHOD names it. Networks and bicubic work on --lq. Example:
     animevsr evaluate bicubic ours=animevsr_x4 peer=ncnn:realesr-animevideov3-x4 --lq clips/lq --gt clips/gt -o table.md"""
 COMPARE = """Write one HTML page that compares results: a slider between two methods, zoom, difference, metrics, and a blind study whose
 votes can be saved. It works from a file, without a network. METHOD is a folder with one folder of frames, or one video, per clip."""
+VOTES = """Merge the votes that people saved on a page of `animevsr compare`: for each pair of methods the share of the votes for the
+first one, with its 95 % interval (Wilson's)."""
 ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
 branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
 
@@ -81,6 +83,8 @@ def parser():
     re.add_argument('--patch-size', type=int, default=96, help='their side in pixels of the video (default: %(default)s)')
     re.add_argument('--max-frames', type=int, default=300,
                     help='at most so many pairs, in runs spread evenly over the video (default: %(default)s)')
+    re.add_argument('--resize', choices=['bicubic', 'lanczos'], default='bicubic',
+                    help='bicubic has antialiasing, lanczos has not, as published (default: %(default)s)')
     add_device(re)
     en = command('enhance', 'clean the ground truth of a training set (HR-SR)', ENHANCE)
     en.add_argument('in_root', help='folder that is searched for images and video files')
@@ -104,9 +108,13 @@ def parser():
     co.add_argument('-o', '--output', default='compare.html', help='the page (default: %(default)s)')
     co.add_argument('--frames', type=int, default=5, help='frames of each clip, spread evenly (default: %(default)s)')
     co.add_argument('--quality', type=int, default=95, help='of the images in the page, 1 to 100; 101: lossless (default: %(default)s)')
+    co.add_argument('--study', metavar='NAME',
+                    help='the method that the blind study shows beside each other one, or all (default: the first)')
     co.add_argument('--gt', help='root of the clips with the ground truth, for metrics that need one')
     co.add_argument('--metrics', nargs='*', default=['line_width', 'flicker'], help='see evaluate (default: line_width flicker)')
     add_device(co)
+    vo = command('votes', 'merge the votes of a blind study', VOTES)
+    vo.add_argument('files', nargs='+', help='votes.json of each person')
     ve = command('verify', 'compare an upscaled video with its source', VERIFY)
     ve.add_argument('input', help='the source')
     ve.add_argument('output', help='what was made of it')

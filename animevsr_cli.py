@@ -75,7 +75,7 @@ def run_learn(args):
 def run_rescale(args):
     """Call `animevsr.rescale` and print the ranking, or how to train with the pairs."""
     output = Path(args.output or f'{Path(args.video.rstrip("/")).stem}_rescaled')
-    options = {name: getattr(args, name) for name in ('weights', 'factor', 'patches', 'patch_size', 'max_frames', 'device')}
+    options = {name: getattr(args, name) for name in ('weights', 'factor', 'patches', 'patch_size', 'max_frames', 'device', 'resize')}
     interrupted = 'nothing was written' if args.factor is None else 'the same command goes on'
     done = guarded(lambda animevsr: animevsr.rescale(args.video, output, progress=True, **options), interrupted)
     if args.factor is None:
@@ -118,9 +118,21 @@ def run_evaluate(args):
 
 def run_compare(args):
     """Call `animevsr.compare`."""
-    options = dict(frames=args.frames, quality=args.quality, gt=args.gt, metrics=args.metrics, device=args.device, progress=True)
+    options = dict(frames=args.frames, quality=args.quality, gt=args.gt, metrics=args.metrics, device=args.device, progress=True,
+                   study=args.study)
     methods = named_methods(args.methods)
     print(guarded(lambda animevsr: animevsr.compare(methods, args.output, **options), f'nothing was written at {args.output}'))
+
+
+def run_votes(args):
+    """Call `votes` and print the shares."""
+    def run(_):
+        from animevsr.inference.votes import votes
+        return votes(args.files)
+
+    for pair in guarded(run, 'nothing was counted'):
+        low, high = pair.interval
+        print(f'{pair.a} : {pair.b}  {pair.share:.1%} of {pair.votes} votes for {pair.a}, 95 % interval {low:.1%} to {high:.1%}')
 
 
 def run_reproduce(args):
@@ -249,7 +261,7 @@ def main(argv=None):
         return
     run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate,
                compare=run_compare, verify=run_verify, export=run_export, bench=run_bench, reproduce=run_reproduce, atlas=run_atlas,
-               models=run_models)
+               models=run_models, votes=run_votes)
     run[args.command](args)
 
 

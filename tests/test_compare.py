@@ -8,6 +8,7 @@ from playwright import sync_api
 
 import animevsr
 import animevsr_cli
+from animevsr.inference.votes import votes
 
 
 @pytest.fixture
@@ -102,12 +103,12 @@ def test_values_are_shown(page, results):
 
 
 def test_the_blind_study(page, tmp_path):
-    """All pairs of all frames, blind and in random order; always for `plain`, never for `half`."""
+    """The first method beside each other one, on all frames, blind and in random order; always for `plain` but once."""
     # a generator of known numbers
     page.evaluate('let seed = 7; Math.random = () => (seed = seed * 16807 % 2147483647) / 2147483647; 0')
     page.click('#mode')
     sources = page.evaluate('data.clips.map(clip => clip.images)')
-    total, seen, shown_names, clips = 2 * 3 * 3, [], [], []
+    total, seen, shown_names, clips = 2 * 3 * 2, [], [], []
     for i in range(total):
         assert page.locator('#progress').inner_text() == f'{i + 1} of {total}'
         assert not any(name in page.locator('#study').inner_text() for name in ('plain', 'half', 'inverse'))
@@ -122,8 +123,10 @@ def test_the_blind_study(page, tmp_path):
             assert page.locator('#progress').inner_text() == f'6 of {total}'
         wish = 'plain' if 'plain' in names else 'inverse'
         if i == 0:
-            page.keyboard.press('0')
-            undecided = names
+            page.keyboard.press('0')  # there are two choices
+            assert page.locator('#progress').inner_text() == f'1 of {total}'
+            page.keyboard.press(str(2 - names.index(wish)))
+            lost = names
         elif i % 2:
             page.keyboard.press(str(1 + names.index(wish)))
         else:
@@ -133,15 +136,18 @@ def test_the_blind_study(page, tmp_path):
     sides = {tuple(names) for names in shown_names}
     assert all((b, a) in sides for a, b in sides) and clips != sorted(clips)
     rows = [row.split('\t') for row in page.locator('#shares tr').all_inner_texts()]
-    assert [row[0] for row in rows[1:]] == ['plain : half', 'plain : inverse', 'half : inverse'] and all(row[1] == '6' for row in rows[1:])
-    whole = next(row for row in rows[1:] if row[0] != ' : '.join(sorted(undecided, key=['plain', 'half', 'inverse'].index)))
+    assert [row[0] for row in rows[1:]] == ['plain : half', 'plain : inverse'] and all(row[1] == '6' for row in rows[1:])
+    whole = next(row for row in rows[1:] if set(row[0].split(' : ')) != set(lost))
     assert '100.0 % (6)' in whole
     with page.expect_download() as download:
         page.click('#save')
     download.value.save_as(tmp_path / 'votes.json')
     saved = json.loads((tmp_path / 'votes.json').read_text())
-    assert len(saved['votes']) == total and saved['votes'][0]['vote'] is None
-    assert all(v['vote'] in ('plain', 'inverse') for v in saved['votes'][1:]) and {v['clip'] for v in saved['votes']} == {'a', 'b'}
+    assert len(saved['votes']) == total and saved['votes'][0]['vote'] != 'plain'
+    assert all(v['vote'] == 'plain' for v in saved['votes'][1:]) and {v['clip'] for v in saved['votes']} == {'a', 'b'}
+    shares = {(s.a, s.b): (s.votes, s.for_a) for s in votes([tmp_path / 'votes.json'])}
+    other = next(name for name in lost if name != 'plain')
+    assert shares == {('plain', name): (6, 5 if name == other else 6) for name in ('half', 'inverse')}
     page.click('#again')
     assert page.locator('#progress').inner_text() == f'1 of {total}'
     page.click('#mode')
@@ -165,3 +171,21 @@ def test_bad_input_is_one_line(results, monkeypatch, tmp_path):
             animevsr_cli.main(['compare', *arguments, '--device', 'cpu'])
         assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, arguments
     assert not (tmp_path / 'compare.html').exists()
+
+
+def test_votes_of_several_people(tmp_path, capsys):
+    """The paper's figure: shares, here with Wilson's intervals (values from the formula in Wilson 1927, for 8 of 10 and 15 of 30)."""
+    def person(name, *found):
+        text = json.dumps(dict(methods=['ours', 'a', 'b'], votes=[dict(first=f, second=s, vote=v) for f, s, v in found]))
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    one = person('1.json', *[('ours', 'a', 'ours')] * 5, ('a', 'ours', 'a'), *[('b', 'ours', 'ours')] * 15)
+    two = person('2.json', *[('a', 'ours', 'ours')] * 3, ('ours', 'a', 'a'), *[('ours', 'b', 'b')] * 15)
+    animevsr_cli.main(['votes', one, two])
+    assert capsys.readouterr().out.splitlines() == ['ours : a  80.0% of 10 votes for ours, 95 % interval 49.0% to 94.3%',
+                                                    'ours : b  50.0% of 30 votes for ours, 95 % interval 33.2% to 66.8%']
+    for files, message in (([one, one], 'holds the same votes as'), ([str(tmp_path / 'gone.json')], 'holds no votes'),
+                           ([person('3.json', ('ours', 'a', 'c'))], 'a vote for c between ours and a is none')):
+        with pytest.raises(SystemExit, match=message):
+            animevsr_cli.main(['votes', *files])

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from animevsr.archs.loading import load_upscaler
 from animevsr.curation import rescaling_page
 from animevsr.curation.artefacts import artefact_score, rank
-from animevsr.curation.pseudo_hr import PSEUDO_HR, pseudo_hr_frames, resize, write_pairs
+from animevsr.curation.pseudo_hr import PSEUDO_HR, RESIZES, pseudo_hr_frames, write_pairs
+from animevsr.curation.pseudo_hr import resize as resized
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.images import MediaError
@@ -63,7 +64,8 @@ class Study:
     ranking: list
 
 
-def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_size=96, max_frames=300, device='auto', progress=False):
+def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_size=96, max_frames=300, device='auto', progress=False,
+            resize='bicubic'):
     """The input-rescaling strategy in two calls: look at all factors, then, with `factor`, write the pairs.
 
     Without `factor` it writes into the folder `output`: `contact_sheet.png` (patches by factors, ranked, with their scores), `choose.html`
@@ -80,6 +82,7 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
         max_frames (int): at most so many pairs, in runs of consecutive frames that are spread evenly over the video.
         device (str): 'auto', 'cpu', ...
         progress (bool): show progress on standard error.
+        resize (str): 'bicubic', with antialiasing, or 'lanczos', without, as published.
 
     Returns:
         Study, or the folder of the pairs (Path).
@@ -92,6 +95,8 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
         factor = read_factor(factor, video)
     if patches < 1 or patch_size < 16 or max_frames < 1:
         raise ValueError(f'patches and max_frames must be at least 1, patch_size at least 16; got {patches}, {max_frames}, {patch_size}')
+    if resize not in RESIZES:
+        raise ValueError(f'resize must be one of {", ".join(RESIZES)}, got {resize}')
     with open_reader(video) as reader:
         size = reader.height, reader.width
     if min(size) < 16:
@@ -103,9 +108,9 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
                                                        mininterval=0.5 if sys.stderr.isatty() else 10, unit='frame'))
     output.mkdir(parents=True, exist_ok=True)
     if factor is not None:
-        return write_pairs(video, count, output / f'factor_{factor:g}', net, factor, max_frames, find_weights(weights), progress)
-    study = look_at_factors(video, count, net, patches, min(patch_size, *size), progress)
-    options = dict(weights=weights, max_frames=max_frames, device=device)
+        return write_pairs(video, count, output / f'factor_{factor:g}', net, factor, max_frames, find_weights(weights), progress, resize)
+    study = look_at_factors(video, count, net, patches, min(patch_size, *size), progress, resize)
+    options = dict(weights=weights, max_frames=max_frames, device=device, resize=resize)
     command = ['animevsr', 'rescale', video, '-o', output, *(a for k, v in options.items() for a in (f'--{k.replace("_", "-")}', v))]
     rescaling_page.write(study, output, video.resolve(), shlex.join(map(str, [*command, '--factor'])))
     return study
@@ -136,16 +141,16 @@ def read_factor(value, video):
 # --- the study: steps 1 to 3 of the supplement ------------------------------------------------------------------------------------
 
 
-def look_at_factors(video, count, net, patches, size, progress=False):
+def look_at_factors(video, count, net, patches, size, progress=False, mode='bicubic'):
     """Pick patches, super-resolve them after rescaling by every factor, score and rank: a `Study`."""
     chosen = choose_patches(edge_rich_patches(video, count, patches, size), patches)
     clips = [to_tensor(patch.clip) for patch in chosen]
-    sources = [_image(resize(clip[WINDOW // 2:WINDOW // 2 + 1], PSEUDO_HR * size, PSEUDO_HR * size)) for clip in clips]
+    sources = [_image(resized(clip[WINDOW // 2:WINDOW // 2 + 1], PSEUDO_HR * size, PSEUDO_HR * size)) for clip in clips]
     results, scores = {}, []
     with tqdm(total=sum(f * f for f in FACTORS), file=sys.stderr, disable=not progress,
               bar_format='factors: {percentage:3.0f}% |{bar:30}| [{elapsed}<{remaining}]') as bar:
         for factor in FACTORS:
-            results[factor] = [_image(list(pseudo_hr_frames(net, clip, factor))[WINDOW // 2]) for clip in clips]
+            results[factor] = [_image(list(pseudo_hr_frames(net, clip, factor, mode))[WINDOW // 2]) for clip in clips]
             scores.append([artefact_score(*pair) for pair in zip(results[factor], sources)])
             bar.update(factor * factor)
     scores = np.array(scores)

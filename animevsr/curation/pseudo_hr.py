@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -16,23 +17,24 @@ from animevsr.video.shots import is_cut
 from animevsr.video.writer import write_image
 
 PSEUDO_HR = 2  # size of the pseudo-HR frame over that of the real one; the learnable basic operator halves it
+RESIZES = ('bicubic', 'lanczos')
 RUN = 10  # frames in sequence of which pairs are made
 WARM_UP = 2  # frames before a run that only fill the memory of the network
 
 
-def write_pairs(video, count, folder, net, factor, max_frames, weights, progress=False):
+def write_pairs(video, count, folder, net, factor, max_frames, weights, progress=False, mode='bicubic'):
     """Write the pairs of a factor into `folder`/gt and `folder`/lq; pairs that are there already are kept.
 
     Args:
         video (Path): of `count` frames.
         net: a recurrent network; each shot of a run starts with a fresh state.
-        weights (Path): its file.
+        weights (Path): its file. mode (str): see `resize`.
 
     Raises:
         MediaError: `folder` holds pairs that were made of something else, or in another way.
     """
     _sign(folder, dict(video=video.name, bytes=_bytes_of(video), frames=count, factor=factor, max_frames=max_frames,
-                       weights=hashlib.sha256(weights.read_bytes()).hexdigest()))
+                       weights=hashlib.sha256(weights.read_bytes()).hexdigest(), **({} if mode == 'bicubic' else dict(resize=mode))))
     runs = spread_runs(count, max_frames)
     due, recent = {min(run.stop, count - 1): run for run in runs}, {}
     with tqdm(total=sum(map(len, runs)), file=sys.stderr, disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 10,
@@ -42,7 +44,7 @@ def write_pairs(video, count, folder, net, factor, max_frames, weights, progress
             recent[i] = image
             recent.pop(i - RUN - WARM_UP - 1, None)
             if i in due:
-                _write_run(folder, due[i], recent, net, factor)
+                _write_run(folder, due[i], recent, net, factor, mode)
                 bar.update(len(due[i]))
             if i >= max(due):
                 break
@@ -59,7 +61,7 @@ def spread_runs(count, max_frames):
     return runs
 
 
-def _write_run(folder, run, frames, net, factor):
+def _write_run(folder, run, frames, net, factor, mode):
     """Pairs of the frames `run`; `frames` {number: image} has some before and after them."""
     paths = {i: (folder / 'gt' / f'{i:08d}.png', folder / 'lq' / f'{i:08d}.png') for i in run}
     if all(path.exists() for pair in paths.values() for path in pair):
@@ -67,7 +69,7 @@ def _write_run(folder, run, frames, net, factor):
     numbers = [i for i in sorted(frames) if run.start - WARM_UP <= i <= run.stop]
     for shot in split_at_cuts(numbers, frames):
         clip = to_tensor(np.stack([frames[i] for i in shot]))
-        for i, high in zip(shot, pseudo_hr_frames(net, clip, factor)):
+        for i, high in zip(shot, pseudo_hr_frames(net, clip, factor, mode)):
             if i in paths:
                 write_image(paths[i][0], to_images(high)[0])
                 write_image(paths[i][1], frames[i])
@@ -84,19 +86,22 @@ def split_at_cuts(numbers, frames):
 
 
 @torch.inference_mode()
-def pseudo_hr_frames(net, clip, factor):
+def pseudo_hr_frames(net, clip, factor, mode='bicubic'):
     """One shot (t, 3, h, w) rescaled by `factor` and super-resolved; yields each frame as (1, 3, 2h, 2w), in [0, 1] on the CPU."""
     (h, w), state = clip.shape[-2:], None
     device = next((parameter.device for parameter in net.parameters()), clip.device)  # an ncnn model has none
-    small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor))).to(device)
+    small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor)), mode).to(device)
     for i in range(len(small)):
         prev, cur, nxt = (small[j:j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(small) - 1)))
         large, state = net.step(prev, cur, nxt, state)
-        yield resize(large.clamp(0, 1).cpu(), PSEUDO_HR * h, PSEUDO_HR * w)
+        yield resize(large.clamp(0, 1).cpu(), PSEUDO_HR * h, PSEUDO_HR * w, mode)
 
 
-def resize(images, height, width):
-    """Antialiased bicubic resize of (n, 3, h, w), clamped."""
+def resize(images, height, width, mode='bicubic'):
+    """Resize of (n, 3, h, w), clamped: 'bicubic' with antialiasing, or 'lanczos' without, as published (OpenCV's, on the CPU)."""
+    if mode == 'lanczos':
+        resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_LANCZOS4) for image in images.permute(0, 2, 3, 1).numpy()]
+        return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).clamp(0, 1)
     return F.interpolate(images, (height, width), mode='bicubic', antialias=True).clamp(0, 1)
 
 

@@ -1,5 +1,6 @@
 """One HTML page that compares methods frame by frame, and holds the papers' user study (VQD-SR Sec. 4.2)."""
 import base64
+import itertools
 import json
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from animevsr.video.writer import check_file, write_text
 TEMPLATE = Path(__file__).with_name('compare.html')
 
 
-def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width', 'flicker'), device='auto', progress=False):
+def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width', 'flicker'), device='auto', progress=False,
+            study=None):
     """Write a self-contained page that compares results.
 
     It works from a file, without a network: a slider between two methods, zoom, a difference view, metrics of each clip, the keyboard; and
-    a blind study, in which a person sees two methods in random order and votes; votes can be saved, and the shares are shown at its end.
+    a blind study, in which a person sees two methods in random order and says which looks better; votes can be saved, and `votes` merges
+    those of several people.
 
     Args:
         roots (dict[str, str | Path]): name -> a root of clips with results; two or more, with the same clips of the same size.
@@ -28,6 +31,8 @@ def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width',
         quality (int): of the WebP images in the page, 1 to 100; 101 is lossless.
         gt (str | Path | None): a root of clips with the ground truth, for metrics that need one.
         metrics (list[str]): see `evaluate`; may be empty.
+        study (str | None): the method that the study shows beside each of the others, as the paper's does with its own; 'all' for every
+            pair. Default: the first one.
 
     Returns:
         Path: the page.
@@ -42,13 +47,18 @@ def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width',
     if len(roots) < 2 or frames < 1 or not 1 <= quality <= 101:
         raise ValueError('a comparison needs two or more methods, frames of at least 1, and a quality from 1 to 101; '
                          f'got {len(roots)}, {frames}, {quality}')
+    names = list(roots)
+    if study not in (None, 'all', *names):
+        raise ValueError(f'study: there is no method {study}; there are {", ".join(names)}, or all')
+    ours = study or names[0]
+    pairs = itertools.combinations(names, 2) if ours == 'all' else ((ours, name) for name in names if name != ours)
     clips = {name: clips_by_name(root, name) for name, root in roots.items()}
     first = next(iter(clips.values()))
     for name, found in clips.items():
         missing = sorted(set(first) ^ set(found))
         if missing:
             raise MediaError(f'{roots[name]}: clip {missing[0]} is not in it and in {next(iter(roots.values()))} alike')
-    content = dict(methods=list(roots), metrics=list(metrics), clips=[])
+    content = dict(methods=names, pairs=[list(pair) for pair in pairs], metrics=list(metrics), clips=[])
     for clip in first:
         content['clips'].append(dict(name=clip, **_pictures(clip, {name: found[clip] for name, found in clips.items()}, frames, quality)))
     if metrics:

@@ -161,6 +161,94 @@ def test_trains_and_validates(name, kind):
     assert value.item() == pytest.approx((-10 * mse.log10()).mean().item(), abs=1e-2)
 
 
+@pytest.mark.parametrize('name', list(NETWORKS))
+def test_learns_one_clip(name):
+    """Overfitted on one clip of a drawing, the pixel loss falls by more than a third: gradients reach what they should."""
+    torch.manual_seed(0)
+    frames = 1 if name == 'rrdbnet' else 2
+    model = model_of(RecurrentVSRModel, NETWORKS[name], optim_g=dict(type='Adam', lr=2e-3), warmup_iter=-1, gt_usm=None)
+    gt = torch.from_numpy(moving_frames(frames, 256, 256)).permute(0, 3, 1, 2)[None] / 255
+    lq = F.interpolate(gt[0], scale_factor=0.25, mode='area')[None]
+    losses = []
+    for i in range(12):
+        model.feed_data(dict(lq=lq, gt=gt))
+        model.optimize_parameters(i + 1)
+        losses.append(model.get_current_log()['l_pix'])
+    assert np.mean(losses[-2:]) < 0.66 * losses[0], losses
+
+
+def test_realbasicvsr_is_basicvsr_of_the_cleaned_frames(device):
+    """Its forward pass, put together from BasicSR's own network and the cleaning module by hand."""
+    from basicsr.archs.basicvsr_arch import BasicVSR
+    torch.manual_seed(0)
+    net = RealBasicVSR(num_feat=8, num_block=2, num_cleaning_block=2).to(device).eval()
+    plain = BasicVSR(8, 2).to(device).eval()
+    plain.load_state_dict(net.basicvsr.state_dict())
+    clip = torch.rand(1, 3, 3, 64, 72, device=device)
+    with torch.no_grad():
+        cleaned = clip + net.cleaning(clip[0])[None]
+        assert torch.allclose(net(clip), plain(cleaned), atol=1e-4)
+
+
+def test_pdm_is_a_convolution_and_noise(device):
+    """Its forward pass by loops: each output pixel is the kernel over its window, the edges repeated, plus the noise."""
+    torch.manual_seed(0)
+    net = ProbabilisticDegradation(scale=4, kernel_size=6, num_feat=8).to(device).eval()
+    x = torch.rand(1, 3, 8, 12, device=device)
+    z_kernel, z_noise = (z.to(device) for z in net.draw(1, 8, 12))
+    with torch.no_grad():
+        out, kernel = net(x, z_kernel, z_noise), net.kernels(z_kernel)[0]
+        padded = F.pad(x, (1, 1, 1, 1), mode='replicate')[0]
+        for i in range(2):
+            for j in range(3):
+                window = padded[:, 4 * i:4 * i + 6, 4 * j:4 * j + 6]
+                expected = (window * kernel).sum((1, 2)) + net.noise(z_noise)[0, :, i, j]
+                assert torch.allclose(out[0, :, i, j], expected, atol=1e-5)
+
+
+def test_the_optical_flow_has_its_own_learning_rate_and_begins_later():
+    model = model_of(RecurrentVSRModel, NETWORKS['basicvsr'], flow_lr_mul=0.125, fix_flow=1, gt_usm=None)
+    flow = {id(p) for name, p in model.net_g.named_parameters() if 'spynet' in name}
+    rates = {group['initial_lr']: {id(p) for p in group['params']} for group in model.optimizer_g.param_groups}
+    base = model.opt['train']['optim_g']['lr']
+    assert rates[0.125 * base] == flow and not rates[base] & flow
+    before = copy.deepcopy(model.net_g.state_dict())
+    for i in range(2):
+        model.feed_data(dict(lq=torch.rand(1, 2, 3, 64, 64), gt=torch.rand(1, 2, 3, 256, 256)))
+        model.optimize_parameters(i + 1)
+        changed = any('spynet.basic' in k and not torch.equal(v, before[k]) for k, v in model.net_g.state_dict().items())
+        assert changed == (i == 1)
+    with pytest.raises(ValueError, match='a ClipRRDBNet has no optical flow network'):
+        model_of(RecurrentVSRModel, NETWORKS['rrdbnet'], fix_flow=1)
+
+
+def test_a_perceptual_loss_of_random_weights_in_a_file_trains(tmp_path):
+    """The whole way of the perceptual loss through a training, without a download: weights in torchvision's layout."""
+    from torchvision.models import get_model
+    torch.manual_seed(0)
+    torch.save(get_model('vgg16', weights=None).state_dict(), tmp_path / 'vgg16.pth')
+    perceptual = dict(type='VGGPerceptualLoss', vgg_type='vgg16', weights=str(tmp_path / 'vgg16.pth'), layer_weights={'conv2_2': 1.0})
+    model = model_of(RecurrentVSRModel, dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1]), perceptual_opt=perceptual, pixel_opt=None,
+                     optim_g=dict(type='Adam', lr=2e-3), warmup_iter=-1, gt_usm=None)
+    gt = torch.from_numpy(moving_frames(2, 96, 96)).permute(0, 3, 1, 2)[None] / 255
+    losses = []
+    for i in range(10):
+        model.feed_data(dict(lq=F.interpolate(gt[0], scale_factor=0.25, mode='area')[None], gt=gt))
+        model.optimize_parameters(i + 1)
+        losses.append(model.get_current_log()['l_percep'])
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_sharpened_targets_need_not_be_what_the_discriminator_sees():
+    """Real-ESRGAN: pixel and perceptual loss see sharpened frames, the discriminator the frames as they are."""
+    model = model_of(RecurrentVSRGANModel, NETWORKS['rrdbnet'], gt_usm=dict(weight=0.5, radius=50, gan=False))
+    gt = torch.zeros(1, 1, 3, 96, 96)
+    gt[..., 48:] = 0.8
+    model.feed_data(dict(lq=gt[..., ::4, ::4], gt=gt))
+    assert torch.equal(model.gt, gt)
+    assert model.cri_pix(gt, gt).item() > 1e-3  # the frame is not its own target
+
+
 def test_the_cleaning_loss_is_added():
     cleaning = dict(cleaning_opt=dict(type='L1Loss', loss_weight=2.0), ema_decay=0)
     model = model_of(RecurrentVSRModel, NETWORKS['realbasicvsr'], **cleaning)

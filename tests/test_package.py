@@ -2,7 +2,7 @@
 import shutil
 
 import pytest
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from conftest import REPO, decode, moving_frames, run_python, write_video
 
 import animevsr
@@ -61,8 +61,17 @@ def test_works_with_a_basicsr_that_nobody_corrected(tmp_path):
 
 
 def test_what_is_registered():
-    assert 'MSRBVSR' in ARCH_REGISTRY and 'RecurrentVSRModel' in MODEL_REGISTRY
-    assert 'DegradedClipDataset' in DATASET_REGISTRY and 'ClipPairDataset' in DATASET_REGISTRY
+    """All names, which other projects write into their YAML files: none is lost or renamed."""
+    ours = {name: {key for key, value in registry._obj_map.items() if value.__module__.startswith('animevsr.')} for name, registry in
+            dict(arch=ARCH_REGISTRY, dataset=DATASET_REGISTRY, model=MODEL_REGISTRY, loss=LOSS_REGISTRY, metric=METRIC_REGISTRY).items()}
+    assert ours == dict(
+        arch={'ClipBasicVSR', 'ClipRRDBNet', 'ClipUNetDiscriminatorSN', 'LearnableBasicOperator', 'MSRBVSR', 'MultiScalePatchDiscriminator',
+              'MultiScaleVQGAN', 'ProbabilisticDegradation', 'RealBasicVSR'},
+        dataset={'ClipPairDataset', 'DegradedClipDataset', 'LowQualityFrameDataset', 'PairedFrameDataset', 'UnpairedFrameDataset'},
+        model={'LBOGANModel', 'LBOModel', 'PDMModel', 'RecurrentVSRGANModel', 'RecurrentVSRModel', 'VQGANModel'},
+        loss={'EdgeCharbonnierLoss', 'L1L2Loss', 'LPIPSLoss', 'VGGPerceptualLoss'},
+        metric={'calculate_cut_bleed_clip', 'calculate_flicker_clip', 'calculate_hyperiqa_pt', 'calculate_line_width_pt',
+                'calculate_niqe_pt'})
     assert {'load_network', 'upscale', '__version__'} <= set(animevsr.__all__)
 
 

@@ -99,9 +99,36 @@ def test_two_processes_train_on_a_cpu(tmp_path):
     assert 'world_size: 2' in out and sorted(losses(out)) == [1, 2, 3]
     assert re.search(r'# psnr: \d', out)
     path = options(tmp_path, 'one', **changes, **{'datasets.train.batch_size_per_gpu': 4})
-    run_python('-m', 'animevsr.train', '-opt', path, cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+    alone = run_python('-m', 'animevsr.train', '-opt', path, cwd=tmp_path, CUDA_VISIBLE_DEVICES='').stderr
+    # validation divides the clips among the processes, and comes to the same mean
+    for metric in ('psnr', 'ssim', 'psnr_device', 'ssim_device'):
+        values = [float(re.findall(rf'# {metric}: ([\d.]+)', text)[-1]) for text in (out, alone)]
+        assert values[0] == pytest.approx(values[1], abs=2e-3)
     two, one = (weights_of(tmp_path, name)['params'] for name in ('two', 'one'))
     assert all(torch.allclose(two[k], one[k], atol=1e-5) for k in one)
+
+
+@pytest.mark.slow
+def test_processes_whose_weights_differ_save_nothing(tmp_path):
+    """What the tests of several processes rely on: a parameter that is another one on the second process is found."""
+    (tmp_path / 'run.py').write_text('''
+import sys, torch
+from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+from animevsr.train import run, train_pipeline
+step = RecurrentVSRModel.optimize_parameters
+def drift(self, current_iter):
+    step(self, current_iter)
+    if current_iter == 2 and torch.distributed.get_rank() == 1:
+        next(self.net_g.parameters()).data.add_(1e-6)
+RecurrentVSRModel.optimize_parameters = drift
+run(train_pipeline)
+''')
+    path = options(tmp_path, 'apart', **{'train.total_iter': 4, 'datasets.train.dataset_enlarge_ratio': 8,
+                                         'logger.save_checkpoint_freq': 1})
+    done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, 'run.py', '-opt', path, '--launcher', 'pytorch',
+                      cwd=tmp_path, check=False, CUDA_VISIBLE_DEVICES='')
+    assert done.returncode and 'is another one on each process at iteration 2' in done.stdout + done.stderr
+    assert [p.name for p in (tmp_path / 'experiments/apart/models').glob('*.pth')] == ['net_g_1.pth']
 
 
 def weights_of(folder, name):

@@ -97,7 +97,8 @@ def test_resumed_run_continues_exactly(stage, frames, tmp_path):
 
 
 def test_two_processes_train_on_a_cpu(frames, tmp_path):
-    """Entries that are revived and the discriminator are the same in both processes: their weights stay alike."""
+    """Entries that are revived and the discriminator are the same in both processes: their weights stay alike, which each
+    save checks (`check_alike`, and a test of it in test_training.py)."""
     path = options(frames, 'full', 'two', **{'train.total_iter': 4, 'train.revive_after': 1, 'train.gan_start': 2,
                                              'path.pretrain_network_g': None})
     done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr.train', '-opt', path,

@@ -114,9 +114,25 @@ class CheckedSRModel(SRModel):
         return log_dict
 
     def save(self, epoch, current_iter):
-        """Write networks and training state; nothing at all if a network holds numbers that are not finite."""
+        """Write networks and training state; nothing at all if a network holds numbers that are not finite, or others on each process."""
         self.check_finite(current_iter)
+        self.check_alike(current_iter)
         super().save(epoch, current_iter)
+
+    def check_alike(self, current_iter):
+        """ValueError on all processes if their networks differ (a draw that was not the same, a parameter that was not averaged)."""
+        if not self.opt['dist']:
+            return
+        for name in ('net_g', 'net_d'):
+            net = self.get_bare_model(getattr(self, name)) if hasattr(self, name) else None
+            for key, parameter in net.named_parameters() if net is not None else ():
+                first = parameter.detach().clone()
+                distributed.broadcast(first, 0)
+                apart = (first - parameter.detach()).abs().max().reshape(1)
+                distributed.all_reduce(apart, distributed.ReduceOp.MAX)
+                if apart > 0:
+                    raise ValueError(f'{name}: {key} is another one on each process at iteration {current_iter} (by {apart.item():.2g}): '
+                                     'nothing is saved, the last checkpoint is kept')
 
     def check_finite(self, current_iter):
         """ValueError if a network holds numbers that are not finite."""

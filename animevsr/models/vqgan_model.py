@@ -125,6 +125,7 @@ class VQGANModel(CheckedSRModel):
 
     def save(self, epoch, current_iter):
         self.check_finite(current_iter)
+        self.check_alike(current_iter)
         if self.cri_gan:
             self.save_network(self.net_d, 'net_d', current_iter)
         super().save(epoch, current_iter)

@@ -164,8 +164,8 @@ class Run:
                         if dataset.get(key) and dataset[key] not in made]
         missing = sorted({f for f in files if not find_weights(f).is_file()} | {f for f in folders if not find(f).exists()})
         if missing:
-            raise MediaError(f'missing, and made by no training before: {", ".join(missing)}; put it there (docs/weights.md says where '
-                             'released weights are), or name other data with --gt, --ral, --test, --lq')
+            raise MediaError(f'missing, and made by no training before: {", ".join(missing)}; put it there (docs/released_weights.md says '
+                             'where released weights are), or name other data with --gt, --ral, --test, --lq')
 
     def train(self, stage, bar):
         """Run a training, unless it is done, in a process of its own; its output goes into a file."""

@@ -9,6 +9,7 @@ from basicsr.losses import build_loss
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from conftest import REPO
+from paper_values import FULL, OPERATORS, PER_GPU, SCALE, SR1, SR2, STAGE, TOP, VALUES
 
 import animevsr  # noqa: F401
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
@@ -49,50 +50,54 @@ def test_builds(path, tmp_path):
         build_network(opt['network_d'])
 
 
-def test_the_papers_values():
-    """VQD-SR Sec. 3.4 and the supplement of AnimeSR, as they stand in DESIGN's table."""
-    opt = yaml.load((REPO / 'options/vqd_sr/net.yml').read_text(), Loader=ordered_yaml()[0])
-    data, train = opt['datasets']['train'], opt['train']
-    assert (data['num_frame'], data['gt_size'], data['interval'], data['batch_size_per_gpu'] * 4) == (15, 256, [1, 2, 3], 16)
-    assert (train['total_iter'], train['optim_g']['lr'], train['ema_decay']) == (300000, 1e-4, 0.999)
-    assert train['gt_usm'] == dict(weight=0.3, radius=50) and train['pixel_opt']['type'] == 'L1Loss'
-    spelt_out = DegradationPipeline(data['degradation'])
-    by_default = DegradationPipeline(opt['datasets']['val']['degradation'])
-    assert [vars(o) for o in spelt_out.operators] == [vars(o) for o in by_default.operators]
-    assert sum(p.numel() for p in build_network(opt['network_g']).parameters()) == 1_467_728
+def options_of(file):
+    return yaml.load((REPO / 'options' / file).read_text(), Loader=ordered_yaml()[0])
 
 
-def test_the_papers_values_of_the_vqgan():
-    """VQD-SR Sec. 3.4: branches, codebook, crops, learning rates and batches of the two stages, what each loss needs, the ablations."""
-    top, full, single_stage, single_scale = (yaml.load((REPO / f'options/vqgan/{name}.yml').read_text(), Loader=ordered_yaml()[0])
-                                             for name in ('top', 'full', 'single_stage', 'single_scale'))
-    for opt, batch in ((top, 32), (full, 24), (single_stage, 24), (single_scale, 24)):
-        data, net = opt['datasets']['train'], opt['network_g']
-        assert (data['crop_size'], data['batch_size_per_gpu'] * 4) == (256, batch)
-        assert opt['train']['optim_g']['lr'] == pytest.approx(4.5e-6 * batch) and opt['train']['optim_g']['type'] == 'Adam'
-        assert (net['n_embed'], net['embed_dim'], net['beta']) == (1024, 256, 0.25)
-        assert opt['train']['perceptual_opt']['type'] == 'LPIPSLoss' and net['beta_on'] == 'codebook'
+@pytest.mark.parametrize('files, key, value, where', VALUES, ids=[f'{v[1]}={v[2]}' for v in VALUES])
+def test_the_papers_values(files, key, value, where):
+    for file in files:
+        found = options_of(file)
+        for part in key.split(':'):
+            found = found[part]
+        found = found * 4 if key.endswith(PER_GPU) else found
+        assert found == (pytest.approx(value) if isinstance(value, float) else value), f'{file}: {key} ({where})'
+
+
+@pytest.mark.parametrize('file', ['vqd_sr/net.yml', 'vqd_sr/gan.yml', 'animesr/step1_net.yml'])
+def test_the_papers_operators(file):
+    """Spelt out in the training, by default in the validation: the same."""
+    opt = options_of(file)
+    basic = [entry for entry in opt['datasets']['train']['degradation'] if 'vq' not in entry]
+    for config in (basic, opt['datasets']['val']['degradation']):
+        pipeline = DegradationPipeline(config)
+        assert list(pipeline.names) == [name for name, _, _ in OPERATORS]
+        for operator, (_, arguments, where) in zip(pipeline.operators, OPERATORS):
+            assert {key: vars(operator)[key] for key in arguments} == arguments, where
+
+
+def test_what_the_stages_are_made_of():
+    top, full, single_stage, single_scale, net, gan = (options_of(file) for file in (TOP, FULL, STAGE, SCALE, SR1, SR2))
+    assert sum(p.numel() for p in build_network(net['network_g']).parameters()) == 1_467_728
     assert list(top['network_g']['branches']) == ['top'] and 'gan_opt' not in top['train']
     with torch.device('meta'):
         assert sum(p.numel() for p in build_network(full['network_g']).parameters()) == 121_208_451
-    train = full['train']
-    assert train['lr_factors'] == {'top': 0.25} and (train['gan_start'], train['gan_adaptive']) == (10000, True)
-    assert (train['gan_opt']['gan_type'], train['gan_opt']['loss_weight']) == ('hinge', 0.8)
     assert 'vqgan_top' in full['path']['pretrain_network_g'] and full['path']['strict_load_g'] is False
     # the ablations differ in what they are about
     assert single_stage['network_g'] == full['network_g'] and single_stage['path']['pretrain_network_g'] is None
     assert list(single_scale['network_g']['branches']) == ['top'] and single_scale['path']['pretrain_network_g'] is None
     for ablation in (single_stage, single_scale):
-        assert {k: v for k, v in train.items() if k != 'lr_factors'} == ablation['train'] and 'lr_factors' not in ablation['train']
-
-
-def test_the_papers_values_of_the_second_stage():
-    """VQD-SR Sec. 3.4: from the first stage, at half its learning rate, with the learned degradation between resizes and codec."""
-    net, gan = (yaml.load((REPO / f'options/vqd_sr/{name}.yml').read_text(), Loader=ordered_yaml()[0]) for name in ('net', 'gan'))
+        assert {k: v for k, v in full['train'].items() if k != 'lr_factors'} == ablation['train'] and 'lr_factors' not in ablation['train']
+    # the second stage goes on from the first one, with the learned degradation between resizes and codec (V 139)
     assert gan['network_g'] == net['network_g'] and gan['path']['pretrain_network_g'].endswith('vqd_sr_net/models/net_g_300000.pth')
-    train, basic = gan['train'], net['datasets']['train']['degradation']
-    assert (train['total_iter'], train['optim_g']['lr'], train['optim_d']['lr'], train['ema_decay']) == (300000, 5e-5, 5e-5, 0.999)
-    assert 'gt_usm' not in train and train['gan_opt']['gan_type'] == 'lsgan'
+    assert 'gt_usm' not in gan['train']
+    basic = net['datasets']['train']['degradation']
     vq = {'vq': dict(weights='experiments/vqgan_full/models/net_g_latest.pth', k=[1, 50])}
     assert gan['datasets']['train']['degradation'] == [*basic[:-1], vq, basic[-1]]
-    assert gan['datasets']['train']['batch_size_per_gpu'] * 4 == 16
+    # the choice of K changes k alone
+    for k in (1, 10, 50, 100):
+        other = options_of(f'vqgan/ablation/k_{k}.yml')
+        found = other['datasets']['train'].pop('degradation')
+        assert found == [*basic[:-1], {'vq': dict(vq['vq'], k=[1, k])}, basic[-1]]
+        assert {key: value for key, value in other.items() if key not in ('name', 'datasets')} == {
+            key: value for key, value in gan.items() if key not in ('name', 'datasets')}

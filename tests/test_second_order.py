@@ -27,6 +27,13 @@ def degradation_of(name):
     return yaml.safe_load((REPO / f'options/backbones/{name}.yml').read_text())['datasets']['train']['degradation']
 
 
+def covers(values, low, high):
+    """Values from a range, as uniform draws fill it: both ends are reached, and passed by none."""
+    reach = 20 * (high - low) / len(values)
+    assert low <= min(values) < low + reach and high - reach < max(values) <= high
+    assert np.mean(values) == pytest.approx((low + high) / 2, abs=4 * (high - low) / math.sqrt(12 * len(values)))
+
+
 def share(count, draws=DRAWS):
     return pytest.approx(count, abs=4 * math.sqrt(count * (1 - count) / draws))
 
@@ -46,12 +53,21 @@ def test_second_order_statistics(draws):
         assert all(kinds[kind] / DRAWS == share(0.15 * 0.9 * prob) for kind in ('generalized', 'plateau'))
         blurs = [d[place] for d in draws if 'sigma_x' in d[place]]
         assert {b['kernel_size'] for b in blurs} == set(range(7, 22, 2))
-        assert min(b['sigma_x'] for b in blurs) >= 0.2 and max(b['sigma_x'] for b in blurs) <= high
+        covers([b['sigma_x'] for b in blurs], 0.2, high)
+        covers([b['theta'] for b in blurs if b['sigma_x'] != b['sigma_y']], -math.pi, math.pi)
+        cutoffs = {size: [d[place]['cutoff'] for d in draws if d[place]['kind'] == 'sinc' and (d[place]['kernel_size'] < 13) == small]
+                   for size, small in ((3, True), (5, False))}
+        for size, found in cutoffs.items():
+            covers(found, math.pi / size, math.pi)
         isotropic = sum(b['sigma_x'] == b['sigma_y'] for b in blurs) / len(blurs)
         assert isotropic == share(0.69, len(blurs))
         assert all(b['theta'] == 0 for b in blurs if b['sigma_x'] == b['sigma_y'])
         betas = [b['beta'] for b in blurs if b['kind'] == 'plateau']
-        assert min(betas) >= 1 and max(betas) <= 2
+        covers([b for b in betas if b > 1], 1, 2)  # half of them are 1: the lower part of the range, 1 to 1, is a point
+        assert np.mean([b == 1 for b in betas]) == share(0.5, len(betas))
+        betas = [b['beta'] for b in blurs if b['kind'] == 'generalized']
+        covers([b for b in betas if b < 1], 0.5, 1)
+        covers([b for b in betas if b > 1], 1, 4)
     for place, probs, low, high in ((1, (0.2, 0.7, 0.1), 0.15, 1.5), (5, (0.3, 0.4, 0.3), 0.3, 1.2)):
         factors = np.array([d[place]['factor'] for d in draws])
         for condition, prob in zip((factors > 1, factors < 1, factors == 1), probs):
@@ -60,7 +76,8 @@ def test_second_order_statistics(draws):
     for place, high, scale in ((2, 30, 3.0), (6, 25, 2.5)):
         noises = [d[place] for d in draws]
         assert sum(n['kind'] == 'gaussian' for n in noises) / DRAWS == share(0.5) and sum(n['gray'] for n in noises) / DRAWS == share(0.4)
-        assert max(n.get('sigma', 0) for n in noises) <= high and 0.05 <= max(n.get('scale', 0) for n in noises) <= scale
+        covers([n['sigma'] for n in noises if 'sigma' in n], 1, high)
+        covers([n['scale'] for n in noises if 'scale' in n], 0.05, scale)
     assert sum(d[7]['order'] == [0, 1] for d in draws) / DRAWS == share(0.5)
     assert sum(d[7]['params'][0][1]['kind'] == 'sinc' for d in draws) / DRAWS == share(0.8)
 

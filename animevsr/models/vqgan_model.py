@@ -49,6 +49,8 @@ class VQGANModel(CheckedSRModel):
     def init_training_settings(self):
         train = self.opt['train']
         self.cri_gan = None
+        if train.get('amp'):
+            raise ValueError('amp: a VQGAN is trained in float32: rounding would pick other entries of the codebook')
         if train.get('revive_after') and train.get('ema_decay'):
             raise ValueError('ema_decay and revive_after exclude each other: an averaged network does not fit entries that jump')
         if train.get('gan_opt'):

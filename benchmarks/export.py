@@ -1,6 +1,7 @@
-"""The weights alone of a training checkpoint, for release: `python benchmarks/export.py CHECKPOINT OUT [--half]`.
+"""The weights alone of a training checkpoint, for release: `python benchmarks/export.py CHECKPOINT OUT [--half] [--average CHECKPOINT ...]`.
 
-The averaged ones, where there are any. `--half` stores them as float16, half the size; they are loaded as float32.
+The averaged ones, where there are any. `--half` stores them as float16, half the size; they are loaded as float32. `--average` takes the
+mean with other checkpoints of the same training.
 """
 import argparse
 
@@ -13,8 +14,10 @@ if __name__ == '__main__':
     parser.add_argument('checkpoint')
     parser.add_argument('out')
     parser.add_argument('--half', action='store_true')
+    parser.add_argument('--average', nargs='*', default=[], metavar='CHECKPOINT')
     args = parser.parse_args()
-    state = load_network(args.checkpoint).state_dict()
+    states = [load_network(path).state_dict() for path in (args.checkpoint, *args.average)]
+    state = {name: sum(state[name] for state in states) / len(states) for name in states[0]}
     if args.half:
         state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     torch.save({'params_ema': state}, args.out)

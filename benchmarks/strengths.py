@@ -1,6 +1,6 @@
 """Networks on the held-out clips at three strengths of damage, and undamaged: how clean, how sharp, how steady.
 
-    python benchmarks/strengths.py bicubic lanczos weights/animevsr_x4.pth ncnn:realesr-animevideov3-x4 AnimeSR_v2.pth
+    python benchmarks/strengths.py bicubic lanczos weights/animevsr_x4.pth realesr-animevideov3 animesr_v2
 
 Damage is fixed: light is sigma 0.8, noise of 2 levels, crf 20; medium 1.6, 5, 27; strong 2.8, 10, 34, all but `clean` through x264 as the
 papers' degradation; `clean` is MATLAB's bicubic shrinking alone. Drawings are held for two frames. Values are means over clips of
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from basicsr.metrics import calculate_psnr, calculate_ssim
 
-import animevsr
+from animevsr.archs.loading import load_upscaler
 from animevsr.degradations import functional as D
 from animevsr.inference.engine import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
@@ -67,7 +67,7 @@ def method(name):
     if name in INTERPOLATIONS:
         return lambda frames: [cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames]
     device = choose()
-    upscaler = Upscaler(animevsr.load_network(name, device), device)
+    upscaler = Upscaler(load_upscaler(name, device), device)
     return lambda frames: list(upscaler(frames))
 
 

@@ -1,4 +1,6 @@
-"""The weights alone of a training checkpoint, for release: `python benchmarks/export.py CHECKPOINT OUT [--half] [--average CHECKPOINT ...]`.
+"""The weights alone of a training checkpoint, for release.
+
+    python benchmarks/export.py CHECKPOINT OUT [--half] [--average CHECKPOINT ...]
 
 The averaged ones, where there are any. `--half` stores them as float16, half the size; they are loaded as float32. `--average` takes the
 mean with other checkpoints of the same training.

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataset
-from basicsr.data.data_sampler import EnlargedSampler
 from conftest import moving_frames, write_clip, write_video
+
+from animevsr.data.sampling import ResumableSampler
 
 PIPELINE = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]
 
@@ -101,7 +102,7 @@ def test_gt_and_lq_show_the_same_place(root):
 
 def epoch(dataset, number, workers, batch=2, skip=None):
     """What the loader gives in an epoch: list of (key, params)."""
-    sampler = EnlargedSampler(dataset, 1, 0, ratio=3)
+    sampler = ResumableSampler(dataset, 1, 0, ratio=3)
     sampler.set_epoch(number)
     if skip is not None:
         sampler.skip = (number, skip)

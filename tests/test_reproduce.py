@@ -171,7 +171,10 @@ def test_a_row_from_end_to_end(tmp_path, monkeypatch):
     assert 'Loading MSRBVSR from experiments/reproduce_tiny_animesr_net/models/net_g_latest.pth' in log and 'l_g_gan' in log
     # the second time nothing is trained, and a training of another length is not taken for this one
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob('experiments/*/models/*.pth')}
-    assert len(before) == 3 and reproduce('table3', rows=['AnimeSR, VQ'], iterations=1, device='cpu') == text
+    # the network and the VQGAN that it needs, in two stages; where there is an adversarial loss, the discriminator too
+    assert {f'{path.parts[-3].removeprefix("reproduce_tiny_")}/{path.name[:5]}' for path in before} == {
+        'animesr_net/net_g', 'animesr_vq/net_g', 'animesr_vq/net_d', 'vqgan_top/net_g', 'vqgan_full/net_g', 'vqgan_full/net_d'}
+    assert len(before) == 6 and reproduce('table3', rows=['AnimeSR, VQ'], iterations=1, device='cpu') == text
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob('experiments/*/models/*.pth')} == before
     with pytest.raises(MediaError, match='trained with other options; move it'):
         reproduce('table3', rows=['AnimeSR, VQ'], iterations=2, device='cpu')

@@ -77,7 +77,7 @@ def parser():
     re.add_argument('video', help='video file or folder of frames')
     re.add_argument('-o', '--output', help='folder for the results (default: <name of the video>_rescaled here)')
     re.add_argument('-n', '--weights', default='animevsr_x4',
-                    help='recurrent network that was trained on basic operators alone (default: %(default)s)')
+                    help='recurrent network; that of the paper was trained on basic operators alone (default: %(default)s)')
     re.add_argument('--factor', help='write the pairs of this factor, in (0, 1], or of the file that choose.html saved')
     re.add_argument('--patches', type=int, default=6, help='how many patches are looked at (default: %(default)s)')
     re.add_argument('--patch-size', type=int, default=96, help='their side in pixels of the video (default: %(default)s)')

@@ -76,7 +76,7 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
     Args:
         video (str | Path): video file or folder of frames.
         output (str | Path): folder, made where it is missing.
-        weights (str | Path): of a recurrent network that was trained on basic operators alone.
+        weights (str | Path): of a recurrent network; the paper's was trained on basic operators alone, the default on more.
         factor (float | str | Path | None): in (0, 1], or the file that the page saved for this video.
         patches, patch_size (int): how many edge-rich patches are looked at, and their side in pixels of the video.
         max_frames (int): at most so many pairs, in runs of consecutive frames that are spread evenly over the video.

@@ -104,13 +104,10 @@ def _load_resume_state(opt):
         try:
             with torch.serialization.safe_globals(_harmless()):
                 state = torch.load(path, map_location='cpu', weights_only=True)
-        except pickle.UnpicklingError as error:
+        except UNREADABLE as error:
             found = re.search(r'Unsupported global: GLOBAL (\S+)', str(error))
             if found:
                 raise ValueError(f'{path}: refused, because it holds {found[1]}: reading it could run code') from None
-            print(f'Passing over {path}, which is damaged (an interrupted save?): UnpicklingError', flush=True)
-            continue
-        except UNREADABLE as error:
             print(f'Passing over {path}, which is damaged (an interrupted save?): {type(error).__name__}', flush=True)
             continue
         opt['path']['resume_state'] = path

@@ -111,9 +111,13 @@ def compare_reports(result, times):
 
 def reported_length(stream):
     """Seconds that a container says its track takes, or, where it does not, the whole file; None where it says neither."""
-    if stream.duration:
-        return stream.duration * stream.time_base
-    return Fraction(stream.container.duration, av.time_base) if stream.container.duration else None
+    own = own_length(stream)
+    return own or (Fraction(stream.container.duration, av.time_base) if stream.container.duration else None)
+
+
+def own_length(stream):
+    """Seconds that a track says it takes, or None."""
+    return stream.duration * stream.time_base if stream.duration else None
 
 
 def psnr_of(small, large):
@@ -164,7 +168,7 @@ def compare_tracks(before, after, main, mp4):
             tags = [(language, disposition & 1) for language, _, disposition in tags]
         same = tags[0] == tags[1] or (mp4 and tags[0][0] == tags[1][0])
         checks.append(Check(name, same, f'{codec}, {ours[stream.index][0]} packets, {tags[0]}' + ('' if same else f' -> {tags[1]}')))
-        lengths = [stream.duration and stream.duration * stream.time_base, match.duration and match.duration * match.time_base]
+        lengths = [own_length(stream), own_length(match)]
         if all(lengths) and stream.type == 'audio' and ours[stream.index][2]:
             same = abs(lengths[0] - lengths[1]) <= 2 * LEEWAY
             checks.append(Check(f'{name}, length', same, f'{float(lengths[0]):.3f} s -> {float(lengths[1]):.3f} s'))

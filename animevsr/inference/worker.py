@@ -13,7 +13,7 @@ from animevsr.inference.backends import open_backend
 from animevsr.inference.backends.torch_backend import use_threads
 from animevsr.inference.engine import Upscaler, fit
 from animevsr.inference.work_folder import WorkFolder, image_name
-from animevsr.utils.device import choose, share
+from animevsr.utils.device import choose, exact_float32, share
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import Behind, ahead
 from animevsr.video.images import MediaError
@@ -61,6 +61,8 @@ class Job:
         net, device = loaded
         if not hasattr(net, 'step'):
             use_threads(device, self.threads)
+            if not self.fast:  # as `open_backend` for the others
+                exact_float32()
             return Upscaler(net, device)
         backend = open_backend(net, device, self.backend, self.fast, self.half, self.threads, self.jobs, say, bf16=self.bf16,
                                compiled=self.compiled)

@@ -76,23 +76,17 @@ class RecurrentVSRModel(CheckedSRModel):
         self.teacher = Teacher(**teacher, device=self.device) if teacher else None
 
     def setup_optimizers(self):
+        super().setup_optimizers()
         factor = self.opt['train'].get('flow_lr_mul', 1)
         if factor == 1 and not self.opt['train'].get('fix_flow'):
-            super().setup_optimizers()
             return
-        net, options = self.get_bare_model(self.net_g), dict(self.opt['train']['optim_g'])
-        flow = [p for name, p in net.named_parameters() if 'spynet' in name]
+        net = self.get_bare_model(self.net_g)
+        flow = {id(p): p for name, p in net.named_parameters() if 'spynet' in name}
         if not flow:
             raise ValueError(f'flow_lr_mul, fix_flow: a {type(net).__name__} has no optical flow network')
-        ids = {id(p) for p in flow}
-        kind, rate = options.pop('type'), options['lr']
-        groups = [dict(params=[p for p in net.parameters() if id(p) not in ids]), dict(params=flow, lr=rate * factor)]
-        self.optimizer_g = self.get_optimizer(kind, groups, **options)
-        self.optimizers.append(self.optimizer_g)
-        if hasattr(self, 'net_d'):
-            options = dict(self.opt['train']['optim_d'])
-            self.optimizer_d = self.get_optimizer(options.pop('type'), self.net_d.parameters(), **options)
-            self.optimizers.append(self.optimizer_d)
+        group = self.optimizer_g.param_groups[0]
+        group['params'] = [p for p in group['params'] if id(p) not in flow]
+        self.optimizer_g.add_param_group(dict(params=list(flow.values()), lr=group['lr'] * factor))
 
     def optimize_parameters(self, current_iter):
         fixed = self.opt['train'].get('fix_flow')

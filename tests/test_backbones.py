@@ -152,7 +152,7 @@ def test_trains_and_validates(name, kind):
         model.optimize_parameters(i + 1)
     trained = [key for key, value in model.net_g.state_dict().items() if not torch.equal(value, before[key])]
     assert any('spynet' not in key for key in trained) and (name != 'realbasicvsr' or any('cleaning' in key for key in trained))
-    val = dict(lq=sample['lq'], gt=sample['gt'], key='clip')
+    val = [dict(lq=lq, gt=gt) for lq, gt in zip(sample['lq'], sample['gt'])]
     model.net_g.eval()
     with torch.no_grad():
         value = model._validate_clip(model.net_g, val, {'psnr': dict(type='calculate_psnr_pt', crop_border=0)}, None, 1)

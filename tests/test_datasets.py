@@ -1,6 +1,7 @@
 """The datasets: windows, reproducibility, and errors that name the culprit."""
 import re
 import shutil
+import weakref
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from basicsr.data import build_dataset
 from conftest import moving_frames, write_clip, write_video
 
 from animevsr.data.sampling import ResumableSampler
+from animevsr.utils.windows import triples
 
 PIPELINE = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]
 
@@ -216,3 +218,23 @@ def test_validation_pairs(root, tmp_path):
         val_set(dataroot_gt=str(root))
     with pytest.raises(ValueError, match=re.escape("unknown key 'dataroot_hr'")):
         val_set(dataroot_hr=str(root))
+
+
+def test_pairs_stream_frame_by_frame(tmp_path):
+    """The same frames as the whole sample, of which no more are alive than the loop holds."""
+    write_clip(tmp_path / 'gt/a', moving_frames(12, 64, 96))
+    write_clip(tmp_path / 'lq/a', moving_frames(12, 16, 24))
+    dataset = val_set(dataroot_gt=str(tmp_path / 'gt'), dataroot_lq=str(tmp_path / 'lq'))
+    whole, alive, most = dataset[0], [], 0
+    for _, _, nxt in triples(dataset.stream(0)):
+        alive = [ref for ref in [*alive, weakref.ref(nxt['gt'])] if ref() is not None]
+        most = max(most, len(set(map(id, (ref() for ref in alive)))))
+    assert most <= 3 and len(whole['gt']) == 12
+    for i, frame in enumerate(dataset.stream(0)):
+        assert torch.equal(frame['lq'], whole['lq'][i]) and torch.equal(frame['gt'], whole['gt'][i])
+
+
+@pytest.mark.parametrize('count', [0, 1, 2, 5])
+def test_triples(count):
+    clamped = [(max(i - 1, 0), i, min(i + 1, count - 1)) for i in range(count)]
+    assert list(triples(range(count))) == clamped

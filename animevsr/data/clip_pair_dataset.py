@@ -1,14 +1,16 @@
 """Whole clips with their ground truth, for validation and testing."""
+import itertools
 import zlib
 
 import numpy as np
+import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
 from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
-from animevsr.video.clips import clip_lengths, clip_name, list_clips, load_clip
+from animevsr.video.clips import clip_lengths, clip_name, list_clips, stream_clip
 from animevsr.video.images import MediaError
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'degradation', 'seed', 'num_frame')
@@ -18,8 +20,8 @@ KEYS = ('dataroot_gt', 'dataroot_lq', 'degradation', 'seed', 'num_frame')
 class ClipPairDataset(data.Dataset):
     """Pairs of a low-quality clip and its ground truth.
 
-    A sample is a dict: `lq` (t, 3, h, w) and, where there is ground truth, `gt` (t, 3, scale*h, scale*w), RGB in [0, 1]; `key` the
-    clip's name.
+    For validation they come frame by frame (`stream`). A sample as a whole is a dict: `lq` (t, 3, h, w) and, where there is ground truth,
+    `gt` (t, 3, scale*h, scale*w), RGB in [0, 1]; `key` the clip's name.
 
     Args:
         opt (dict):
@@ -69,21 +71,37 @@ class ClipPairDataset(data.Dataset):
         return len(self.clips)
 
     def __getitem__(self, index):
-        indices = list(range(self.opt.get('num_frame') or self.lengths[index]))
-        sample = dict(key=clip_name(self.clips[index]))
-        if self.gt_clips:
-            gt = load_clip(self.gt_clips[index], indices)
-        if self.lq_clips:
-            sample['lq'] = to_tensor(load_clip(self.lq_clips[index], indices))
-            if self.gt_clips:
-                sample['gt'] = to_tensor(gt)
+        frames = list(self.stream(index))
+        return dict(key=self.key(index), **{name: torch.stack([frame[name] for frame in frames]) for name in frames[0]})
+
+    def key(self, index):
+        """Name of a clip."""
+        return clip_name(self.clips[index])
+
+    def stream(self, index):
+        """The frames of a sample one at a time: dicts of `lq` (3, h, w) and, where there is ground truth, `gt` (3, scale*h, scale*w).
+
+        A low-quality clip that has to be made from the ground truth is made as a whole, and then held: codecs look at many frames.
+        """
+        count = self.opt.get('num_frame') or self.lengths[index]
+        lq = stream_clip(self.lq_clips[index], count) if self.lq_clips else self._degraded(index, count)
+        gt = stream_clip(self.gt_clips[index], count) if self.gt_clips else itertools.repeat(None)
+        for low, high in zip(lq, gt):
+            sample = dict(lq=to_tensor(low[None])[0] if self.lq_clips else low)
+            if high is not None:
+                sample['gt'] = to_tensor(self._cropped(high)[None])[0] if self.pipeline else to_tensor(high[None])[0]
                 self._check_sizes(sample, index)
-        else:
-            h, w = (size // self.scale * self.scale for size in gt.shape[1:3])
-            sample['gt'] = to_tensor(gt[:, :h, :w])
-            rng = np.random.default_rng([self.opt.get('seed', 0), zlib.crc32(sample['key'].encode())])
-            sample['lq'] = self.pipeline.apply(sample['gt'], self.pipeline.sample(rng, len(gt)))
-        return sample
+            yield sample
+
+    def _degraded(self, index, count):
+        gt = to_tensor([self._cropped(frame) for frame in stream_clip(self.gt_clips[index], count)])
+        rng = np.random.default_rng([self.opt.get('seed', 0), zlib.crc32(self.key(index).encode())])
+        return self.pipeline.apply(gt, self.pipeline.sample(rng, count))
+
+    def _cropped(self, frame):
+        """A frame of the ground truth (h, w, 3), as much of it as is a multiple of `scale`."""
+        h, w = (size // self.scale * self.scale for size in frame.shape[:2])
+        return frame[:h, :w]
 
     def _check_sizes(self, sample, index):
         (h, w), (gt_h, gt_w) = sample['lq'].shape[-2:], sample['gt'].shape[-2:]

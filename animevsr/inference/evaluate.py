@@ -16,7 +16,7 @@ from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.inference.engine import Upscaler
 from animevsr.inference.plan import scan
-from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, held_change
+from animevsr.metrics.clip_metric import CutBleedMeter, FlickerMeter
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.metrics.niqe_metric import calculate_niqe_pt
@@ -213,7 +213,7 @@ def _bicubic(roots, clip, scale=4):
 
 def _measure(method, clip, roots, functions, metrics, every, device):
     """({metric: value}, number of frames) of a clip."""
-    values, flicker, bleed, before, count = {m: [] for m in functions}, [0, 0], [], None, 0
+    values, flicker, bleed, count = {m: [] for m in functions}, FlickerMeter(), CutBleedMeter(), 0
     truths = _images(roots['gt'][clip]) if 'gt' in roots else None
     inputs = _images(roots['lq'][clip]) if 'lq' in roots and truths is None else None
     for count, image in enumerate(method.frames(clip), 1):
@@ -229,19 +229,15 @@ def _measure(method, clip, roots, functions, metrics, every, device):
         if (count - 1) % every == 0:
             for m, (function, _) in functions.items():
                 values[m].append(float(function(x, gt)))
-        now = (x, gt, original)
-        if before is not None:
-            pair, truth_pair, original_pair = (None if a is None or b is None else torch.cat([a, b]) for a, b in zip(before, now))
-            if 'flicker' in metrics:
-                flicker = [total + new for total, new in zip(flicker, held_change(pair, truth_pair))]
-            if 'cut_bleed' in metrics and original_pair is not None:
-                bleed.append(calculate_cut_bleed_clip(pair, original_pair))
-        before = now
+        if 'flicker' in metrics:
+            flicker.update(x, gt)
+        if 'cut_bleed' in metrics and original is not None:
+            bleed.update(x, original)
     for name, others in (('ground truth', truths), ('low-quality clip', inputs)):
         if others is not None and next(others, None) is not None:
             raise MediaError(f'{method.name}, {clip}: ends after {count} frames, the {name} has more')
     out = {m: nanmean(v) for m, v in values.items()}
-    out.update(flicker=flicker[0] / flicker[1] if flicker[1] else math.nan, cut_bleed=nanmean(bleed))
+    out.update(flicker=flicker.value(), cut_bleed=bleed.value())
     return {m: out[m] for m in metrics}, count
 
 

@@ -1,7 +1,9 @@
 """Measures of animation over time that need no weights: flicker of what is held, and bleeding across cuts.
 
-Their names end in `_clip`: they are given whole clips, (t, 3, h, w) RGB in [0, 1], where others are given frames.
+Their names end in `_clip`: they are given whole clips, (t, 3, h, w) RGB in [0, 1], where others are given frames. Each has a meter that
+is given a clip's frames one after another, so that a clip of any length needs the memory of two frames (`METERS`).
 """
+import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch.nn import functional as F
 
@@ -28,8 +30,25 @@ def calculate_flicker_clip(img, img2=None, **kwargs):
     Returns:
         float: levels of 255 per frame, in [0, 255]; lower is better. NaN where nothing is held, or with one frame.
     """
-    total, count = held_change(img, img2)
-    return total / count if count else float('nan')
+    return _measured(FlickerMeter(), img, img2)
+
+
+class FlickerMeter:
+    """`calculate_flicker_clip` of a clip whose frames come one after another."""
+
+    def __init__(self, **kwargs):
+        self.total, self.count, self.before = 0.0, 0, None
+
+    def update(self, img, img2=None):
+        """Take in the next frame (1, 3, h, w) and, where there is one, that of the ground truth."""
+        if self.before is not None:
+            pair, truth = _with(self.before, img, img2)
+            total, count = held_change(pair, truth)
+            self.total, self.count = self.total + total, self.count + count
+        self.before = img, img2
+
+    def value(self):
+        return self.total / self.count if self.count else float('nan')
 
 
 def held_change(img, img2=None):
@@ -63,15 +82,38 @@ def calculate_cut_bleed_clip(img, img2, cuts=None, **kwargs):
     Returns:
         float: mean over cuts and both sides; about 0 to 1, lower is better. NaN without cuts.
     """
-    result, original = (F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False).flatten(1) for x in (img, img2))
-    difference = original[1:] - original[:-1]
-    if cuts is None:
-        cuts = ((difference.abs().mean(1) * 255 > CUT).nonzero().flatten() + 1).tolist()
-    if not cuts:
-        return float('nan')
-    shares = []
-    for cut in cuts:
-        d = difference[cut - 1]
-        for frame, direction in ((cut, -d), (cut - 1, d)):
-            shares.append(((result[frame] - original[frame]) @ direction / (d @ d)).item())
-    return sum(shares) / len(shares)
+    return _measured(CutBleedMeter(cuts), img, img2)
+
+
+class CutBleedMeter:
+    """`calculate_cut_bleed_clip` of a clip whose frames come one after another."""
+
+    def __init__(self, cuts=None, **kwargs):
+        self.cuts, self.shares, self.before, self.number = cuts, [], None, 0
+
+    def update(self, img, img2):
+        """Take in the next frame (1, 3, h, w) and that of the original."""
+        now = tuple(F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False).flatten() for x in (img, img2))
+        if self.before is not None:
+            d = now[1] - self.before[1]
+            if d.abs().mean() * 255 > CUT if self.cuts is None else self.number in self.cuts:
+                for (result, original), direction in ((now, -d), (self.before, d)):
+                    self.shares.append(((result - original) @ direction / (d @ d)).item())
+        self.before, self.number = now, self.number + 1
+
+    def value(self):
+        return sum(self.shares) / len(self.shares) if self.shares else float('nan')
+
+
+METERS = {'calculate_flicker_clip': FlickerMeter, 'calculate_cut_bleed_clip': CutBleedMeter}
+
+
+def _measured(meter, img, img2):
+    for t in range(len(img)):
+        meter.update(img[t:t + 1], None if img2 is None else img2[t:t + 1])
+    return meter.value()
+
+
+def _with(before, img, img2):
+    """Two frames (2, 3, h, w) of the result and of the ground truth, which may be None."""
+    return torch.cat([before[0], img]), None if img2 is None else torch.cat([before[1], img2])

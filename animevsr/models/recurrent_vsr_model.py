@@ -11,10 +11,12 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from animevsr.degradations import BatchDegrader
+from animevsr.metrics.clip_metric import METERS
 from animevsr.models.checked_model import CheckedSRModel
 from animevsr.models.cleaning import CleaningLoss
 from animevsr.models.steady import SteadyLoss, Teacher
 from animevsr.utils.options import check_keys
+from animevsr.utils.windows import triples
 
 
 @MODEL_REGISTRY.register()
@@ -33,8 +35,8 @@ class RecurrentVSRModel(CheckedSRModel):
           teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see `steady.Teacher`
         val:
           metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
-                   frames that would be saved. A clip's value is the mean over its frames that have one; those named *_clip are
-                   given whole clips. Where there is no ground truth, those that need one are left out. `better: lower` belongs to
+                   frames that would be saved. A clip's value is the mean over its frames that have one; those named *_clip
+                   look at whole clips. Where there is no ground truth, those that need one are left out. `better: lower` belongs to
                    NIQE, line width, flicker and cut bleed: BasicSR takes the highest value for the best.
 
     In validation a network with `step` runs frame by frame, another one over whole clips; in distributed runs
@@ -128,13 +130,13 @@ class RecurrentVSRModel(CheckedSRModel):
         scores = torch.zeros(len(dataset), len(metrics), dtype=torch.float64, device=self.device)
         mine = range(rank, len(dataset), world)
         for index in tqdm(mine, unit='clip', disable=rank > 0 or not self.opt['val'].get('pbar', False)):
-            sample = dataset[index]
-            folder = f'{self.opt["path"]["visualization"]}/{name}/{sample["key"]}' if save_img else None
-            values = self._validate_clip(net, sample, metrics, folder, current_iter)
+            key = dataset.key(index)
+            folder = f'{self.opt["path"]["visualization"]}/{name}/{key}' if save_img else None
+            values = self._validate_clip(net, dataset.stream(index), metrics, folder, current_iter)
             if metrics:
                 scores[index] = values
                 report = ', '.join(f'{metric} {value:.4f}' for metric, value in zip(metrics, values.tolist()))
-                get_root_logger().info(f'{name} {sample["key"]}: {report}')
+                get_root_logger().info(f'{name} {key}: {report}')
         self.net_g.train(self.is_train)
         if self.opt['dist']:
             distributed.all_reduce(scores)
@@ -142,35 +144,37 @@ class RecurrentVSRModel(CheckedSRModel):
             # a clip without a cut, say, has no value
             self._report(name, scores.nanmean(0).tolist(), metrics, current_iter, tb_logger)
 
-    def _validate_clip(self, net, sample, metrics, folder, current_iter):
-        """Mean of each metric over the frames of a clip; writes the frames into `folder` unless it is None."""
-        clip, state, t, scores, frames, truth = sample['lq'], None, len(sample['lq']), [], [], sample.get('gt')
-        per_frame = {name: m for name, m in metrics.items() if not m['type'].endswith('_clip')}
+    def _validate_clip(self, net, frames, metrics, folder, current_iter):
+        """Each metric of a clip, whose `frames` come one at a time (`ClipPairDataset.stream`); writes results into `folder` unless it
+        is None. No more than three frames are held, but for networks and metrics that look at whole clips."""
         suffix = current_iter if self.is_train else self.opt['val'].get('suffix') or self.opt['name']
-        whole = None if hasattr(net, 'step') else net(clip[None].to(self.device))[0]
-        for i in range(t):
-            if whole is not None:
-                sr = whole[i:i + 1]
-            else:
-                prev, cur, nxt = (clip[j:j + 1].to(self.device) for j in (max(i - 1, 0), i, min(i + 1, t - 1)))
-                sr, state = net.step(prev, cur, nxt, state)
+        meters = {name: meter_of(m) for name, m in metrics.items()}
+        for i, (sr, truth) in enumerate(self._results(net, frames)):
             sr = (sr.clamp(0, 1) * 255).round() / 255
             image = tensor2img([sr.float().cpu()])
             if folder:
                 imwrite(image, f'{folder}/{i:08d}_{suffix}.png')
-            if len(per_frame) < len(metrics):
-                frames.append(sr)
-            if per_frame:
-                as_images, as_tensors = dict(img=image), dict(img=sr)
-                if truth is not None:
-                    as_images['img2'], as_tensors['img2'] = tensor2img([truth[i:i + 1]]), truth[i:i + 1].to(self.device)
-                scores.append([float(calculate_metric(as_tensors if m['type'].endswith('_pt') else as_images, m))
-                               for m in per_frame.values()])
-        values = dict(zip(per_frame, torch.tensor(scores, dtype=torch.float64).nanmean(0).tolist())) if scores else {}
-        if frames:
-            clips = dict(img=torch.cat(frames), **({'img2': truth.to(self.device)} if truth is not None else {}))
-            values.update({name: calculate_metric(clips, m) for name, m in metrics.items() if name not in per_frame})
-        return torch.tensor([values[name] for name in metrics], dtype=torch.float64, device=self.device) if metrics else None
+            if not metrics:
+                continue
+            as_images, as_tensors = dict(img=image), dict(img=sr)
+            if truth is not None:
+                as_images['img2'], as_tensors['img2'] = tensor2img([truth]), truth.to(self.device)
+            for name, meter in meters.items():
+                meter.update(**(as_tensors if metrics[name]['type'].endswith(('_pt', '_clip')) else as_images))
+        return torch.tensor([meter.value() for meter in meters.values()], dtype=torch.float64, device=self.device) if metrics else None
+
+    def _results(self, net, frames):
+        """(result, ground truth or None) of each frame, (1, 3, H, W)."""
+        if hasattr(net, 'step'):
+            state = None
+            for prev, cur, nxt in triples((frame['lq'][None].to(self.device), frame.get('gt')) for frame in frames):
+                sr, state = net.step(prev[0], cur[0], nxt[0], state)
+                yield sr, cur[1] if cur[1] is None else cur[1][None]
+        else:
+            frames = list(frames)
+            whole = net(torch.stack([frame['lq'] for frame in frames])[None].to(self.device))[0]
+            for sr, frame in zip(whole, frames):
+                yield sr[None], frame['gt'][None] if 'gt' in frame else None
 
     def _report(self, name, means, metrics, current_iter, tb_logger):
         self._initialize_best_metric_results(name)
@@ -178,6 +182,40 @@ class RecurrentVSRModel(CheckedSRModel):
         for metric, value in self.metric_results.items():
             self._update_best_metric_result(name, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, name, tb_logger)
+
+
+class MeanMeter:
+    """A metric of frames over a clip: the mean of those that have a value."""
+
+    def __init__(self, options):
+        self.options, self.values = options, []
+
+    def update(self, **images):
+        self.values.append(float(calculate_metric(images, self.options)))
+
+    def value(self):
+        return torch.tensor(self.values, dtype=torch.float64).nanmean().item()
+
+
+class WholeClipMeter:
+    """A metric that someone registered for whole clips (`*_clip`), for which the frames are kept."""
+
+    def __init__(self, options):
+        self.options, self.frames = options, []
+
+    def update(self, **images):
+        self.frames.append(images)
+
+    def value(self):
+        return calculate_metric({name: torch.cat([frame[name] for frame in self.frames]) for name in self.frames[0]}, self.options)
+
+
+def meter_of(options):
+    """What measures a clip, given its frames one after another by `update(img, img2)`; `value()` is its metric."""
+    kind = options['type']
+    if kind in METERS:
+        return METERS[kind](**{key: value for key, value in options.items() if key != 'type'})
+    return WholeClipMeter(options) if kind.endswith('_clip') else MeanMeter(options)
 
 
 class Sharpened(nn.Module):

@@ -1,9 +1,11 @@
 """Clips on disk: a root folder that holds one folder of frames, or one video file, per clip."""
+import itertools
+
 import numpy as np
 
 from animevsr.utils.resources import find
 from animevsr.video.images import MediaError
-from animevsr.video.reader import VIDEO_SUFFIXES, count_frames, read_frames
+from animevsr.video.reader import VIDEO_SUFFIXES, count_frames, open_reader, read_frames
 
 
 def list_clips(root, key='dataroot_gt'):
@@ -54,7 +56,26 @@ def load_clip(path, indices):
     """Frames of a clip as uint8 array (t, h, w, 3), RGB."""
     frames = read_frames(path, indices)
     for i, frame in zip(indices, frames):
-        if frame.shape != frames[0].shape:
-            raise MediaError(f'{path}: frame {i} is {frame.shape[1]}x{frame.shape[0]}, frame {indices[0]} is '
-                             f'{frames[0].shape[1]}x{frames[0].shape[0]}')
+        _check_size(path, i, frame, indices[0], frames[0])
     return np.stack(frames)
+
+
+def stream_clip(path, count):
+    """The first `count` frames of a clip, one at a time: (h, w, 3) uint8 RGB.
+
+    Raises:
+        MediaError: the clip ends before, or a frame has another size.
+    """
+    first = None
+    with open_reader(path) as reader:
+        for i, (frame, _) in enumerate(itertools.islice(reader.frames(), count)):
+            first = frame if first is None else first
+            _check_size(path, i, frame, 0, first)
+            yield frame
+    if first is None or i + 1 < count:
+        raise MediaError(f'{path}: ends after {0 if first is None else i + 1} frames, {count} were asked for')
+
+
+def _check_size(path, i, frame, i0, first):
+    if frame.shape != first.shape:
+        raise MediaError(f'{path}: frame {i} is {frame.shape[1]}x{frame.shape[0]}, frame {i0} is {first.shape[1]}x{first.shape[0]}')

@@ -53,12 +53,27 @@ def hue_turn(image, turn):
 
 def shade_plan(rng):
     """Parameters of cel shade and ink for one character, shared by all its drawings."""
-    hue = np.array([rng.uniform(0, 0.35) for _ in range(3)], np.float32)
-    return dict(angle=rng.uniform(0, 360), depth=rng.uniform(0.6, 0.9), soft=rng.random() < 0.3, ink=rng.random() < 0.35,
-                # most ink is nearly black; some lines are drawn in a dark colour, or in a darker tone of what they enclose
-                colour=hue if rng.random() < 0.4 else hue * 0.15, tone=rng.random() < 0.25, width=rng.choice([1, 1, 1, 2, 2, 3]),
+    hue = np.array([rng.uniform(0, 0.45) for _ in range(3)], np.float32)
+    return dict(angle=rng.uniform(0, 360), depth=rng.uniform(0.6, 0.9), soft=rng.random() < 0.3,
+                # few are inked: where most edges have a dark line, a network learns to draw one along every edge
+                ink=rng.random() < 0.16,
+                # some ink is nearly black; other lines are drawn in a dark colour, or in a darker tone of what they enclose
+                colour=hue if rng.random() < 0.6 else hue * 0.15, tone=rng.random() < 0.4, width=rng.choice([1, 1, 1, 2, 2, 3]),
+                mottle=rng.uniform(0.02, 0.14) if rng.random() < 0.12 else 0,
                 shaded=rng.random() < 0.5, tones=rng.choice([1, 1, 2]), rim=rng.random() < 0.15,
                 folds=rng.randrange(0, 7) if rng.random() < 0.4 else 0, seed=rng.random())
+
+
+def mottle(image, strength, seed):
+    """Fine uneven texture (paper, foliage, watercolour) on RGB or premultiplied RGBA: what must not become lines."""
+    noise = np.random.default_rng(seed)
+    h, w = image.shape[:2]
+    texture = np.zeros((h, w), np.float32)
+    for cell in noise.choice([2, 3, 4, 6, 10], 2, replace=False):
+        small = noise.standard_normal((h // cell + 2, w // cell + 2)).astype(np.float32)
+        texture += cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
+    image[..., :3] *= np.clip(1 + strength * texture, 0, None)[..., None]
+    return image
 
 
 def render_character(image, plan):
@@ -73,6 +88,9 @@ def render_character(image, plan):
         for tone in range(plan['tones']):
             edge = np.clip((side - 0.12 * tone) / (0.5 if plan['soft'] else 0.004), 0, 1)
             out[..., :3] *= (1 - (1 - plan['depth']) * edge)[..., None]
+    if plan['mottle']:
+        mottle(out, plan['mottle'], int(plan['seed'] * 1e9))
+        out[..., :3] = np.minimum(out[..., :3], out[..., 3:])
     if plan['rim']:
         inside = cv2.erode(out[..., 3], np.ones((9, 9), np.uint8))
         out[..., :3] += (out[..., 3:] - out[..., :3]) * ((out[..., 3] - inside) * 0.6)[..., None]
@@ -204,6 +222,8 @@ def make_backdrop(library, width, height, rng):
         image = np.clip(image[:int(need_h * 1.6), :int(need_w * 2)], 0, 1)
         if rng.random() < 0.3:
             image = np.ascontiguousarray(image[:, ::-1])
+    if rng.random() < 0.15:
+        image = mottle(np.ascontiguousarray(image), rng.uniform(0.02, 0.16), rng.randrange(1 << 30))
     if rng.random() < 0.2:  # shallow depth of field: must stay blurred
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(2, 9) * SS)
     if rng.random() < 0.35:  # light falling off

@@ -1,5 +1,6 @@
 """Shared fixtures: the devices present, tiny networks, clips and videos made on the spot."""
 import atexit
+import functools
 import json
 import os
 import shutil
@@ -143,28 +144,55 @@ def decode(path):
     return np.stack(images), times
 
 
+@functools.cache
+def zygote():
+    """The process in which this package is imported already (zygote.py); it ends with the tests."""
+    process = subprocess.Popen([sys.executable, REPO / 'tests/zygote.py'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, 'PYTHONPATH': str(REPO)}, cwd=tempfile.gettempdir())
+    atexit.register(lambda: (process.stdin.close(), process.wait(), process.stdout.close()))
+    return process
+
+
+def run_warm(arguments, cwd, environment, timeout, meanwhile=None, max_file=None):
+    """Run `python ARGUMENTS` in a fork of `zygote`; the finished process, as `subprocess.run` gives it.
+
+    `meanwhile(pid)` is called while it runs; `max_file`: bytes of the largest file that it may write.
+    """
+    server = zygote()
+    with tempfile.NamedTemporaryFile('r') as out, tempfile.NamedTemporaryFile('r') as error:
+        request = dict(arguments=arguments, cwd=str(cwd), environment=environment, stdout=out.name, stderr=error.name, timeout=timeout,
+                       max_file=max_file)
+        server.stdin.write(json.dumps(request) + '\n')
+        server.stdin.flush()
+        pid = int(server.stdout.readline())
+        if meanwhile:
+            meanwhile(pid)
+        return subprocess.CompletedProcess(arguments, int(server.stdout.readline()), out.read(), error.read())
+
+
 def run_python(*arguments, cwd, check=True, timeout=300, **environment):
     """Run this Python in a folder; returns the finished process."""
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=timeout,
-                          env={**os.environ, 'PYTHONPATH': str(REPO), **environment})
+    arguments, whole = [str(argument) for argument in arguments], {**os.environ, 'PYTHONPATH': str(REPO), **environment}
+    if arguments[0] == '-m' and arguments[1].startswith('animevsr') and 'PYTHONPATH' not in environment:
+        done = run_warm(arguments, cwd, whole, timeout)
+    else:
+        done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, env=whole)
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
 
 
-def interrupt_when(made, command, cwd):
-    """Run a command of the console script, send it SIGINT as soon as the file `made` is there; what it said on standard error."""
-    run = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', *map(str, command)], cwd=cwd, stderr=subprocess.PIPE, text=True,
-                           env={**os.environ, 'PYTHONPATH': str(REPO)},
-                           # a shell starts what it runs in the background deaf to SIGINT, and children inherit it
-                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    deadline = time.monotonic() + 120
-    while not made.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    run.send_signal(signal.SIGINT)
-    error = run.communicate(timeout=60)[1]
-    assert run.returncode == 130 and 'Traceback' not in error
-    return error
+def interrupt_when(made, command, cwd, number=signal.SIGINT, code=130):
+    """Run a command of the console script, send it a signal as soon as the file `made` is there; what it said on standard error."""
+    def interrupt(pid):
+        deadline = time.monotonic() + 120
+        while not made.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(pid, number)
+
+    done = run_warm(['-m', 'animevsr_cli', *map(str, command)], cwd, {**os.environ, 'PYTHONPATH': str(REPO)}, 180, interrupt)
+    assert done.returncode == code and 'Traceback' not in done.stderr
+    return done.stderr
 
 
 def browser():

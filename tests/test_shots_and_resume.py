@@ -10,7 +10,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from conftest import REPO, decode, moving_frames, run_python, write_clip, write_video
+from conftest import REPO, decode, interrupt_when, moving_frames, run_python, write_clip, write_video
 
 import animevsr
 from animevsr.inference import worker
@@ -309,18 +309,8 @@ def test_two_runs_on_one_output(tiny_weights, tmp_path):
 @pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_keeps_what_is_done(number, code, tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mp4', np.concatenate([three_shots((20, 20, 20), (48, 64))[0]] * 20))
-    process = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', 'upscale', str(source), '-o', 'out.mp4', '-n', str(tiny_weights),
-                                '--backend', 'torch'], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, 'PYTHONPATH': str(REPO)},
-                               # a shell starts what it runs in the background deaf to SIGINT, and children inherit it
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    for _ in range(900):
-        if list(tmp_path.glob('.out.mp4.work/shot_000002.mkv')):
-            break
-        time.sleep(0.1)
-    process.send_signal(number)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == code and 'Traceback' not in errors
+    command = ['upscale', source, '-o', 'out.mp4', '-n', tiny_weights, '--backend', 'torch']
+    errors = interrupt_when(tmp_path / '.out.mp4.work/shot_000002.mkv', command, tmp_path, number, code)
     assert {p.name for p in tmp_path.iterdir()} == {'in.mp4', 'tiny.pth', '.out.mp4.work'}
     assert not list(tmp_path.glob('.out.mp4.work/*partial*'))
     if code == 130:

@@ -19,7 +19,7 @@ def run_upscale(args):
              'bf16', 'compiled', 'backend', 'jobs', 'threads')
     options = {name: getattr(args, name) for name in names}
     options.update(cuts=not args.no_cuts, tile=int(args.tile) if re.fullmatch('[0-9]+', args.tile) else args.tile)
-    if guarded(lambda animevsr: animevsr.inference.is_batch(args.input), f'nothing was written at {args.output}'):
+    if guarded(lambda animevsr: animevsr.upscaling.is_batch(args.input), f'nothing was written at {args.output}'):
         return run_batch(args, options)
     done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
                    f'nothing was written at {args.output}; the same command goes on')
@@ -105,7 +105,7 @@ def run_evaluate(args):
     methods = named_methods(args.methods)
 
     def run(animevsr):
-        from animevsr.inference.tables import check_output, markdown, write_table
+        from animevsr.evaluation.tables import check_output, markdown, write_table
         for path in args.output:
             check_output(path)
         done = animevsr.evaluate(methods, args.lq, args.gt, args.metrics, args.every, args.device, progress=True)
@@ -127,7 +127,7 @@ def run_compare(args):
 def run_votes(args):
     """Call `votes` and print the shares."""
     def run(_):
-        from animevsr.inference.votes import votes
+        from animevsr.evaluation.votes import votes
         return votes(args.files)
 
     for pair in guarded(run, 'nothing was counted'):
@@ -164,7 +164,7 @@ def run_export(args):
 def run_bench(args):
     """Call `bench` and print its table."""
     def run(_):
-        from animevsr.inference.bench import bench
+        from animevsr.evaluation.bench import bench
         return bench(args.weights, args.size, args.rounds, args.device)
 
     print(guarded(run, 'nothing was measured'), end='')

@@ -25,7 +25,7 @@ setup(
     packages=[*find_packages(include=['animevsr', 'animevsr.*']), 'animevsr.options', 'animevsr.weights'],
     # the YAML files and the weights lie at the top of the repository and are installed inside the package
     package_dir={'animevsr': 'animevsr', 'animevsr.options': 'options', 'animevsr.weights': 'weights'},
-    package_data={'animevsr.curation': ['*.html'], 'animevsr.inference': ['*.html'],
+    package_data={'animevsr.curation': ['*.html'], 'animevsr.evaluation': ['*.html'],
                   'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md', '*.mkv', 'NOTICE']},
     py_modules=['animevsr_arguments', 'animevsr_cli', 'animevsr_install'],
     install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'imageio-ffmpeg',

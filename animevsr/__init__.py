@@ -10,7 +10,9 @@ compat.apply()
 from animevsr import archs, data, degradations, losses, metrics, models  # noqa: E402,F401  (they fill the registries)
 from animevsr.archs.loading import load_network  # noqa: E402
 from animevsr.curation import enhance, rescale  # noqa: E402
-from animevsr.inference import atlas, compare, evaluate, export, upscale, upscale_folder, verify  # noqa: E402
+from animevsr.engine import export  # noqa: E402
+from animevsr.evaluation import atlas, compare, evaluate, verify  # noqa: E402
+from animevsr.upscaling import upscale, upscale_folder  # noqa: E402
 from animevsr.version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'atlas', 'compare', 'enhance', 'evaluate', 'export', 'load_network', 'rescale', 'upscale', 'upscale_folder',

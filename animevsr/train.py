@@ -11,10 +11,8 @@ import yaml
 from basicsr.train import train_pipeline
 
 from animevsr.data.sampling import resumable_loaders
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.errors import CheckpointError, CodecError, MediaError
 from animevsr.utils.resources import find
-from animevsr.video.codec import CodecError
-from animevsr.video.images import MediaError
 
 
 def run(pipeline):

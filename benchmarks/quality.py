@@ -15,7 +15,7 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 
 import animevsr
 from animevsr.data.clip_pair_dataset import ClipPairDataset
-from animevsr.inference.engine import Upscaler
+from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor

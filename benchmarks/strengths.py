@@ -19,7 +19,7 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.degradations import functional as D
-from animevsr.inference.engine import Upscaler
+from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor

@@ -15,7 +15,7 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 
 import animevsr
 from animevsr.data.low_quality_frame_dataset import LowQualityFrameDataset
-from animevsr.inference.atlas import KS, draw_views
+from animevsr.evaluation.codebook_atlas import KS, draw_views
 from animevsr.models.vqgan_model import perplexity
 from animevsr.utils.device import choose
 

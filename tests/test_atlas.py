@@ -8,9 +8,8 @@ from conftest import TINY_VQGAN, moving_frames, run_python, write_video
 import animevsr
 import animevsr_cli
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
-from animevsr.inference.atlas import structure_change
-from animevsr.utils.checkpoint import CheckpointError
-from animevsr.video.images import MediaError
+from animevsr.errors import CheckpointError, MediaError
+from animevsr.evaluation.codebook_atlas import structure_change
 
 
 @pytest.fixture

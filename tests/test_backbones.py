@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import animevsr
 from animevsr.archs.backbones_arch import ClipBasicVSR, ClipRRDBNet, RealBasicVSR
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
-from animevsr.inference.engine import OVERLAP, WINDOW, Upscaler
+from animevsr.engine.upscaler import OVERLAP, WINDOW, Upscaler
 from animevsr.models.recurrent_vsr_gan_model import RecurrentVSRGANModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 

@@ -9,7 +9,8 @@ from conftest import golden
 
 import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.utils.checkpoint import CheckpointError, load_weights
+from animevsr.errors import CheckpointError
+from animevsr.utils.checkpoint import load_weights
 
 
 @pytest.mark.parametrize('arguments', [

@@ -10,21 +10,21 @@ from conftest import REPO, decode, run_python, write_video
 from test_shots_and_resume import CODEC, three_shots
 
 import animevsr
-from animevsr.inference import meeting
+from animevsr.upscaling import meeting
 
 COMMAND = ['-m', 'animevsr_cli', 'upscale']
 OPTIONS = ['--codec', 'ffv1', '--backend', 'torch', '--threads', '1']
 # a process that takes a shot and dies without a word
 DIES = '''
 import os
-from animevsr.inference.workers import Cluster
+from animevsr.upscaling.workers import Cluster
 Cluster().store.add('claim', 1)
 os.kill(os.getpid(), 9)
 '''
 # the first process, with less patience
 PATIENT = '''
 import sys
-from animevsr.inference import workers
+from animevsr.upscaling import workers
 workers.SILENCE = 8
 import animevsr_cli
 animevsr_cli.main(sys.argv[1:])

@@ -8,7 +8,7 @@ from playwright import sync_api
 
 import animevsr
 import animevsr_cli
-from animevsr.inference.votes import votes
+from animevsr.evaluation.votes import votes
 
 
 @pytest.fixture

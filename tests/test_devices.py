@@ -23,7 +23,8 @@ from animevsr.data.sampling import LookAhead
 from animevsr.degradations import BatchDegrader, DegradationPipeline
 from animevsr.degradations import functional as D
 from animevsr.losses.pixel_loss import EdgeCharbonnierLoss
-from animevsr.models.steady import SteadyLoss, Teacher
+from animevsr.losses.steady import SteadyLoss
+from animevsr.models.teacher import Teacher
 from animevsr.utils import device as devices
 
 GPU = 'cuda'
@@ -211,7 +212,7 @@ def test_several_gpus_in_one_process_are_refused_where_a_model_cannot():
 
 
 def test_exact_float32_where_it_is_not_said_otherwise(monkeypatch):
-    from animevsr.inference.backends import open_backend
+    from animevsr.engine.backends import open_backend
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     open_backend(MSRBVSR(8, (1, 1, 1)).eval(), torch.device('cpu'), 'torch')
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32

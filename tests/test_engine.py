@@ -11,13 +11,13 @@ from conftest import REPO, moving_frames, run_python
 
 import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.inference import reuse
-from animevsr.inference.backends import NAMES, open_backend
-from animevsr.inference.backends.cache import example_of, hash_of_network
-from animevsr.inference.bench import bench
-from animevsr.inference.engine import Upscaler, choose_tile
-from animevsr.inference.regions import Region, merged, tiles
-from animevsr.inference.reuse import HeldRegions
+from animevsr.engine import held_regions as reuse
+from animevsr.engine.backends import NAMES, open_backend
+from animevsr.engine.backends.cache import example_of, hash_of_network
+from animevsr.engine.held_regions import HeldRegions
+from animevsr.engine.rectangles import Region, merged, tiles
+from animevsr.engine.upscaler import Upscaler, choose_tile
+from animevsr.evaluation.bench import bench
 from animevsr.utils.threads import Behind, ahead
 
 CPU = torch.device('cpu')
@@ -88,7 +88,7 @@ def test_signals_after_openvino():
 SIGNALS = '''
 import os, signal, torch
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.inference.backends import open_backend
+from animevsr.engine.backends import open_backend
 signal.signal(signal.SIGUSR1, lambda *_: print('signal', flush=True))
 net = MSRBVSR(num_feat=4, num_block=(1, 1, 1)).eval()
 first, second = (open_backend(net, torch.device('cpu'), 'openvino') for _ in range(2))
@@ -104,7 +104,7 @@ signal.raise_signal(signal.SIGUSR1)
 def test_openvino_has_no_split(feedback, tmp_path):
     """It would compute it slowly, in integers; `test_backends_agree_with_the_network` holds that the results are the same."""
     openvino = pytest.importorskip('openvino')
-    from animevsr.inference.backends.openvino_backend import convert
+    from animevsr.engine.backends.openvino_backend import convert
     convert(network(sr_feedback=feedback), tmp_path)
     kinds = [node.get_type_name() for node in openvino.Core().read_model(tmp_path / 'step.xml').get_ops()]
     first, blocks, fusion = 3, 2 + 1 + 1, 1 + 2  # the last one in two
@@ -224,7 +224,7 @@ def test_tiles_cover_everything_once():
 
 def test_tile_is_chosen_by_memory(monkeypatch):
     import sys
-    monkeypatch.setattr(sys.modules['animevsr.inference.engine'], 'memory', lambda device: 8 * 2**30)
+    monkeypatch.setattr(sys.modules['animevsr.engine.upscaler'], 'memory', lambda device: 8 * 2**30)
     assert choose_tile('auto', (480, 640), CPU) is None
     side = choose_tile('auto', (2160, 3840), CPU)
     assert side % 4 == 0 and 256 <= side <= 1024
@@ -321,7 +321,7 @@ def test_holding_stops_where_it_goes_wrong(monkeypatch):
 
 def sys_engine():
     import sys
-    return sys.modules['animevsr.inference.engine']
+    return sys.modules['animevsr.engine.upscaler']
 
 
 def test_regions():

@@ -14,9 +14,9 @@ from conftest import interrupt_when, moving_frames, run_python, write_clip, writ
 import animevsr
 import animevsr_cli
 from animevsr.curation.enhance import Enhancer
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.errors import CheckpointError, MediaError
 from animevsr.utils.images import to_images, to_tensor
-from animevsr.video.images import MediaError, list_images, read_image
+from animevsr.video.images import list_images, read_image
 
 
 @pytest.fixture

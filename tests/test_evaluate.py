@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 import animevsr
 import animevsr_cli
-from animevsr.inference.evaluate import nanmean
-from animevsr.inference.tables import markdown, to_csv, to_json, write_table
+from animevsr.errors import MediaError
+from animevsr.evaluation.evaluator import nanmean
+from animevsr.evaluation.tables import markdown, to_csv, to_json, write_table
 from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, calculate_flicker_clip
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
-from animevsr.video.images import MediaError
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_clips_of_one_name_are_refused(clips, tmp_path):
 
 
 def test_what_does_not_fit_is_told_before_the_work(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules['animevsr.inference.evaluate'], '_measure', None)
+    monkeypatch.setattr(sys.modules['animevsr.evaluation.evaluator'], '_measure', None)
     (tmp_path / 'fewer').mkdir()
     shutil.copytree(tmp_path / 'noisy/a', tmp_path / 'fewer/a')
     shutil.copytree(tmp_path / 'noisy/b', tmp_path / 'fewer/b')
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_told_before_the_work(clips, tmp_path, monkeypatch)
 
 def test_psnr_is_basicsrs():
     from basicsr.metrics import calculate_psnr
-    module = sys.modules['animevsr.inference.evaluate']
+    module = sys.modules['animevsr.evaluation.evaluator']
     a, b = moving_frames(2, 40, 48)
     close = a.copy()
     close[20, 20, 1] ^= 1

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
-LAYERS = [{'compat', 'version'}, {'utils'}, {'zoo'}, {'archs', 'losses', 'metrics', 'video'}, {'degradations'},
-          {'data', 'models', 'inference', 'curation'}, {'__init__', 'train', 'test', 'reproduce'}]
+LAYERS = [{'compat', 'errors', 'version'}, {'utils'}, {'zoo'}, {'archs', 'losses', 'metrics', 'video'}, {'engine', 'degradations'},
+          {'data', 'models', 'upscaling', 'evaluation', 'curation'}, {'__init__', 'train', 'test', 'reproduce'}]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted((REPO / 'animevsr').rglob('*.py'))
 

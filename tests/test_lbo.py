@@ -17,13 +17,12 @@ import animevsr
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.data.sampling import Draw
 from animevsr.degradations import DegradationPipeline
+from animevsr.errors import CheckpointError, MediaError
 from animevsr.losses.pixel_loss import L1L2Loss
 from animevsr.models.lbo_model import LBOModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
-from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.images import to_tensor
 from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.images import MediaError
 
 DRAWS = 4000
 

@@ -7,7 +7,7 @@ from basicsr.data import build_dataset
 from conftest import moving_frames, write_clip, write_video
 
 from animevsr.data.sampling import Draw
-from animevsr.video.images import MediaError
+from animevsr.errors import MediaError
 
 PLAIN = dict(rescale_prob=0, use_hflip=False, use_vflip=False, channel_shuffle=0, rgb_shift_prob=0)
 

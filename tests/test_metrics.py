@@ -10,12 +10,12 @@ from basicsr.utils.matlab_functions import imresize
 from conftest import REPO, moving_frames
 from torch.nn import functional as F
 
+from animevsr.errors import CheckpointError
 from animevsr.metrics import hyperiqa_metric
 from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, calculate_flicker_clip
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.metrics.niqe_metric import calculate_niqe_pt
-from animevsr.utils.checkpoint import CheckpointError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.images import list_images, read_image

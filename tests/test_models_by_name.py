@@ -12,7 +12,7 @@ from conftest import REPO, run_python
 import animevsr
 from animevsr import zoo
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.errors import CheckpointError
 from animevsr.zoo.models import MODELS, Model
 
 

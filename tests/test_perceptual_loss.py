@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 from torchvision.models import get_model
 
+from animevsr.errors import CheckpointError
 from animevsr.losses.perceptual_loss import LPIPSLoss, VGGPerceptualLoss, layer_places
-from animevsr.utils.checkpoint import CheckpointError
 
 
 @pytest.fixture(scope='module')

@@ -19,12 +19,12 @@ from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.degradations import DegradationPipeline
+from animevsr.errors import MediaError
 from animevsr.reproduce import reproduce
 from animevsr.reproduce import run as module
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Row, Stage, in_order
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips
-from animevsr.video.images import MediaError
 from animevsr.zoo import MODELS, find_weights
 
 ALL = [row for _, rows in TABLES.values() for row in rows]

@@ -15,8 +15,8 @@ import animevsr_cli
 from animevsr.curation.artefacts import artefact_score, rank
 from animevsr.curation.input_rescaling import FACTORS, choose_patches, edge_rich_patches, edge_rich_places, look_at_factors
 from animevsr.curation.pseudo_hr import spread_runs
+from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
-from animevsr.video.images import MediaError
 from animevsr.video.shots import is_cut
 
 # --- the score --------------------------------------------------------------------------------------------------------------------

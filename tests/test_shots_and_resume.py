@@ -13,15 +13,15 @@ import pytest
 from conftest import REPO, decode, interrupt_when, moving_frames, run_python, write_clip, write_video
 
 import animevsr
-from animevsr.inference import worker
-from animevsr.inference.work_folder import WorkFolder
+from animevsr.errors import MediaError
+from animevsr.upscaling import worker
+from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.images import MediaError
 from animevsr.video.shots import CutDetector
 from animevsr.zoo import hash_of_weights
 
-module = sys.modules['animevsr.inference.upscale']
+module = sys.modules['animevsr.upscaling.api']
 CODEC = dict(codec='ffv1', backend='torch')
 
 
@@ -497,7 +497,7 @@ def test_what_of_a_folder_is_not_upscaled_is_told(tiny_weights, tmp_path):
     (tmp_path / 'in/season').mkdir()
     write_video(tmp_path / 'in/season/a.mkv', moving_frames(2, 32, 48))
     with pytest.warns(UserWarning, match='holds images, which are upscaled, and videos in folders, which are not'):
-        assert not animevsr.inference.is_batch(tmp_path / 'in')
+        assert not animevsr.upscaling.is_batch(tmp_path / 'in')
     (tmp_path / 'linked').mkdir()
     os.symlink(tmp_path / 'in/season', tmp_path / 'linked/there')
     os.symlink(tmp_path / 'linked', tmp_path / 'linked/itself')

@@ -10,8 +10,9 @@ from conftest import REPO, moving_frames
 
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.losses.pixel_loss import EdgeCharbonnierLoss
+from animevsr.losses.steady import SteadyLoss
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
-from animevsr.models.steady import SteadyLoss, Teacher
+from animevsr.models.teacher import Teacher
 from animevsr.models.vqgan_model import VQGANModel
 from animevsr.utils.matlab_resize import matlab_resize
 

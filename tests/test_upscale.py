@@ -12,9 +12,10 @@ from test_video import BARS, MATRIX, bar_colours, bars_frame
 
 import animevsr
 import animevsr_cli
-from animevsr.inference.engine import Upscaler
-from animevsr.inference.settings import parse_rate
-from animevsr.video.images import MediaError, image_size, read_image
+from animevsr.engine.upscaler import Upscaler
+from animevsr.errors import MediaError
+from animevsr.upscaling.options import parse_rate
+from animevsr.video.images import image_size, read_image
 
 
 def test_stream_equals_the_network_on_the_whole_clip(tiny_weights, device):

@@ -9,12 +9,13 @@ import pytest
 from conftest import decode, moving_frames, write_clip, write_video
 
 import animevsr
-from animevsr.inference.plan import scan
+from animevsr.errors import MediaError
 from animevsr.video.color import Color, from_rgb, to_rgb
 from animevsr.video.encoders import choose_encoding
-from animevsr.video.images import MediaError, list_images, read_image
+from animevsr.video.images import list_images, read_image
 from animevsr.video.mux import SegmentWriter, join
 from animevsr.video.reader import VideoReader, count_frames, open_reader, read_frames
+from animevsr.video.scan import scan
 from animevsr.video.writer import check_output
 
 # 75 % colour bars (white, yellow, cyan, green, magenta, red, blue) and black, RGB

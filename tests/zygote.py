@@ -24,7 +24,7 @@ import traceback
 import basicsr.train  # noqa: F401
 import torch  # noqa: F401
 
-import animevsr.inference.upscale  # noqa: F401
+import animevsr.upscaling.api  # noqa: F401
 
 
 def run(arguments):

@@ -5,7 +5,8 @@ from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.archs.single_image import NCNN, load_ncnn, load_spandrel
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.utils.checkpoint import LIGHTNING, CheckpointError, read_named_tensors, strip
+from animevsr.errors import CheckpointError
+from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
 from animevsr.zoo import find_weights
 
 NETWORKS = (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator, RealBasicVSR, ClipBasicVSR, ProbabilisticDegradation)

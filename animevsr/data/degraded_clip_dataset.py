@@ -7,10 +7,10 @@ from torch.utils import data
 
 from animevsr.data.draws import draw_generator, flip_and_turn
 from animevsr.degradations import DegradationPipeline
+from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.video.clips import clip_lengths, list_clips, load_clip
-from animevsr.video.images import MediaError
 
 KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed',
         'edge_bias', 'hold', 'degrade_on', 'degrade_threads')

@@ -8,10 +8,11 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
 from animevsr.data.draws import draw_generator, flip_and_turn
+from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.resources import find
-from animevsr.video.images import IMAGE_SUFFIXES, MediaError, image_size, list_images, read_image
+from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, VideoReader, count_frames, seek_frame
 
 KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'rescale_prob', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle',

@@ -3,7 +3,7 @@ import copy
 import threading
 
 from animevsr.archs.loading import load_network
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.errors import CheckpointError
 from animevsr.zoo import find_weights
 
 

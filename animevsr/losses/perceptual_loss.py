@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import get_model, get_model_weights
 
-from animevsr.utils.checkpoint import CheckpointError, read_state_dict
+from animevsr.errors import CheckpointError
+from animevsr.utils.checkpoint import read_state_dict
 
 BLOCKS = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}  # convolutions of each block
 LAYER_WEIGHTS = {'conv1_2': 0.1, 'conv2_2': 0.1, 'conv3_4': 1, 'conv4_4': 1, 'conv5_4': 1}

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from animevsr.utils.checkpoint import CheckpointError, load_weights
+from animevsr.errors import CheckpointError
+from animevsr.utils.checkpoint import load_weights
 
 CROP = 224
 URL = 'https://github.com/xinntao/facexlib/releases/download/v0.2.0/assessment_hyperIQA.pth'

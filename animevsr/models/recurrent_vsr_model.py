@@ -11,10 +11,11 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from animevsr.degradations import BatchDegrader
+from animevsr.losses.cleaning import CleaningLoss
+from animevsr.losses.steady import SteadyLoss
 from animevsr.metrics.clip_metric import METERS
 from animevsr.models.checked_model import CheckedSRModel
-from animevsr.models.cleaning import CleaningLoss
-from animevsr.models.steady import SteadyLoss, Teacher
+from animevsr.models.teacher import Teacher
 from animevsr.utils.options import check_keys
 from animevsr.utils.windows import triples
 
@@ -32,7 +33,7 @@ class RecurrentVSRModel(CheckedSRModel):
           fix_flow: 5000                      # iterations for which it is not trained
           cleaning_opt: {type: L1Loss}        # of a network that cleans its frames first (RealBasicVSR), added to pixel_opt
           steady_weight: 1.0                  # of the change of the output where the ground truth is held, added to pixel_opt
-          teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see `steady.Teacher`
+          teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see `teacher.Teacher`
         val:
           metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
                    frames that would be saved. A clip's value is the mean over its frames that have one; those named *_clip

@@ -22,15 +22,15 @@ from tqdm import tqdm
 
 from animevsr.curation.enhance import enhance
 from animevsr.degradations import DegradationPipeline
-from animevsr.inference.evaluate import evaluate, runtime
-from animevsr.inference.tables import UNITS
+from animevsr.errors import MediaError
+from animevsr.evaluation.evaluator import evaluate, runtime
+from animevsr.evaluation.tables import UNITS
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Stage, in_order
 from animevsr.utils.device import choose, count
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.locks import lock_file
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.images import MediaError
 from animevsr.video.reader import count_frames
 from animevsr.video.writer import write_image
 from animevsr.zoo import find_weights

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from animevsr.compat import UNREADABLE
+from animevsr.errors import CheckpointError
 from animevsr.utils import inert
 from animevsr.utils.official_names import as_ours
 
@@ -14,10 +15,6 @@ WRAPPERS = ('params_ema', 'params', 'params-ema', 'state_dict', 'model_state_dic
 SETTINGS = ('norm_groups', 'downscale')  # tensors that are no weights: another value is another network
 LIGHTNING = 'endecoder.'  # the network in VQD-SR's checkpoints
 PREFIXES = ('module.', LIGHTNING)  # DistributedDataParallel's first
-
-
-class CheckpointError(ValueError):
-    """A weights file that cannot be used; the message is one line that says why."""
 
 
 def read_state_dict(path, prefer='params_ema'):

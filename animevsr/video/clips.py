@@ -3,8 +3,8 @@ import itertools
 
 import numpy as np
 
+from animevsr.errors import MediaError
 from animevsr.utils.resources import find
-from animevsr.video.images import MediaError
 from animevsr.video.reader import VIDEO_SUFFIXES, count_frames, open_reader, read_frames
 
 

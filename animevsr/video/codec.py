@@ -5,6 +5,7 @@ import av
 import cv2
 import numpy as np
 
+from animevsr.errors import CodecError
 from animevsr.video.color import reformat
 
 # name in options -> (encoder, decoder)
@@ -16,10 +17,6 @@ AVX2 = 11  # CV_CPU_AVX2 of OpenCV, whose Python module does not name it
 # pixels) across it reads memory that was never written, so that the same frames gave other bits. Its AVX2 code does not, and gives the
 # same bits elsewhere. The tree itself must stay: without it x264 spends up to 2.6 times the bits at the same crf.
 REPEATABLE = {'x264-params': 'asm=avx2'} if cv2.checkHardwareSupport(AVX2) else {}
-
-
-class CodecError(RuntimeError):
-    """A round trip that did not give back exactly the frames it was given."""
 
 
 def roundtrip(frames, codec='h264', **options):

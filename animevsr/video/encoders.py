@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from animevsr.video.images import MediaError
+from animevsr.errors import MediaError
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
 NARROW = 128  # pixels

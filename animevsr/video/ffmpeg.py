@@ -10,7 +10,8 @@ import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 
-from animevsr.video.codec import FPS, CodecError
+from animevsr.errors import CodecError
+from animevsr.video.codec import FPS
 
 
 def binary():

@@ -7,14 +7,11 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from animevsr.errors import MediaError
 from animevsr.video.color import Color, guess_matrix
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
-
-
-class MediaError(ValueError):
-    """An input that cannot be read or an output that cannot be written; the message is one line that names the file."""
 
 
 def list_images(folder):

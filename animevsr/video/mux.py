@@ -13,10 +13,10 @@ from pathlib import Path
 
 import av
 
+from animevsr.errors import MediaError
 from animevsr.video.color import from_rgb
 from animevsr.video.encoders import MP4
 from animevsr.video.ffmpeg import binary
-from animevsr.video.images import MediaError
 from animevsr.video.reader import is_cover, open_container, reason_of, tags_of
 from animevsr.video.tracks import Tracks
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from animevsr.errors import MediaError
 from animevsr.video.color import Color, to_rgb
-from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, MediaError, images_in, list_images, read_image
+from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v', '.ogv', '.ogm', '.rm',
                   '.rmvb', '.vob', '.3gp', '.y4m')

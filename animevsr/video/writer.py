@@ -8,8 +8,9 @@ from pathlib import Path
 
 import cv2
 
+from animevsr.errors import MediaError
 from animevsr.video.encoders import CODECS
-from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.reader import VIDEO_SUFFIXES
 
 

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.errors import CheckpointError
 from animevsr.utils.resources import cache_folder, find
 from animevsr.zoo.models import MODELS
 

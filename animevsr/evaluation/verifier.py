@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 
+from animevsr.errors import MediaError
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.encoders import MP4
-from animevsr.video.images import MediaError
 from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
 from animevsr.video.reader import VideoReader, is_cover, open_container, tags_of
 from animevsr.video.tracks import JITTER

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import cv2
 
-from animevsr.inference.evaluate import evaluate
-from animevsr.inference.tables import for_json
+from animevsr.errors import MediaError
+from animevsr.evaluation.evaluator import evaluate
+from animevsr.evaluation.tables import for_json
 from animevsr.video.clips import clips_by_name
-from animevsr.video.images import MediaError
 from animevsr.video.reader import count_decodable, open_reader
 from animevsr.video.writer import check_file, write_text
 
-TEMPLATE = Path(__file__).with_name('compare.html')
+TEMPLATE = Path(__file__).with_name('comparison.html')
 
 
 def compare(roots, output, frames=5, quality=95, gt=None, metrics=('line_width', 'flicker'), device='auto', progress=False,

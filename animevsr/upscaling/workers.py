@@ -9,8 +9,8 @@ import threading
 import time
 import warnings
 
-from animevsr.inference.meeting import in_cluster, meet
-from animevsr.video.images import MediaError
+from animevsr.errors import MediaError
+from animevsr.upscaling.meeting import in_cluster, meet
 
 POLL = 0.2  # seconds between two looks at the store
 BEAT = 2  # seconds between two signs of life

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from animevsr.archs.loading import load_network
-from animevsr.inference.backends.cache import StepGraph, example_of, names_of
-from animevsr.utils.checkpoint import CheckpointError
-from animevsr.video.images import MediaError
+from animevsr.engine.backends.cache import StepGraph, example_of, names_of
+from animevsr.errors import CheckpointError, MediaError
 from animevsr.video.writer import check_file
 from animevsr.zoo import find_weights
 
@@ -85,7 +84,7 @@ def to_onnx(net, path):
 
 
 def to_ncnn(net, path):
-    from animevsr.inference.backends.ncnn_backend import FILES, convert
+    from animevsr.engine.backends.ncnn_backend import FILES, convert
     with tempfile.TemporaryDirectory() as folder:
         convert(net, Path(folder))
         shutil.move(Path(folder) / FILES[0], path)

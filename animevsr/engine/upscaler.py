@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from animevsr.inference.backends.torch_backend import TorchBackend, name_of
-from animevsr.inference.regions import Region
-from animevsr.inference.reuse import CELL, HeldRegions
+from animevsr.engine.backends.torch_backend import TorchBackend, name_of
+from animevsr.engine.held_regions import CELL, HeldRegions
+from animevsr.engine.rectangles import Region
 from animevsr.utils.device import Fetch, model, one_behind
 from animevsr.utils.interrupts import check
 
@@ -21,7 +21,7 @@ class Upscaler:
     """Runs a network over frames one by one; memory does not grow with their number.
 
     Args:
-        backend: see `animevsr.inference.backends`; or a network, which then runs in PyTorch. One over whole clips (`whole_clips`) is
+        backend: see `animevsr.engine.backends`; or a network, which then runs in PyTorch. One over whole clips (`whole_clips`) is
             given windows of frames that overlap.
         device (torch.device | None): of a network.
         tile (int | None): side of the squares, in pixels of the input, that are computed one after the other, where memory is short.

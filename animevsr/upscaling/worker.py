@@ -9,14 +9,14 @@ from pathlib import Path
 import cv2
 
 from animevsr.archs.loading import load_upscaler
-from animevsr.inference.backends import open_backend
-from animevsr.inference.backends.torch_backend import use_threads
-from animevsr.inference.engine import Upscaler, fit
-from animevsr.inference.work_folder import WorkFolder, image_name
+from animevsr.engine.backends import open_backend
+from animevsr.engine.backends.torch_backend import use_threads
+from animevsr.engine.upscaler import Upscaler, fit
+from animevsr.errors import MediaError
+from animevsr.upscaling.workdir import WorkFolder, image_name
 from animevsr.utils.device import choose, exact_float32, share
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import Behind, ahead
-from animevsr.video.images import MediaError
 from animevsr.video.mux import SegmentWriter, partial_of
 from animevsr.video.reader import open_reader
 

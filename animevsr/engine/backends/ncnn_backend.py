@@ -8,7 +8,7 @@ import ncnn
 import numpy as np
 import torch
 
-from animevsr.inference.backends.cache import StepGraph, cached, example_of
+from animevsr.engine.backends.cache import StepGraph, cached, example_of
 
 FILES = 'step.param', 'step.bin'
 

@@ -14,7 +14,7 @@ import os
 
 import torch
 
-from animevsr.inference.backends.torch_backend import TorchBackend
+from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.utils.device import exact_float32
 
 # name: (module, class, packages that it needs)
@@ -88,7 +88,7 @@ def open_backend(net, device, name='auto', fast=False, half=False, threads=None,
 
 def _open(name, net, device, threads, say, **options):
     module, kind, _ = OTHERS[name]
-    made = getattr(importlib.import_module(f'animevsr.inference.backends.{module}'), kind)
+    made = getattr(importlib.import_module(f'animevsr.engine.backends.{module}'), kind)
     return _told(say, made, (net, device, threads), **options)
 
 

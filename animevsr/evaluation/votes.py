@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from animevsr.video.images import MediaError
+from animevsr.errors import MediaError
 
 Z = 1.959964  # of 95 %
 

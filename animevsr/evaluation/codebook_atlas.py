@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from animevsr.archs.loading import load_network
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
-from animevsr.utils.checkpoint import CheckpointError
+from animevsr.errors import CheckpointError, MediaError
 from animevsr.utils.device import choose
 from animevsr.utils.drawing import titled
-from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.reader import open_reader
 from animevsr.video.writer import check_file, write_image
 from animevsr.zoo import find_weights

@@ -3,8 +3,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from animevsr.inference.backends.cache import cached, names_of
-from animevsr.inference.export import to_onnx
+from animevsr.engine.backends.cache import cached, names_of
+from animevsr.engine.exporting import to_onnx
 
 
 class OnnxBackend:

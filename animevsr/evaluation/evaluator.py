@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
-from animevsr.inference.engine import Upscaler
-from animevsr.inference.plan import scan
+from animevsr.engine.upscaler import Upscaler
+from animevsr.errors import MediaError
 from animevsr.metrics.clip_metric import CutBleedMeter, FlickerMeter
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
@@ -26,8 +26,8 @@ from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
 from animevsr.utils.resources import find
 from animevsr.video.clips import clips_by_name
-from animevsr.video.images import MediaError
 from animevsr.video.reader import open_reader
+from animevsr.video.scan import scan
 from animevsr.zoo import find_weights
 
 BORDER = 4  # pixels left out at each edge by what compares with a ground truth

@@ -1,7 +1,7 @@
 """What `upscale` may be asked for: ranges of its options, and what they mean for one input."""
 from fractions import Fraction
 
-from animevsr.inference.engine import output_size
+from animevsr.engine.upscaler import output_size
 from animevsr.video.encoders import CODECS
 from animevsr.video.reader import VIDEO_SUFFIXES
 

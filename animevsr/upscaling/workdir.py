@@ -7,10 +7,11 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
-from animevsr.inference.plan import Plan
+from animevsr.errors import MediaError
+from animevsr.upscaling.plan import Plan
 from animevsr.utils.locks import lock_file
 from animevsr.version import __version__
-from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.mux import frames_in
 from animevsr.video.writer import write_text
 from animevsr.zoo import hash_of_weights

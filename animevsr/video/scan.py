@@ -1,48 +1,9 @@
-"""The plan of an upscaling: shots, times and encoding, made in one pass over the input."""
-from dataclasses import dataclass
-
+"""One pass over an input before all work: when its frames are shown, where its shots begin, and what is damaged."""
 import numpy as np
 
+from animevsr.errors import MediaError
 from animevsr.video.color import reformat
-from animevsr.video.encoders import Encoding
-from animevsr.video.images import MediaError
 from animevsr.video.shots import SIDE, CutDetector
-
-
-@dataclass
-class Plan:
-    """What is to be done. It is a JSON file; every worker reads the same one.
-
-    Attributes:
-        made_of (dict): input, weights and options; a plan that was made of others is not continued.
-        ticks (list[int]), time_base (str): when each frame is shown.
-        shots (list[int]): the first frame of each shot.
-        rate (str): frames a second.
-        size (list[int]): (height, width) of the output.
-        encoding (dict | None): of a video (`Encoding`).
-        tile (int | None): see `Upscaler`.
-        arithmetic (dict): what computes (`Upscaler.arithmetic`); all shots are computed by the same.
-        damage (list): [(seconds, what)] of the input.
-        interlaced (bool): some of its frames are.
-    """
-    made_of: dict
-    ticks: list
-    time_base: str
-    shots: list
-    rate: str
-    size: list
-    encoding: dict | None
-    tile: int | None
-    arithmetic: dict
-    damage: list
-    interlaced: bool = False
-
-    def frames_of(self, shot):
-        """The numbers of the frames of a shot."""
-        return range(self.shots[shot], (*self.shots[1:], len(self.ticks))[shot])
-
-    def encoder(self):
-        return None if self.encoding is None else Encoding(**self.encoding)
 
 
 def scan(reader, rate, cuts, progress=lambda: None):

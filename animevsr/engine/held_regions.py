@@ -8,7 +8,7 @@ intervals, where what was held is compared with what it should be.
 import cv2
 import numpy as np
 
-from animevsr.inference.regions import Region, merged
+from animevsr.engine.rectangles import Region, merged
 
 CELL = 16  # side of a cell in pixels of the input
 BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input

@@ -5,7 +5,7 @@ import json
 import math
 from pathlib import Path
 
-from animevsr.video.images import MediaError
+from animevsr.errors import MediaError
 from animevsr.video.writer import check_file, write_text
 
 DIGITS = dict(psnr=2, psnr_y=2, ssim=4, ssim_y=4, niqe=3, hyperiqa=2, line_width=2, flicker=2, cut_bleed=3)

@@ -14,18 +14,20 @@ from pathlib import Path
 from torch.distributed import TCPStore
 from tqdm import tqdm
 
-from animevsr.inference.engine import choose_tile, fit
-from animevsr.inference.plan import Plan, scan
-from animevsr.inference.settings import check_options, parse_rate, size_for
-from animevsr.inference.work_folder import WorkFolder, image_name, signature
-from animevsr.inference.worker import Job, work
-from animevsr.inference.workers import Group, Processes, crew
+from animevsr.engine.upscaler import choose_tile, fit
+from animevsr.errors import MediaError
+from animevsr.upscaling.options import check_options, parse_rate, size_for
+from animevsr.upscaling.plan import Plan
+from animevsr.upscaling.workdir import WorkFolder, image_name, signature
+from animevsr.upscaling.worker import Job, work
+from animevsr.upscaling.workers import Group, Processes, crew
 from animevsr.utils.device import choose
 from animevsr.utils.memory import keep_freed_memory
 from animevsr.video.encoders import choose_encoding
-from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.mux import check_tracks, join
 from animevsr.video.reader import VIDEO_SUFFIXES, open_reader
+from animevsr.video.scan import scan
 from animevsr.video.writer import check_output, write_image
 from animevsr.zoo import find_weights
 

@@ -5,7 +5,7 @@ import time
 import torch
 
 from animevsr.archs.loading import load_upscaler
-from animevsr.inference.backends import NAMES, open_backend
+from animevsr.engine.backends import NAMES, open_backend
 from animevsr.utils.device import choose
 
 

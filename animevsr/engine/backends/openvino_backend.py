@@ -9,7 +9,7 @@ import openvino
 import torch
 from openvino import opset13 as op
 
-from animevsr.inference.backends.cache import StepGraph, cached, example_of
+from animevsr.engine.backends.cache import StepGraph, cached, example_of
 from animevsr.utils.images import to_tensor
 from animevsr.utils.resources import find
 from animevsr.video.reader import open_reader

@@ -5,11 +5,11 @@ import os
 import warnings
 from pathlib import Path
 
-from animevsr.inference.upscale import upscale
-from animevsr.inference.work_folder import WorkFolder
-from animevsr.inference.workers import Gone, crew
-from animevsr.utils.checkpoint import CheckpointError
-from animevsr.video.images import IMAGE_SUFFIXES, MediaError
+from animevsr.errors import CheckpointError, MediaError
+from animevsr.upscaling.api import upscale
+from animevsr.upscaling.workdir import WorkFolder
+from animevsr.upscaling.workers import Gone, crew
+from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.reader import VIDEO_SUFFIXES
 from animevsr.video.writer import write_text
 

@@ -9,12 +9,12 @@ PIP = $(BIN)/pip --disable-pip-version-check
 
 setup: $(VENV)/.done
 
-# torch first, because BasicSR is built against it (see animevsr_install.py)
-$(VENV)/.done: setup.py animevsr_install.py Makefile
+# torch first, because BasicSR is built against it (see animevsr_cli/install_basicsr.py)
+$(VENV)/.done: setup.py animevsr_cli/install_basicsr.py Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet setuptools wheel
 	$(PIP) install --quiet $(TORCH)
-	$(BIN)/python animevsr_install.py
+	$(BIN)/python animevsr_cli/install_basicsr.py
 	$(PIP) install --quiet --no-build-isolation --editable '.[test,recipes]'
 	touch $@
 

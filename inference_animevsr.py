@@ -1,8 +1,8 @@
 """`python inference_animevsr.py -i IN -o OUT`: `animevsr upscale` in the habits of this field."""
 import argparse
 
-from animevsr_arguments import UPSCALE, add_upscale_options
-from animevsr_cli import end_on_sigterm, run_upscale
+from animevsr_cli.arguments import UPSCALE, add_upscale_options
+from animevsr_cli.commands import end_on_sigterm, run_upscale
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=UPSCALE, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,6 +1,6 @@
 """Static metadata: nothing is imported here, so that `pip install .` works on a bare machine.
 
-BasicSR is not in `install_requires`: its last release cannot be built by pip alone (see animevsr_install.py).
+BasicSR is not in `install_requires`: its last release cannot be built by pip alone (see animevsr_cli/install_basicsr.py).
 """
 import re
 from pathlib import Path
@@ -22,17 +22,18 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=[*find_packages(include=['animevsr', 'animevsr.*']), 'animevsr.options', 'animevsr.weights'],
+    packages=[*find_packages(include=['animevsr', 'animevsr.*', 'animevsr_cli']), 'animevsr.options', 'animevsr.weights'],
     # the YAML files and the weights lie at the top of the repository and are installed inside the package
     package_dir={'animevsr': 'animevsr', 'animevsr.options': 'options', 'animevsr.weights': 'weights'},
     package_data={'animevsr.curation': ['*.html'], 'animevsr.evaluation': ['*.html'],
                   'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md', '*.mkv', 'NOTICE']},
-    py_modules=['animevsr_arguments', 'animevsr_cli', 'animevsr_install'],
-    install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'imageio-ffmpeg',
-                      'lpips', 'pillow', 'pyyaml', 'spandrel', 'tqdm'],
+    install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'filelock',
+                      'imageio-ffmpeg', 'lpips', 'pillow', 'pyyaml', 'spandrel', 'tqdm'],
     extras_require={'ncnn': NCNN,
                     'speed': SPEED,
-                    'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', *NCNN, *SPEED, 'onnx', 'onnxruntime', 'safetensors'],
+                    'cluster': ['ray>=2.40'],
+                    'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', *NCNN, *SPEED, 'onnx', 'onnxruntime', 'ray>=2.40',
+                             'safetensors'],
                     'recipes': ['resvg-py', 'matplotlib']},
     entry_points={'console_scripts': ['animevsr = animevsr_cli:main']},
     classifiers=['Programming Language :: Python :: 3', 'Operating System :: OS Independent',

@@ -16,7 +16,7 @@ import time
 import torch
 
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 
 
 def peak(device):
@@ -28,7 +28,7 @@ def peak(device):
 
 def measure(checkpointing, batch, repeat):
     """{'memory': GiB, 'time': seconds} of one variant, in this process."""
-    device = choose()
+    device = select_device()
     net = MSRBVSR(checkpointing=checkpointing).to(device)
     optimizer = torch.optim.Adam(net.parameters())
     lq, gt = torch.rand(batch, 15, 3, 64, 64, device=device), torch.rand(batch, 15, 3, 256, 256, device=device)

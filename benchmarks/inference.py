@@ -108,7 +108,7 @@ def measured(method, source, output, lossless):
     import time
 
     import animevsr
-    from animevsr.utils.memory import keep_freed_memory
+    from animevsr.utils.malloc_tuning import keep_freed_memory
     held = 0.0
     if method != 'a':
         keep_freed_memory()  # as the command does

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 import animevsr
 from animevsr.degradations import functional as D
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 from animevsr.utils.drawing import titled
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
@@ -83,7 +83,7 @@ if __name__ == '__main__':
     parser.add_argument('--crop', type=int, nargs=3, default=[40, 100, 120], metavar=('TOP', 'LEFT', 'SIDE'))
     args = parser.parse_args()
     with torch.inference_mode():
-        operators = methods(args.weights, choose())
+        operators = methods(args.weights, select_device())
         table = measure(list_clips(args.root), args.sets, operators, args.frames)
         if args.picture:
             cv2.imwrite(args.picture, picture(list_clips(args.root)[args.clip], args.sets, operators, args.crop)[..., ::-1])

@@ -17,7 +17,7 @@ import animevsr
 from animevsr.data.clip_pair_dataset import ClipPairDataset
 from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 from animevsr.utils.images import to_images, to_tensor
 
 DEGRADATION = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]
@@ -37,7 +37,7 @@ def scores(results, gt):
 
 
 def table(root, weights, frames, seed):
-    device = choose()
+    device = select_device()
     methods = {'bicubic': bicubic}
     for path in weights:
         methods[Path(path).stem] = Upscaler(animevsr.load_network(path, device), device)

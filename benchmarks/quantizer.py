@@ -13,8 +13,8 @@ from statistics import median
 
 import torch
 
-from animevsr.archs.quantizer import kth_nearest
-from animevsr.utils.device import choose
+from animevsr.archs.vq_lookup import kth_nearest
+from animevsr.utils.device import select_device
 
 SHAPES, KS = ((15, 64, 64), (4, 256, 256)), (1, 5, 50)
 
@@ -34,7 +34,7 @@ def data(shape, entries, channels, device):
 
 def peak(method, shape, entries, channels, k, queue):
     """MiB that one call adds to this process; runs in a process of its own."""
-    device = choose()
+    device = select_device()
     inputs = data(shape, entries, channels, device)
     method(*(x[:1, :64] if i == 0 else x for i, x in enumerate(inputs)), k)  # libraries allocate their own memory first
     if device.type == 'cuda':
@@ -64,7 +64,7 @@ def seconds_of(method, *arguments):
 
 
 def main(rounds, entries, channels):
-    device, methods = choose(), {'topk': by_topk, 'animevsr': kth_nearest}
+    device, methods = select_device(), {'topk': by_topk, 'animevsr': kth_nearest}
     print(f'{entries} entries of {channels} channels, {torch.get_num_threads()} threads, {device}')
     # first of all, because a new process starts with the peak of the one that starts it
     peaks = {(shape, k): [peak_of(method, shape, entries, channels, k) for method in methods.values()] for shape in SHAPES for k in KS}

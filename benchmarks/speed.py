@@ -15,7 +15,7 @@ from statistics import median
 import torch
 
 import animevsr
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,7 +46,7 @@ def step_times(device, rounds):
 
 
 def main(rounds):
-    device = choose()
+    device = select_device()
     print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {device}')
     times = step_times(device, rounds)
     for name, value in times.items():

@@ -21,7 +21,7 @@ from animevsr.archs.loading import load_upscaler
 from animevsr.degradations import functional as D
 from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
 
@@ -66,7 +66,7 @@ def method(name):
     """Function of uint8 frames (t, h, w, 3) to a list of frames 4 times as large."""
     if name in INTERPOLATIONS:
         return lambda frames: [cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames]
-    device = choose()
+    device = select_device()
     upscaler = Upscaler(load_upscaler(name, device), device)
     return lambda frames: list(upscaler(frames))
 

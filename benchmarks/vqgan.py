@@ -17,7 +17,7 @@ import animevsr
 from animevsr.data.low_quality_frame_dataset import LowQualityFrameDataset
 from animevsr.evaluation.codebook_atlas import KS, draw_views
 from animevsr.models.vqgan_model import perplexity
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +47,7 @@ def measure(net, dataset, device):
 
 
 def main(weights, root):
-    device = choose()
+    device = select_device()
     dataset = LowQualityFrameDataset(dict(name='heldout', phase='val', dataroot_lq=str(root)))
     rows = {}
     for path in weights:

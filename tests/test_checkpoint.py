@@ -10,6 +10,7 @@ from conftest import golden
 import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.errors import CheckpointError
+from animevsr.utils import safe_unpickler
 from animevsr.utils.checkpoint import load_weights
 
 
@@ -141,9 +142,8 @@ def test_weights_for_another_network_say_what_differs(tmp_path):
 def test_a_checkpoint_cannot_change_torch(tmp_path):
     from io import BytesIO
 
-    from animevsr.utils import inert
     # GLOBAL torch._utils _rebuild_tensor_v2, a dict {'__name__': 'changed'}, BUILD, STOP
     data = b"ctorch._utils\n_rebuild_tensor_v2\n(dS'__name__'\nS'changed'\nsb."
-    found = inert.load(BytesIO(data))
+    found = safe_unpickler.load(BytesIO(data))
     assert torch._utils._rebuild_tensor_v2.__name__ == '_rebuild_tensor_v2' and not hasattr(found, '__name__')
-    assert inert.Rebuild(len)('abc') == 3
+    assert safe_unpickler.Rebuild(len)('abc') == 3

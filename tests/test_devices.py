@@ -16,7 +16,7 @@ from animevsr.archs.backbones_arch import ClipBasicVSR, ClipRRDBNet, RealBasicVS
 from animevsr.archs.discriminator_arch import MultiScalePatchDiscriminator
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
-from animevsr.archs.quantizer import kth_nearest
+from animevsr.archs.vq_lookup import kth_nearest
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.data.sampling import LookAhead
@@ -79,7 +79,7 @@ def test_networks_stay_on_their_device(name, pretended):
 
 def test_a_tensor_left_on_the_host_is_noticed(pretended):
     net = MSRBVSR(num_feat=8, num_block=(1, 1, 1))
-    net._first_state = lambda frames: (torch.zeros(2, 8, 64, 64, device='cpu'), )
+    net._initial_state = lambda frames: (torch.zeros(2, 8, 64, 64, device='cpu'), )
     with pytest.raises(RuntimeError, match='same device'):
         net(torch.rand(CLIP))
 

@@ -14,11 +14,11 @@ from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine import held_regions as reuse
 from animevsr.engine.backends import NAMES, open_backend
 from animevsr.engine.backends.cache import example_of, hash_of_network
-from animevsr.engine.held_regions import HeldRegions
-from animevsr.engine.rectangles import Region, merged, tiles
+from animevsr.engine.held_regions import DirtyRegions
+from animevsr.engine.rectangles import Rect, merged, tiles
 from animevsr.engine.upscaler import Upscaler, choose_tile
 from animevsr.evaluation.bench import bench
-from animevsr.utils.threads import Behind, ahead
+from animevsr.utils.threads import BackgroundWriter, prefetch
 
 CPU = torch.device('cpu')
 
@@ -310,10 +310,10 @@ def test_holding_stops_where_it_goes_wrong(monkeypatch):
     monkeypatch.setattr(reuse, 'INTERVAL', 4)
     ramp = moving_frames(1, 64, 96)[0]
     frames = np.stack([np.clip(ramp.astype(int) + 2 * i, 0, 255).astype(np.uint8) for i in range(40)])
-    regions = HeldRegions((64, 96), 28)
+    regions = DirtyRegions((64, 96), 28)
     net = network()
     upscaler = Upscaler(net, CPU, reuse=True)
-    monkeypatch.setattr(sys_engine(), 'HeldRegions', lambda *_: regions)
+    monkeypatch.setattr(sys_engine(), 'DirtyRegions', lambda *_: regions)
     held, exact = np.stack(list(upscaler(frames))), run(net, frames, device=CPU)
     values = psnr(exact, held)[-12:]
     assert regions.noise < 10 and np.median(values) >= 45 and min(values) >= 35
@@ -325,11 +325,11 @@ def sys_engine():
 
 
 def test_regions():
-    a, b = Region(0, 0, 32, 32), Region(0, 40, 32, 72)
-    assert a.union(b) == Region(0, 0, 32, 72) and a.grown(8, (40, 36)) == Region(0, 0, 40, 36)
-    assert merged([a, b], lambda r: r.grown(28, (200, 200)).area) == [Region(0, 0, 32, 72)]
-    far = Region(160, 160, 192, 192)
-    assert sorted(merged([a, far], lambda r: r.grown(28, (200, 200)).area)) == [a, far]
+    a, b = Rect(0, 0, 32, 32), Rect(0, 40, 32, 72)
+    assert a.union(b) == Rect(0, 0, 32, 72) and a.expanded(8, (40, 36)) == Rect(0, 0, 40, 36)
+    assert merged([a, b], lambda r: r.expanded(28, (200, 200)).area) == [Rect(0, 0, 32, 72)]
+    far = Rect(160, 160, 192, 192)
+    assert sorted(merged([a, far], lambda r: r.expanded(28, (200, 200)).area)) == [a, far]
 
 
 def test_deep_frames_come_out_deep():
@@ -385,7 +385,7 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch):
 
 def test_reading_ahead_and_writing_behind():
     taken = []
-    items = ahead((taken.append(i) or i for i in range(100)), 3)
+    items = prefetch((taken.append(i) or i for i in range(100)), 3)
     assert next(items) == 0
     items.close()
     assert len(taken) < 8
@@ -395,9 +395,9 @@ def test_reading_ahead_and_writing_behind():
         raise KeyError('x')
 
     with pytest.raises(KeyError):
-        list(ahead(broken(), 2))
+        list(prefetch(broken(), 2))
     written = []
-    with Behind(written.append, 2) as write:
+    with BackgroundWriter(written.append, 2) as write:
         for i in range(20):
             write(i)
     assert written == list(range(20))
@@ -405,8 +405,8 @@ def test_reading_ahead_and_writing_behind():
     def fails(item):
         raise OSError('full')
 
-    with pytest.raises(OSError, match='full'), Behind(fails, 2) as write:
+    with pytest.raises(OSError, match='full'), BackgroundWriter(fails, 2) as write:
         for i in range(20):
             write(i)
-    with pytest.raises(KeyboardInterrupt), Behind(written.append, 2) as write:
+    with pytest.raises(KeyboardInterrupt), BackgroundWriter(written.append, 2) as write:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from basicsr.models.srgan_model import SRGANModel
 from conftest import REPO, run_python
 
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.models.checked_model import clip_gradients
+from animevsr.models.base_model import clip_gradients
 from animevsr.models.collapse import CollapseGuard
 from animevsr.models.recurrent_vsr_gan_model import RecurrentVSRGANModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel

@@ -14,9 +14,9 @@ REGISTERED = "from basicsr.utils.registry import ARCH_REGISTRY\nassert 'MSRBVSR'
 def installed(tmp_path_factory):
     """The package installed into an empty folder, from a copy of what git would hand over."""
     copy, target = (tmp_path_factory.mktemp(name) for name in ('copy', 'site'))
-    for name in ('animevsr', 'options', 'weights'):
+    for name in ('animevsr', 'animevsr_cli', 'options', 'weights'):
         shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'animevsr_arguments.py', 'animevsr_cli.py', 'animevsr_install.py'):
+    for name in ('setup.py', 'pyproject.toml', 'README.md'):
         shutil.copy(REPO / name, copy)
     run_python('-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--target', target, copy, cwd=copy)
     return target

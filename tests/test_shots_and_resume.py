@@ -244,7 +244,7 @@ def test_what_computed_the_first_shots_computes_the_others(tiny_weights, tmp_pat
     with monkeypatch.context() as patch:
         without(patch, 'ncnn', 'openvino')
         interrupted(patch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
-    assert WorkFolder(tmp_path / 'out.mkv').read().arithmetic['backend'] == 'torch'
+    assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == 'torch'
     assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 2
     animevsr.upscale(source, tmp_path / 'torch.mkv', tiny_weights, **CODEC)
     assert np.array_equal(decode(tmp_path / 'out.mkv')[0], decode(tmp_path / 'torch.mkv')[0])
@@ -253,7 +253,7 @@ def test_what_computed_the_first_shots_computes_the_others(tiny_weights, tmp_pat
 def test_where_it_is_gone_all_is_computed_anew(tiny_weights, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
     interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
-    assert WorkFolder(tmp_path / 'out.mkv').read().arithmetic['backend'] == 'ncnn'
+    assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == 'ncnn'
     without(monkeypatch, 'ncnn', 'openvino')
     with pytest.warns(UserWarning, match='starts anew: backend ncnn: not installed'):
         assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 0
@@ -337,26 +337,6 @@ def test_an_interrupt_while_frames_are_skipped(tiny_weights, tmp_path, monkeypat
     assert len(skipped) < 5000
 
 
-@pytest.mark.slow
-def test_a_worker_ends_with_the_first_process(tiny_weights, tmp_path):
-    """It must not go on with the list of a run that is gone, or wait for it."""
-    source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots((20, 20, 20), (48, 64))[0]] * 20))
-    command = ['upscale', str(source), '-o', 'out.mkv', '-n', str(tiny_weights), '--jobs', '2', '--backend', 'torch', '--threads', '1']
-    first = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', *command], cwd=tmp_path, stderr=subprocess.DEVNULL,
-                             env={**os.environ, 'PYTHONPATH': str(REPO)}, start_new_session=True)
-    for _ in range(900):
-        if list(tmp_path.glob('.out.mkv.work/plan.json')):
-            break
-        time.sleep(0.1)
-    time.sleep(1)
-    first.kill()
-    first.wait()
-    with pytest.raises(ProcessLookupError):  # nobody is left of its group
-        for _ in range(150):
-            os.killpg(first.pid, 0)
-            time.sleep(0.1)
-
-
 class Doomed:
     """Its end is where Ctrl-C comes: Python drops what is raised there."""
 
@@ -418,34 +398,6 @@ def test_a_handler_that_lets_a_signal_pass():
         assert not came
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-# --- several workers ------------------------------------------------------------------------------------------------------------
-
-
-def test_one_two_and_three_processes_give_the_same_frames(tiny_weights, tmp_path):
-    source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots()[0]] * 2), codec='ffv1', pix_fmt='bgr0')
-    results = []
-    for jobs in (1, 2, 3):
-        done = animevsr.upscale(source, tmp_path / f'{jobs}.mkv', tiny_weights, jobs=jobs, backend='torch', threads=1)
-        assert (done.frames, done.shots) == (24, 6)
-        results.append(decode(tmp_path / f'{jobs}.mkv'))
-    for images, times in results[1:]:
-        assert np.array_equal(images, results[0][0]) and times == results[0][1]
-
-
-def test_what_a_dead_worker_left_is_done_by_the_first(tiny_weights, tmp_path, monkeypatch):
-    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
-    monkeypatch.setattr(module, 'work_beside', dies)
-    with pytest.warns(UserWarning, match='a worker stopped before its work was done'):
-        done = animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, jobs=2, **CODEC)
-    assert done.frames == 12 and len(decode(tmp_path / 'out.mkv')[0]) == 12
-
-
-def dies(job, plan, port, todo, rank):
-    from torch.distributed import TCPStore
-    TCPStore('127.0.0.1', port, is_master=False).add('claim', 1)
-    os._exit(1)
 
 
 # --- many videos ----------------------------------------------------------------------------------------------------------------

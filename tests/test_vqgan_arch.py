@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 import animevsr
 from animevsr.archs.discriminator_arch import MultiScalePatchDiscriminator
-from animevsr.archs.quantizer import VectorQuantizer
+from animevsr.archs.vq_lookup import VectorQuantizer
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 
 KS = {'nearest': (1, 1, 1), 'k1_1_k2_1_k3_9': (1, 1, 9), 'k1_1_k2_5_k3_40': (1, 5, 40)}

@@ -4,7 +4,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
 
-from animevsr.archs.quantizer import VectorQuantizer
+from animevsr.archs.vq_lookup import VectorQuantizer
 
 BRANCHES = ('top', 'middle', 'bottom')  # compression factors 8, 4, 2
 FACTOR = 8  # height and width inside are multiples of it

@@ -62,7 +62,7 @@ class MSRBVSR(nn.Module):
         # the coarsest branch works at a quarter of the size
         frames = F.pad(torch.cat([prev, cur, nxt], 1), (0, -w % 4, 0, -h % 4), mode='replicate')
         if state is None:
-            state = self._first_state(frames)
+            state = self._initial_state(frames)
         sr, *state = self.core(*frames.split(3, 1), *state)
         return sr[..., :h * self.scale, :w * self.scale], tuple(state)
 
@@ -88,7 +88,7 @@ class MSRBVSR(nn.Module):
         # along each branch: the convolutions on the way down, two in each block, the interpolation up, the last block and the fusion
         return max(2 * blocks[0] + 3, 2 + 4 * blocks[1] + 2 + 4 + 4, 4 + 8 * blocks[2] + 4 + 4 + 4)
 
-    def _first_state(self, frames):
+    def _initial_state(self, frames):
         b, _, h, w = frames.shape
         return tuple(frames.new_zeros(b, c, h, w) for c in self.state_channels)
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.errors import MediaError
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
@@ -71,7 +71,7 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
         raise MediaError(f'{in_root}: no such folder')
     if out_root.resolve() == in_root.resolve() or in_root.resolve() in out_root.resolve().parents:
         raise MediaError(f'{out_root}: is the input, or inside it; name another output')
-    device = choose(device)
+    device = select_device(device)
     enhancer = Enhancer(load_upscaler(model, device), device, tile)
     clips = find_clips(in_root, out_root)[part[0] - 1::part[1]]
     _sign(out_root, model)

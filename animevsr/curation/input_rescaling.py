@@ -19,7 +19,7 @@ from animevsr.curation.artefacts import artefact_score, rank
 from animevsr.curation.pseudo_hr import PSEUDO_HR, RESIZES, pseudo_hr_frames, write_pairs
 from animevsr.curation.pseudo_hr import resize as resized
 from animevsr.errors import MediaError
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.reader import count_decodable, open_reader
 from animevsr.zoo import find_weights
@@ -103,7 +103,7 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
         raise MediaError(f'{video}: is {size[1]}x{size[0]}; rescaling needs at least 16 pixels each way')
     if output.exists() and not output.is_dir() or output.exists() and video.is_dir() and output.samefile(video):
         raise MediaError(f'{output}: is not a folder for results; name another output')
-    net = load_upscaler(weights, choose(device))
+    net = load_upscaler(weights, select_device(device))
     count = count_decodable(video, lambda frames: tqdm(frames, file=sys.stderr, disable=not progress, leave=False, desc='counting frames',
                                                        mininterval=0.5 if sys.stderr.isatty() else 10, unit='frame'))
     output.mkdir(parents=True, exist_ok=True)

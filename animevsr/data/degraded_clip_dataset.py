@@ -5,7 +5,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.draws import draw_generator, flip_and_turn
+from animevsr.data.augment import draw_generator, flip_and_turn
 from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
@@ -37,7 +37,7 @@ class DegradedClipDataset(data.Dataset):
             hold (list[int]): for how many frames a drawing is held is drawn from it, for each window: its frames are shown so often, as
                 animation on twos and threes is. Default: [1], the papers' windows.
             random_reverse (bool): play half of the windows backwards. Default: True.
-            use_hflip, use_vflip, use_rot (bool): see `draws.flip_and_turn`. Default: True, False, True.
+            use_hflip, use_vflip, use_rot (bool): see `augment.flip_and_turn`. Default: True, False, True.
             degradation (list): see `DegradationPipeline`; its operators together divide the size by `scale`.
             degrade_on (str): 'loader': degraded as they are loaded, on the CPU. 'device': samples have no `lq`; `RecurrentVSRModel` makes
                 it on its own device, codecs on `degrade_threads` threads, while the batch before is trained on. For degradations

@@ -7,7 +7,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.draws import draw_generator, flip_and_turn
+from animevsr.data.augment import draw_generator, flip_and_turn
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
@@ -35,7 +35,7 @@ class LowQualityFrameDataset(data.Dataset):
             rescale (pair of float): range of a random factor by which frames are resized, in a random one of area, bilinear, bicubic and
                 Lanczos, before the crop; never below the crop. Default: [0.8, 2.0], the published code's -20 % to +100 %.
             rescale_prob (float): its probability. Default: 0.3.
-            use_hflip, use_vflip, use_rot (bool): see `draws.flip_and_turn`. Default: True, True, False.
+            use_hflip, use_vflip, use_rot (bool): see `augment.flip_and_turn`. Default: True, True, False.
             channel_shuffle (float): probability of a random order of the colour channels. Default: 0.3.
             rgb_shift (float): each channel is shifted by up to this, in levels of 255. Default: 20.
             rgb_shift_prob (float): its probability. Default: 0.3.

@@ -5,7 +5,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.draws import draw_generator, flip_and_turn
+from animevsr.data.augment import draw_generator, flip_and_turn
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
@@ -29,7 +29,7 @@ class PairedFrameDataset(data.Dataset):
             max_frames (int): take no more than so many pairs, evenly spread over those found. Default: all.
             scale (int): size of `gt` over that of `lq`. Default: 2.
             gt_size (int): side of the square crop of `gt` in training, a multiple of `scale`. Default: 256.
-            use_hflip, use_vflip, use_rot (bool): see `draws.flip_and_turn`. They hide a damage that has a
+            use_hflip, use_vflip, use_rot (bool): see `augment.flip_and_turn`. They hide a damage that has a
                 direction, such as shifted colours. Default: True, False, True.
             seed (int): Default: 0.
 

@@ -2,7 +2,7 @@
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
-from animevsr.data.draws import draw_generator
+from animevsr.data.augment import draw_generator
 from animevsr.data.low_quality_frame_dataset import LowQualityFrameDataset
 from animevsr.utils.options import check_dataset
 

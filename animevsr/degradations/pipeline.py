@@ -4,7 +4,7 @@ import math
 
 from animevsr.degradations.learned import PDM, VQ, DownOrLBO
 from animevsr.degradations.operators import Blur, Codec, Contrast, Down, FFmpeg, Noise, probability
-from animevsr.degradations.second_order import Jpeg, MixedBlur, MixedNoise, RandomResize, ResizeTo, Sinc
+from animevsr.degradations.real_world import Jpeg, MixedBlur, MixedNoise, RandomResize, ResizeTo, Sinc
 from animevsr.utils.options import check_keys
 
 

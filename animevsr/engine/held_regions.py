@@ -8,7 +8,7 @@ intervals, where what was held is compared with what it should be.
 import cv2
 import numpy as np
 
-from animevsr.engine.rectangles import Region, merged
+from animevsr.engine.rectangles import Rect, merged
 
 CELL = 16  # side of a cell in pixels of the input
 BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input
@@ -23,7 +23,7 @@ BOUND = 47.0  # dB: where held cells are further from what they should be, less 
 WHOLE = 0.75  # share of the work of a whole picture from which that is computed instead
 
 
-class HeldRegions:
+class DirtyRegions:
     """Says which regions of a frame are due, in one shot.
 
     Args:
@@ -43,9 +43,9 @@ class HeldRegions:
         self.reference = None  # the input of which each pixel of the result was made: three frames
         self.would_hold, self.off = None, False  # the cells on which a whole picture is checked
 
-    def due(self, triple):
+    def dirty_rects(self, triple):
         """The regions to compute for an input, three images (h, w, 3); `paint` is to be called with the result of each."""
-        self.triple, whole = triple, [Region(0, 0, *self.size)]
+        self.triple, whole = triple, [Rect(0, 0, *self.size)]
         if self.reference is None:
             self.reference = [frame.copy() for frame in triple]
             return whole
@@ -91,22 +91,22 @@ class HeldRegions:
     def _cover(self, mask):
         """Few rectangles that hold all cells of a mask; the whole picture where that is hardly more work."""
         count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        boxes = [Region(top * CELL, left * CELL, min(self.size[0], (top + height) * CELL), min(self.size[1], (left + width) * CELL))
+        boxes = [Rect(top * CELL, left * CELL, min(self.size[0], (top + height) * CELL), min(self.size[1], (left + width) * CELL))
                  for left, top, width, height, _ in stats[1:count].tolist()]
         if len(boxes) > 40:
-            boxes = [Region(0, 0, *self.size)]
+            boxes = [Rect(0, 0, *self.size)]
         boxes = merged(boxes, self._cost)
         if sum(map(self._cost, boxes)) > WHOLE * self.size[0] * self.size[1]:
-            return [Region(0, 0, *self.size)]
+            return [Rect(0, 0, *self.size)]
         return boxes
 
     def _cost(self, region):
-        return region.grown(self.halo, self.size).area
+        return region.expanded(self.halo, self.size).area
 
     def paint(self, canvas, image, region, scale):
         """Put the result of a region, (scale*h, scale*w, 3), onto the picture, where it is to be seen."""
         unit, side = 1.0 if image.dtype == np.uint8 else 1 / 257, BLOCK * scale
-        difference = cv2.absdiff(cut(canvas, region.times(scale)), image)
+        difference = cv2.absdiff(cut(canvas, region.scaled(scale)), image)
         rows, columns = (-(-length // side) for length in difference.shape[:2])
         filled = cv2.copyMakeBorder(difference, 0, rows * side - difference.shape[0], 0, columns * side - difference.shape[1],
                                     cv2.BORDER_REFLECT)
@@ -116,7 +116,7 @@ class HeldRegions:
         if self.would_hold is not None:
             self._check(self.would_hold[cells], difference, unit, scale)
         shown = cut(self.changed, region.parts(BLOCK)) | (means > VISIBLE)
-        copy(image, cut(canvas, region.times(scale)), shown, side)
+        copy(image, cut(canvas, region.scaled(scale)), shown, side)
         for mine, frame in zip(self.reference, self.triple):
             copy(cut(frame, region), cut(mine, region), shown, BLOCK)
 

@@ -2,7 +2,7 @@
 from typing import NamedTuple
 
 
-class Region(NamedTuple):
+class Rect(NamedTuple):
     """Rows `top` to `bottom`, columns `left` to `right`, ends left out."""
     top: int
     left: int
@@ -17,33 +17,33 @@ class Region(NamedTuple):
         """The part of a tensor or array (..., h, w)."""
         return x[..., self.top:self.bottom, self.left:self.right]
 
-    def grown(self, margin, size):
+    def expanded(self, margin, size):
         """With `margin` pixels around it, inside (height, width)."""
-        return Region(max(0, self.top - margin), max(0, self.left - margin), min(size[0], self.bottom + margin),
+        return Rect(max(0, self.top - margin), max(0, self.left - margin), min(size[0], self.bottom + margin),
                       min(size[1], self.right + margin))
 
-    def within(self, outer):
+    def relative_to(self, outer):
         """Its place in the part that `outer` cuts out."""
-        return Region(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+        return Rect(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
 
-    def times(self, factor):
-        return Region(*(side * factor for side in self))
+    def scaled(self, factor):
+        return Rect(*(side * factor for side in self))
 
-    def divided(self, side, multiple):
+    def tiled(self, side, multiple):
         """Itself in `tiles`."""
         size = self.bottom - self.top, self.right - self.left
-        return [Region(self.top + tile.top, self.left + tile.left, self.top + tile.bottom, self.left + tile.right)
+        return [Rect(self.top + tile.top, self.left + tile.left, self.top + tile.bottom, self.left + tile.right)
                 for tile in tiles(size, side, multiple)]
 
     def parts(self, side):
         """In squares of `side` pixels, of which it is a multiple."""
-        return Region(*(length // side for length in self))
+        return Rect(*(length // side for length in self))
 
     def clipped(self, height, width):
-        return Region(self.top, self.left, min(self.bottom, height), min(self.right, width))
+        return Rect(self.top, self.left, min(self.bottom, height), min(self.right, width))
 
     def union(self, other):
-        return Region(min(self.top, other.top), min(self.left, other.left), max(self.bottom, other.bottom), max(self.right, other.right))
+        return Rect(min(self.top, other.top), min(self.left, other.left), max(self.bottom, other.bottom), max(self.right, other.right))
 
 
 def tiles(size, side, multiple=4):
@@ -52,7 +52,7 @@ def tiles(size, side, multiple=4):
     for total in size:
         count = -(-total // max(multiple, side - multiple)) if total > side else 1
         edges.append([min(total, -(-total * i // count // multiple) * multiple) for i in range(count + 1)])
-    return [Region(top, left, bottom, right) for top, bottom in zip(edges[0], edges[0][1:]) for left, right in zip(edges[1], edges[1][1:])]
+    return [Rect(top, left, bottom, right) for top, bottom in zip(edges[0], edges[0][1:]) for left, right in zip(edges[1], edges[1][1:])]
 
 
 def merged(regions, cost):

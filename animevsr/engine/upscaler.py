@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from animevsr.engine.backends.torch_backend import TorchBackend, name_of
-from animevsr.engine.held_regions import CELL, HeldRegions
-from animevsr.engine.rectangles import Region
-from animevsr.utils.device import Fetch, model, one_behind
+from animevsr.engine.held_regions import CELL, DirtyRegions
+from animevsr.engine.rectangles import Rect
+from animevsr.utils.device import Fetch, device_name, one_behind
 from animevsr.utils.interrupts import check
 
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
@@ -25,22 +25,22 @@ class Upscaler:
             given windows of frames that overlap.
         device (torch.device | None): of a network.
         tile (int | None): side of the squares, in pixels of the input, that are computed one after the other, where memory is short.
-        reuse (bool): compute again only what changed; see `HeldRegions`. `held` tells afterwards what share was not computed.
+        reuse (bool): compute again only what changed; see `DirtyRegions`. `held` tells afterwards what share was not computed.
 
     Attributes:
-        scale (int). arithmetic (dict): `backend`, its `name` with the machine's, and `threads` (None where results do not depend on them).
+        scale (int). backend_id (dict): `backend`, its `name` with the machine's, and `threads` (None where results do not depend on them).
     """
 
     def __init__(self, backend, device=None, tile=None, reuse=False):
         if isinstance(backend, torch.nn.Module):
             if not hasattr(backend, 'step'):
                 self.clips, self.device, self.scale = backend.to(device), device, backend.scale
-                name = f'{name_of(device, "whole clips")}, {model(device)}'
-                self.arithmetic = dict(backend='torch', name=name, threads=torch.get_num_threads())
+                name = f'{name_of(device, "whole clips")}, {device_name(device)}'
+                self.backend_id = dict(backend='torch', name=name, threads=torch.get_num_threads())
                 return
             backend = TorchBackend(backend, device or next(backend.parameters()).device)
         self.clips, self.backend, self.device, self.scale = None, backend, backend.device, backend.scale
-        self.arithmetic = dict(backend=backend.kind, name=f'{backend.name}, {model(backend.device)}', threads=backend.threads)
+        self.backend_id = dict(backend=backend.kind, name=f'{backend.name}, {device_name(backend.device)}', threads=backend.threads)
         self.halo = None if backend.reach is None else backend.reach + -backend.reach % backend.multiple
         if (tile or reuse) and self.halo is None:
             raise ValueError('tile and reuse need a recurrent network of this package')
@@ -95,27 +95,27 @@ class Shot:
         multiple = self.backend.multiple
         self.bottom, self.right = -self.height % multiple, -self.width % multiple
         self.size = self.height + self.bottom, self.width + self.right
-        self.state, self.inputs = self.backend.first_state(*self.size), {}
+        self.state, self.inputs = self.backend.initial_state(*self.size), {}
         self.canvas = None
-        self.held = HeldRegions(self.size, owner.halo) if owner.reuse else None
+        self.held = DirtyRegions(self.size, owner.halo) if owner.reuse else None
         self.halo = self.held.halo if self.held else owner.halo
 
     @torch.inference_mode()
     def step(self, prev, cur, nxt):
         """The result for `cur`, a `Fetch` of (h, w, 3) RGB."""
         triple = [prev, cur, nxt]
-        regions = [Region(0, 0, *self.size)]
+        regions = [Rect(0, 0, *self.size)]
         if self.held:
-            regions = self.held.due(triple)
+            regions = self.held.dirty_rects(triple)
         if self.owner.tile:
-            regions = [tile for region in regions for tile in region.divided(self.owner.tile, CELL if self.held else self.backend.multiple)]
+            regions = [tile for region in regions for tile in region.tiled(self.owner.tile, CELL if self.held else self.backend.multiple)]
         tensors = [self._input(frame) for frame in triple] if regions else None
         known = {id(frame): tensor for frame, tensor in zip(triple, tensors or ())}
         self.inputs = {key: (frame, known[key]) for key, frame in ((id(f), f) for f in triple) if key in known}
         done = [(region, *self._compute(region, tensors)) for region in regions]
         self.owner.steps += 1
         self.owner.computed += sum(region.area for region in regions) / (self.size[0] * self.size[1])
-        whole = len(done) == 1 and regions[0] == Region(0, 0, *self.size)
+        whole = len(done) == 1 and regions[0] == Rect(0, 0, *self.size)
         if whole:
             self.state = done[0][2]
             if not self.held:
@@ -138,12 +138,12 @@ class Shot:
     def _compute(self, region, tensors):
         """(sr, state) of a region, computed with as much around it as it depends on."""
         check()
-        if region == Region(0, 0, *self.size):
+        if region == Rect(0, 0, *self.size):
             return self.backend.step(*tensors, self.state)
-        outer = region.grown(self.halo, self.size)
+        outer = region.expanded(self.halo, self.size)
         sr, state = self.backend.step(*(outer.cut(x) for x in tensors), tuple(outer.cut(x) for x in self.state))
-        inner = region.within(outer)
-        return inner.times(self.backend.scale).cut(sr), tuple(inner.cut(x) for x in state)
+        inner = region.relative_to(outer)
+        return inner.scaled(self.backend.scale).cut(sr), tuple(inner.cut(x) for x in state)
 
     def _image(self, region, sr, kind):
         """The result of a region as an image on its device, without what was padded."""
@@ -152,7 +152,7 @@ class Shot:
 
     def _place(self, region):
         scale = self.backend.scale
-        return region.times(scale).clipped(self.height * scale, self.width * scale)
+        return region.scaled(scale).clipped(self.height * scale, self.width * scale)
 
     def _paint(self, region, image):
         """Put a result onto the canvas."""

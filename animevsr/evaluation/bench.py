@@ -6,7 +6,7 @@ import torch
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.engine.backends import NAMES, open_backend
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 
 
 def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
@@ -27,7 +27,7 @@ def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
             raise ValueError
     except ValueError:
         raise ValueError(f"size must be WIDTHxHEIGHT, e.g. 320x180, and rounds at least 1; got '{size}', {rounds}") from None
-    device, entries, notes = choose(device), {}, []
+    device, entries, notes = select_device(device), {}, []
     for name, fast in [(name, False) for name in NAMES if name != 'auto'] + [('auto', True)]:
         try:
             backend = open_backend(load_upscaler(weights), device, name, fast)
@@ -35,7 +35,7 @@ def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
             notes.append(f'- {name}{", fast" if fast else ""}: {error}')
             continue
         frame = torch.rand(1, 3, height, width).to(device, getattr(backend, 'dtype', torch.float32))
-        state = backend.first_state(height, width)
+        state = backend.initial_state(height, width)
         backend.step(frame, frame, frame, state)
         entries[f'{backend.name}{", fast" if fast else ""}'] = (lambda b=backend, f=frame, s=state: b.step(f, f, f, s)[0].sum().item())
     times = {name: [] for name in entries}

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from animevsr.archs.loading import load_network
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.errors import CheckpointError, MediaError
-from animevsr.utils.device import choose
+from animevsr.utils.device import select_device
 from animevsr.utils.drawing import titled
 from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.reader import open_reader
@@ -59,7 +59,7 @@ def atlas(weights, frame, output, number=0, device='auto'):
         raise MediaError(f'{output}: the atlas is an image; name it e.g. {output.stem}.png')
     if any(output.exists() and Path(other).exists() and output.samefile(other) for other in (frame, weights)):
         raise MediaError(f'{output}: is an input; name another output')
-    device = choose(device)
+    device = select_device(device)
     net = load_network(find_weights(weights), device)
     if not isinstance(net, MultiScaleVQGAN):
         raise CheckpointError(f'{weights}: holds a {type(net).__name__}, but an atlas is drawn of a MultiScaleVQGAN')

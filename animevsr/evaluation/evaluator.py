@@ -20,7 +20,7 @@ from animevsr.metrics.clip_metric import CutBleedMeter, FlickerMeter
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.metrics.niqe_metric import calculate_niqe_pt
-from animevsr.utils.device import choose, to_float64
+from animevsr.utils.device import select_device, to_float64
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
@@ -97,7 +97,7 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
     check_keys([m for m in metrics if not m.startswith((PYIQA, HYPERIQA))], [*FRAME_METRICS, *CLIP_METRICS], 'metrics')
     if every < 1:
         raise ValueError(f'every must be at least 1, got {every}')
-    device = choose(device)
+    device = select_device(device)
     functions = {m: _frame_metric(m, device) for m in metrics if m not in CLIP_METRICS}
     for m, (_, needs_gt) in functions.items():
         if needs_gt and gt is None:

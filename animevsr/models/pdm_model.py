@@ -2,7 +2,7 @@
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
-from animevsr.models.checked_gan_model import CheckedGANModel
+from animevsr.models.base_gan_model import CheckedGANModel
 
 
 @MODEL_REGISTRY.register()

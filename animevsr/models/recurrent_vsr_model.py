@@ -14,14 +14,14 @@ from animevsr.degradations import BatchDegrader
 from animevsr.losses.cleaning import CleaningLoss
 from animevsr.losses.steady import SteadyLoss
 from animevsr.metrics.clip_metric import METERS
-from animevsr.models.checked_model import CheckedSRModel
+from animevsr.models.base_model import BaseSRModel
 from animevsr.models.teacher import Teacher
 from animevsr.utils.options import check_keys
 from animevsr.utils.windows import triples
 
 
 @MODEL_REGISTRY.register()
-class RecurrentVSRModel(CheckedSRModel):
+class RecurrentVSRModel(BaseSRModel):
     """BasicSR's SRModel for clips.
 
     What it adds to the options of SRModel:
@@ -44,7 +44,7 @@ class RecurrentVSRModel(CheckedSRModel):
     the clips are divided among the processes.
     """
 
-    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'teacher_opt', 'flow_lr_mul', 'fix_flow')
+    TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'teacher_opt', 'flow_lr_mul', 'fix_flow')
     usm = steady = teacher = None
     usm_in_losses = False
 

@@ -8,13 +8,13 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import distributed
 
-from animevsr.models.checked_model import CheckedSRModel
+from animevsr.models.base_model import BaseSRModel
 
 RECENT = 100  # iterations in which an entry must have been used not to be reported as dead
 
 
 @MODEL_REGISTRY.register()
-class VQGANModel(CheckedSRModel):
+class VQGANModel(BaseSRModel):
     """Reconstruction of frames through the codebook: pixel, perceptual and codebook loss, and an adversarial loss from some iteration on.
 
     What it adds to the options of SRModel:
@@ -35,7 +35,7 @@ class VQGANModel(CheckedSRModel):
     entries used in the batch (1: a single one; number of entries: all alike), and how many entries were not used lately (`dead`).
     """
 
-    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'codebook_weight', 'gan_opt', 'gan_start', 'gan_adaptive', 'optim_d', 'lr_factors',
+    TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'codebook_weight', 'gan_opt', 'gan_start', 'gan_adaptive', 'optim_d', 'lr_factors',
                   'revive_after')
 
     def __init__(self, opt):

@@ -26,9 +26,9 @@ from animevsr.errors import MediaError
 from animevsr.evaluation.evaluator import evaluate, runtime
 from animevsr.evaluation.tables import UNITS
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Stage, in_order
-from animevsr.utils.device import choose, count
+from animevsr.utils.device import count, select_device
+from animevsr.utils.files import inherited_lock
 from animevsr.utils.images import to_images, to_tensor
-from animevsr.utils.locks import lock_file
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import count_frames
@@ -205,7 +205,7 @@ class Run:
     def lock(self, stage):
         """A file that the training holds, too: it may live longer than this process."""
         try:
-            return lock_file(self.folder / f'{stage.name}.lock')
+            return inherited_lock(self.folder / f'{stage.name}.lock')
         except BlockingIOError:
             raise MediaError(f'{stage.name}: another run trains it; wait for it, or end it') from None
 
@@ -244,7 +244,7 @@ class Run:
             options['spynet_path'] = None  # its size and speed are those of the weights that it starts from
         note, key = self.folder / 'times.json', json.dumps(options)
         times = json.loads(note.read_text()) if note.exists() else {}
-        net, device = build_network(options), choose(self.device)
+        net, device = build_network(options), select_device(self.device)
         if timed and key not in times:
             net.to(device, memory_format=torch.channels_last).eval()
             with torch.inference_mode():

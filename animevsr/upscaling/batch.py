@@ -8,7 +8,6 @@ from pathlib import Path
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import upscale
 from animevsr.upscaling.workdir import WorkFolder
-from animevsr.upscaling.workers import Gone, crew
 from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.reader import VIDEO_SUFFIXES
 from animevsr.video.writer import write_text
@@ -26,24 +25,36 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
         options: of `upscale`.
 
     Returns:
-        dict: {path of a video below the input: 'done ...', 'was done already' or 'failed: ...'}; under torchrun or slurm, where all
-        processes go through the videos together, None on all but the first.
+        dict: {path of a video below the input: 'done ...', 'was done already' or 'failed: ...'}.
 
     Raises:
         MediaError: there are no videos. ValueError, CheckpointError: an option or the weights cannot be used, for none of them.
     """
     input, output = Path(input), Path(output)
-    with crew() as group:
-        if group.rank == 0:
-            targets = targets_of(list_videos(input, output), input, output, suffix)
-            output.mkdir(parents=True, exist_ok=True)
-            write_text(output / NOTE, json.dumps({str(Path(target).relative_to(output)): str(Path(video).relative_to(input))
-                                                  for video, target, _ in targets}, indent=1))
-            group.tell('targets', json.dumps(targets))
-        else:
-            targets = json.loads(group.hear('targets'))
-        results = upscale_all(targets, input, progress, group, options)
-        return results if group.rank == 0 else None
+    targets = targets_of(list_videos(input, output), input, output, suffix)
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / NOTE, json.dumps({str(target.relative_to(output)): str(video.relative_to(input)) for video, target in targets},
+                                         indent=1))
+    results = {}
+    for number, (video, target) in enumerate(targets, 1):
+        name = str(video.relative_to(input))
+        if target.exists():
+            results[name] = 'was done already'
+            clean(target)
+            continue
+        if progress:
+            warnings.warn(f'{number} of {len(targets)}: {name}', stacklevel=2)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            summary = upscale(video, target, progress=progress, **options)
+            results[name] = f'{summary.missing} shots are left to other parts' if summary.missing else f'done, {summary.frames} frames'
+        except CheckpointError:
+            raise
+        except (MediaError, OSError, RuntimeError) as error:
+            results[name] = f'failed: {error}'
+            if progress:
+                warnings.warn(f'{name} failed: {error}', stacklevel=2)
+    return results
 
 
 def is_batch(input):
@@ -72,7 +83,7 @@ def is_batch(input):
 
 
 def targets_of(videos, input, output, suffix):
-    """[(video, where its result goes, whether it is there already)]. A name that an earlier call gave to a video stays that video's."""
+    """[(video, where its result goes)]. A name that an earlier call gave to a video stays that video's."""
     try:
         known = json.loads((output / NOTE).read_text(encoding='utf8'))
     except (OSError, ValueError):
@@ -84,37 +95,8 @@ def targets_of(videos, input, output, suffix):
         if known.setdefault(target, str(name)) != str(name):  # a.avi beside a.mp4
             target = f'{name}{suffix}'
             known[target] = str(name)
-        targets.append((str(video), str(output / target), (output / target).exists()))
+        targets.append((video, output / target))
     return targets
-
-
-def upscale_all(targets, input, progress, group, options):
-    """`upscale_folder`, for a list of `targets_of`."""
-    results = {}
-    for number, (video, target, done) in enumerate(targets, 1):
-        name, target = str(Path(video).relative_to(input)), Path(target)
-        if done:
-            results[name] = 'was done already'
-            if group.rank == 0:
-                clean(target)
-            continue
-        if progress and group.rank == 0:
-            warnings.warn(f'{number} of {len(targets)}: {name}', stacklevel=2)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            summary = upscale(video, target, progress=progress, **options)
-            results[name] = f'done, {summary.frames} frames' if summary else 'done'
-        except CheckpointError:
-            raise
-        except Gone as error:
-            if group.has_failed():  # for all videos
-                raise
-            results[name] = f'failed: {error}'
-        except (MediaError, OSError, RuntimeError) as error:
-            results[name] = f'failed: {error}'
-            if progress:
-                warnings.warn(f'{name} failed: {error}', stacklevel=2)
-    return results
 
 
 def clean(target):

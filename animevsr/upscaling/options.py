@@ -1,9 +1,143 @@
-"""What `upscale` may be asked for: ranges of its options, and what they mean for one input."""
+"""What `upscale` may be asked for: one record of all options, their ranges, and what they mean for one input.
+
+A new option is a field here, the place that reads it, and one flag of the command line (`animevsr_cli/arguments.py`).
+"""
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 
 from animevsr.engine.upscaler import output_size
 from animevsr.video.encoders import CODECS
 from animevsr.video.reader import VIDEO_SUFFIXES
+
+DEFAULT_WEIGHTS = 'animevsr_x4'
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How a video is encoded.
+
+    Attributes:
+        codec (str): 'h264', 'h265', 'av1', 'prores', or 'ffv1', which is lossless.
+        crf (int | None): quality of h264 and h265 (0 to 51) and av1 (0 to 63); lower is better. Default: 18, 20, 24.
+        depth (int | None), chroma (str | None): 8 or 10 bits; '420', '422' or '444'. Default: those of the input.
+        hardware (bool): take an encoder of the graphics hardware where there is one.
+    """
+    codec: str = 'h264'
+    crf: int | None = None
+    depth: int | None = None
+    chroma: str | None = None
+    hardware: bool = False
+
+    def validate(self):
+        """ValueError that names the first option that is out of range."""
+        if self.codec not in CODECS:
+            raise ValueError(f"codec '{self.codec}' is not known; known: {', '.join(CODECS)}")
+        highest = CODECS[self.codec].highest or 51
+        if self.crf is not None and not 0 <= self.crf <= highest:
+            raise ValueError(f'crf must be between 0 and {highest}, got {self.crf}')
+        one_of('depth', self.depth, (None, 8, 10))
+        one_of('chroma', self.chroma, (None, '420', '422', '444'))
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """What computes the network, and how.
+
+    Attributes:
+        device (str): 'auto', 'cpu', or a name that torch knows.
+        backend (str), fast, half, bf16, compiled (bool): see `engine.backends.open_backend`.
+        reuse (bool): compute again only what changes from frame to frame; see `DirtyRegions`.
+        tile (int | str | None): side of the squares that are computed one after the other; 'auto': whole frames where memory allows.
+        threads (int | None): CPU threads of each process. Default: the cores, divided by `jobs` where that does not change results.
+    """
+    device: str = 'auto'
+    backend: str = 'auto'
+    fast: bool = False
+    half: bool = False
+    bf16: bool = False
+    compiled: bool = False
+    reuse: bool = False
+    tile: int | str | None = 'auto'
+    threads: int | None = None
+
+    def validate(self):
+        """ValueError that names the first option that is out of range."""
+        if self.tile not in ('auto', None) and not (isinstance(self.tile, int) and self.tile >= 64):
+            raise ValueError(f"tile must be 'auto' or at least 64, got {self.tile}")
+        at_least_one('threads', self.threads)
+
+
+@dataclass(frozen=True)
+class UpscaleOptions:
+    """All options of one call. Frozen: it is what every worker is sent.
+
+    Attributes:
+        weights (str): a weights file, or a name (`animevsr models`).
+        outscale (float | None): size of the output over that of the input, above 0 and up to the network's scale (its default).
+        fps (Fraction | None): frame rate for a folder of frames (default 24); a video is retimed, without its other tracks.
+        deinterlace (str): 'auto' deinterlaces what is marked as interlaced, 'off' never.
+        cuts (bool): look for cuts; else the whole video is one shot.
+        encode (EncodeOptions), compute (ComputeOptions)
+        jobs (int): processes side by side, each on shots of its own.
+        cluster (str | None): 'auto' or the address of a Ray cluster, on whose nodes the shots are computed.
+        part (tuple[int, int] | None): (I, N): do the I-th of N shares of the shots; the call that does the last one joins them.
+    """
+    weights: str = DEFAULT_WEIGHTS
+    outscale: float | None = None
+    fps: Fraction | None = None
+    deinterlace: str = 'auto'
+    cuts: bool = True
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    jobs: int = field(default=1, metadata=dict(pixels=False))
+    cluster: str | None = field(default=None, metadata=dict(pixels=False))
+    part: tuple | None = field(default=None, metadata=dict(pixels=False))
+
+    @classmethod
+    def of(cls, **keywords):
+        """Options of keywords, as `upscale` takes them: those of the groups stand beside the others.
+
+        Raises:
+            ValueError: one is out of range. TypeError: one is unknown.
+        """
+        groups = dict(encode=EncodeOptions, compute=ComputeOptions)
+        parts = {name: kind(**{f.name: keywords.pop(f.name) for f in fields(kind) if f.name in keywords}) for name, kind in groups.items()}
+        unknown = sorted(set(keywords) - {f.name for f in fields(cls)} | set(keywords) & set(groups))
+        if unknown:
+            raise TypeError(f'upscale() got an unexpected keyword argument {unknown[0]!r}')
+        if keywords.get('fps') is not None:
+            keywords['fps'] = parse_rate(keywords['fps'])
+        options = cls(**{**keywords, **parts, 'weights': str(keywords.get('weights', DEFAULT_WEIGHTS))})
+        options.validate()
+        return options
+
+    def validate(self):
+        """ValueError that names the first option that is out of range."""
+        self.encode.validate()
+        self.compute.validate()
+        one_of('deinterlace', self.deinterlace, ('auto', 'off'))
+        at_least_one('jobs', self.jobs)
+        if self.part is not None and not (len(self.part) == 2 and 1 <= self.part[0] <= self.part[1]):
+            raise ValueError(f'part must be (I, N) with 1 <= I <= N, got {self.part}')
+
+    def pixels(self):
+        """{name: value} of the options that the output depends on, as JSON holds them."""
+        return {name: str(value) if isinstance(value, Fraction) else value
+                for part in (self, self.encode, self.compute) for name, value in vars(part).items()
+                if name not in ('encode', 'compute', 'weights') and type(part).__dataclass_fields__[name].metadata.get('pixels', True)}
+
+    def with_compute(self, **changes):
+        return replace(self, compute=replace(self.compute, **changes))
+
+
+def one_of(name, value, known):
+    if value not in known:
+        raise ValueError(f'{name} must be one of {", ".join(str(k) for k in known if k)}, got {value}')
+
+
+def at_least_one(name, value):
+    if value is not None and value < 1:
+        raise ValueError(f'{name} must be at least 1, got {value}')
 
 
 def size_for(reader, output, outscale, scale, codec):
@@ -17,24 +151,6 @@ def size_for(reader, output, outscale, scale, codec):
         raise ValueError(f'outscale must be above 0 and at most {scale}, the scale of these weights; got {outscale:g}')
     even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
     return output_size(reader.height, reader.width, outscale, even)
-
-
-def check_options(codec, crf, depth, chroma, deinterlace, tile, jobs, threads):
-    """ValueError that names the first option that is out of range."""
-    if codec not in CODECS:
-        raise ValueError(f"codec '{codec}' is not known; known: {', '.join(CODECS)}")
-    highest = CODECS[codec].highest or 51
-    if crf is not None and not 0 <= crf <= highest:
-        raise ValueError(f'crf must be between 0 and {highest}, got {crf}')
-    for name, value, known in (('depth', depth, (None, 8, 10)), ('chroma', chroma, (None, '420', '422', '444')),
-                               ('deinterlace', deinterlace, ('auto', 'off'))):
-        if value not in known:
-            raise ValueError(f'{name} must be one of {", ".join(str(k) for k in known if k)}, got {value}')
-    if tile not in ('auto', None) and not (isinstance(tile, int) and tile >= 64):
-        raise ValueError(f"tile must be 'auto' or at least 64, got {tile}")
-    for name, value in (('jobs', jobs), ('threads', threads)):
-        if value is not None and value < 1:
-            raise ValueError(f'{name} must be at least 1, got {value}')
 
 
 def parse_rate(value):

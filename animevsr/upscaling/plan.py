@@ -9,18 +9,20 @@ class Plan:
     """What is to be done. It is a JSON file; every worker reads the same one.
 
     Attributes:
-        made_of (dict): input, weights and options; a plan that was made of others is not continued.
+        fingerprint (dict): of input, weights and options; a plan with another one is not continued.
+        source (str | None): the video whose other tracks go into the output.
         ticks (list[int]), time_base (str): when each frame is shown.
         shots (list[int]): the first frame of each shot.
         rate (str): frames a second.
         size (list[int]): (height, width) of the output.
         encoding (dict | None): of a video (`Encoding`).
         tile (int | None): see `Upscaler`.
-        arithmetic (dict): what computes (`Upscaler.arithmetic`); all shots are computed by the same.
+        backend_id (dict): what computes (`Upscaler.backend_id`); all shots are computed by the same.
         damage (list): [(seconds, what)] of the input.
         interlaced (bool): some of its frames are.
     """
-    made_of: dict
+    fingerprint: dict
+    source: str | None
     ticks: list
     time_base: str
     shots: list
@@ -28,7 +30,7 @@ class Plan:
     size: list
     encoding: dict | None
     tile: int | None
-    arithmetic: dict
+    backend_id: dict
     damage: list
     interlaced: bool = False
 

@@ -7,14 +7,15 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from animevsr.errors import MediaError
 from animevsr.upscaling.plan import Plan
-from animevsr.utils.locks import lock_file
 from animevsr.version import __version__
 from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.mux import frames_in
 from animevsr.video.writer import write_text
-from animevsr.zoo import hash_of_weights
+from animevsr.zoo import find_weights, hash_of_weights
 
 
 class WorkFolder:
@@ -28,42 +29,50 @@ class WorkFolder:
         self.output = output
         self.path = output.with_name(f'.{output.name}.work')
         self.plan_file = self.path / 'plan.json'
-        self._lock = None
+        self._lock = FileLock(self.path / 'lock')
 
-    def lock(self):
-        """Keep other runs away from this output.
+    def lock(self, wait=False):
+        """Keep other runs away from this output; with `wait` until they are done, however long that takes.
 
         Raises:
             MediaError: one is at work.
         """
         try:
             self.path.mkdir(exist_ok=True)
+            self._lock.acquire(timeout=-1 if wait else 0, poll_interval=0.2)
+        except Timeout:
+            raise MediaError(f'{self.output}: another run is at work on it') from None
         except OSError as error:
             raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
-        try:
-            self._lock = lock_file(self.path / 'lock')
-        except BlockingIOError:
-            raise MediaError(f'{self.output}: another run is at work on it') from None
 
     def unlock(self):
-        if self._lock:
-            self._lock.close()
-            self._lock = None
+        self._lock.release(force=True)
 
-    def load(self, made_of):
-        """The plan that is there, if it was made of the same things; else None, and a plan of other things is told."""
+    def load(self, fingerprint, shared=False):
+        """The plan that is there, if it has this fingerprint; else None, with a warning about a plan of other things.
+
+        Args:
+            shared (bool): other runs are at work on the same plan.
+
+        Raises:
+            ValueError: a plan of other things is shared.
+        """
         plan = None
         if self.plan_file.exists():
             try:
                 plan = self.read()
             except (ValueError, TypeError):
                 plan = None
-            if plan is None or plan.made_of != made_of:
-                changed = [key for key in made_of if plan is None or plan.made_of.get(key) != made_of[key]]
-                warnings.warn(f'{self.output}: begun with another {", ".join(changed) or "plan"}; it starts anew', stacklevel=2)
+            if plan is None or plan.fingerprint != fingerprint:
+                changed = [key for key in fingerprint if plan is None or plan.fingerprint.get(key) != fingerprint[key]]
+                other = f'{self.output}: begun with another {", ".join(changed) or "plan"}'
+                if shared:
+                    raise ValueError(f'{other}; all parts need the same; or remove {self.path}')
+                warnings.warn(f'{other}; it starts anew', stacklevel=2)
                 plan = None
-        for item in self.path.glob('*.partial*'):  # of a run that was killed
-            shutil.rmtree(item) if item.is_dir() else item.unlink()
+        if not shared:
+            for item in self.path.glob('*.partial*'):  # of a run that was killed
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
         return plan
 
     def clear(self, keep=('lock', )):
@@ -87,6 +96,10 @@ class WorkFolder:
     def joined(self):
         """Where the images of all shots are brought together; a folder."""
         return self.path / 'joined'
+
+    def pending_shots(self, plan):
+        """The shots that are not done."""
+        return [shot for shot in range(len(plan.shots)) if not self.is_done(plan, shot)]
 
     def is_done(self, plan, shot):
         """Whether the segment of a shot is there, whole; one that is not is removed."""
@@ -113,18 +126,13 @@ class WorkFolder:
         self.unlock()
 
 
-def fingerprint(path):
-    """What an input is known by: name, size and time of change of its files."""
-    path = Path(path)
+def fingerprint(job):
+    """`Plan.fingerprint`: what the output depends on. An input is known by names, sizes and times of change of its files."""
+    path = Path(job.input)
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(json.dumps([str(path.resolve()), stats]).encode()).hexdigest()
-
-
-def signature(input, weights, options):
-    """`Plan.made_of`."""
-    return dict(input=fingerprint(input), weights=hash_of_weights(Path(weights)), options=json.loads(json.dumps(options, default=str)),
-                version=__version__)
+    return dict(input=hashlib.sha256(json.dumps([str(path), stats]).encode()).hexdigest(),
+                weights=hash_of_weights(find_weights(job.options.weights)), options=job.options.pixels(), version=__version__)
 
 
 def image_name(number):

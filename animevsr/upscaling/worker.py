@@ -13,14 +13,19 @@ from animevsr.engine.backends import open_backend
 from animevsr.engine.backends.torch_backend import use_threads
 from animevsr.engine.upscaler import Upscaler, fit
 from animevsr.errors import MediaError
+from animevsr.upscaling.options import UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder, image_name
-from animevsr.utils.device import choose, exact_float32, share
+from animevsr.utils.device import exact_float32, select_device, share
 from animevsr.utils.interrupts import at_checks, check
-from animevsr.utils.threads import Behind, ahead
+from animevsr.utils.threads import BackgroundWriter, prefetch
 from animevsr.video.mux import SegmentWriter, partial_of
 from animevsr.video.reader import open_reader
 
-AHEAD = 6  # frames that are read before they are needed, and results that wait to be written
+PREFETCH = 6  # frames that are read before they are needed, and results that wait to be written
+
+
+class DifferentRounding(ValueError):
+    """This worker computes other bits than the one that the plan was made with."""
 
 
 @dataclass(frozen=True)
@@ -28,49 +33,46 @@ class Job:
     """What every worker is told; it can be sent to another process.
 
     Attributes:
-        input, output, weights, device (str), rate (str | None): see `upscale`.
-        backend (str), fast, half, bf16, compiled, reuse (bool), threads (int | None), jobs (int, on this machine): see `upscale`.
-        deinterlace (bool)
+        input, output (str): absolute paths. options (UpscaleOptions)
     """
     input: str
     output: str
-    weights: str
-    device: str
-    rate: str | None = None
-    backend: str = 'auto'
-    fast: bool = False
-    half: bool = False
-    bf16: bool = False
-    compiled: bool = False
-    reuse: bool = False
-    threads: int | None = None
-    jobs: int = 1
-    deinterlace: bool = False
+    options: UpscaleOptions
 
     def open_reader(self):
-        rate = Fraction(self.rate) if self.rate else None
-        return open_reader(self.input, rate, deep=True, deinterlace=self.deinterlace, conceal=True)
+        deinterlace = self.options.deinterlace == 'auto'
+        return open_reader(self.input, self.options.fps, deep=True, deinterlace=deinterlace, conceal=True)
 
     def load(self, rank=None):
         """(network, its device); `rank`: of this process among those that share the devices of the machine."""
-        device = choose(self.device) if rank is None else share(choose(self.device), rank)
-        return load_upscaler(self.weights, device, clips=True), device
+        device = select_device(self.options.compute.device)
+        device = device if rank is None else share(device, rank)
+        return load_upscaler(self.options.weights, device, clips=True), device
 
     def open_upscaler(self, loaded, tile=None, say=lambda text: None):
         """Put what `load` gave into what computes it; `say(text)` is told what that is."""
-        net, device = loaded
+        (net, device), c = loaded, self.options.compute
         if not hasattr(net, 'step'):
-            use_threads(device, self.threads)
-            if not self.fast:  # as `open_backend` for the others
+            use_threads(device, c.threads)
+            if not c.fast:  # as `open_backend` for the others
                 exact_float32()
             return Upscaler(net, device)
-        backend = open_backend(net, device, self.backend, self.fast, self.half, self.threads, self.jobs, say, bf16=self.bf16,
-                               compiled=self.compiled)
-        return Upscaler(backend, None, tile if backend.reach is not None else None, self.reuse)
+        backend = open_backend(net, device, c.backend, c.fast, c.half, c.threads, self.options.jobs, say, bf16=c.bf16, compiled=c.compiled)
+        return Upscaler(backend, None, tile if backend.reach is not None else None, c.reuse)
 
-    def like(self, arithmetic):
-        """This job, with what computed a part of it already (`Upscaler.arithmetic`)."""
-        return replace(self, backend=arithmetic['backend'], threads=arithmetic['threads'] or self.threads)
+    def open_same_upscaler(self, plan, rank=None, loaded=None, say=lambda text: None):
+        """The upscaler that computes the same bits as what the plan was made with.
+
+        Raises:
+            DifferentRounding: it cannot be had here. ValueError: its backend is not there.
+        """
+        wanted = plan.backend_id
+        job = replace(self, options=self.options.with_compute(backend=wanted['backend'],
+                                                              threads=wanted['threads'] or self.options.compute.threads))
+        upscaler = job.open_upscaler(loaded or job.load(rank), plan.tile, say)
+        if upscaler.backend_id['name'] != wanted['name']:
+            raise DifferentRounding(f'here computes {upscaler.backend_id["name"]}, elsewhere {wanted["name"]}, with other rounding')
+        return upscaler
 
 
 class Source:
@@ -80,7 +82,8 @@ class Source:
         self.job, self.reader, self.frames, self.position = job, None, None, 0
 
     def take(self, numbers):
-        """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB; before them None for each frame that is skipped (see `ahead`)."""
+        """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB; before them None for each frame that is skipped
+        (see `prefetch`)."""
         if self.reader is None or numbers.start < self.position:
             self.close()
             self.reader, self.position = self.job.open_reader(), 0
@@ -146,7 +149,8 @@ def work(job, plan, shots, upscaler, progress):
             path = folder.segment(shot, encoder is not None)
             made = SegmentWriter(path, encoder, reader_color, Fraction(plan.rate)) if encoder else ImageSegment(path, numbers.start)
             # closing: the thread that reads must have ended before its source is closed
-            with made as writer, Behind(writer.write, AHEAD) as write, closing(ahead(source.take(numbers), AHEAD)) as frames:
+            with (made as writer, BackgroundWriter(writer.write, PREFETCH) as write,
+                  closing(prefetch(source.take(numbers), PREFETCH)) as frames):
                 for image in upscaler(frames):
                     check()
                     write(fit(image, size))

@@ -8,7 +8,7 @@ import torch
 
 from animevsr.compat import UNREADABLE
 from animevsr.errors import CheckpointError
-from animevsr.utils import inert
+from animevsr.utils import safe_unpickler
 from animevsr.utils.official_names import as_ours
 
 WRAPPERS = ('params_ema', 'params', 'params-ema', 'state_dict', 'model_state_dict', 'model', 'net')  # in the order of preference
@@ -56,7 +56,7 @@ def _unpickle(path):
             except pickle.UnpicklingError as error:
                 if not _holds_objects(error):
                     raise
-                return torch.load(path, map_location='cpu', weights_only=False, pickle_module=inert)
+                return torch.load(path, map_location='cpu', weights_only=False, pickle_module=safe_unpickler)
     except pickle.UnpicklingError as error:
         if _holds_objects(error):
             raise CheckpointError(f'{path}: refused, because it holds Python objects other than tensors '

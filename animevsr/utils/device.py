@@ -5,7 +5,7 @@ import threading
 import torch
 
 
-def choose(device='auto'):
+def select_device(device='auto'):
     """torch.device for 'auto' (CUDA if present, then Apple's MPS, then CPU) or any name that torch knows.
 
     Raises:
@@ -36,7 +36,7 @@ def share(device, rank):
     return torch.device(device.type, rank % count()) if device.type == 'cuda' and device.index is None else device
 
 
-def model(device):
+def device_name(device):
     """What a device is, as far as rounding depends on it: the name of a GPU, the vector instructions of a CPU."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)

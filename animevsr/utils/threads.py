@@ -8,7 +8,7 @@ from animevsr.utils.interrupts import check
 END = object()
 
 
-def ahead(iterable, size):
+def prefetch(iterable, size):
     """The items of an iterable, which runs in a thread and is up to `size` items ahead. It can be stopped, by the end of this generator
     or a signal (see `interrupts`), at each of its items; an item that is None is no more than such a chance."""
     items, stop = queue.Queue(size), threading.Event()
@@ -52,7 +52,7 @@ def put(items, item, stop):
     return False
 
 
-class Behind:
+class BackgroundWriter:
     """Calls `function(item)` in a thread, in order, up to `size` items behind the caller. Leaving the context waits for all of them.
 
     What the function raises is raised by the next call, or on leaving.

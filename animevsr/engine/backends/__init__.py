@@ -1,7 +1,7 @@
 """What computes a step of the network: PyTorch, or a runtime that is faster on some machine, behind one small interface.
 
 A backend has `kind` (of `NAMES`), `name` (and version), `threads` (where they depend on that, else None), `scale`,
-`device`, `reach` (see `MSRBVSR.reach`), `first_state(height, width)` and
+`device`, `reach` (see `MSRBVSR.reach`), `initial_state(height, width)` and
 
     step(prev, cur, nxt, state) -> (sr, state)
 

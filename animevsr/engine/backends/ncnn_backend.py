@@ -35,7 +35,7 @@ class NcnnBackend:
             raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
         self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if options.use_vulkan_compute else ""}'
 
-    def first_state(self, height, width):
+    def initial_state(self, height, width):
         """The state at the start of a shot."""
         return tuple(torch.zeros(1, c, height, width) for c in self.channels)
 

@@ -25,7 +25,7 @@ class OnnxBackend:
         self.inputs, _ = names_of(net)
         self.name = f'onnxruntime {onnxruntime.__version__}'
 
-    def first_state(self, height, width):
+    def initial_state(self, height, width):
         """The state at the start of a shot."""
         return tuple(torch.zeros(1, c, height, width) for c in self.channels)
 

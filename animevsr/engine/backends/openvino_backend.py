@@ -42,7 +42,7 @@ class OpenVINOBackend:
                 'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': threads}).create_infer_request()
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
 
-    def first_state(self, height, width):
+    def initial_state(self, height, width):
         """The state at the start of a shot."""
         return tuple(torch.zeros(1, c, height, width) for c in self.channels)
 

@@ -36,7 +36,7 @@ class TorchBackend:
         self.name, self.scale = name_of(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])), net.scale
         self.multiple, self.reach = (4, net.reach) if self.core else (1, None)
 
-    def first_state(self, height, width):
+    def initial_state(self, height, width):
         """The state at the start of a shot."""
         if self.core is None:
             return ()

@@ -1,6 +1,6 @@
 """Installs BasicSR 1.4.2, its last release, which pip alone cannot install everywhere.
 
-    python animevsr_install.py        (or, once animevsr is installed: animevsr setup)
+    python animevsr_cli/install_basicsr.py        (or, once animevsr is installed: animevsr setup)
 
 Three things stand in the way, and one more behind them:
 

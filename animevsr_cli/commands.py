@@ -1,41 +1,43 @@
-"""The console script `animevsr`: parses, then calls one function of the package.
-
-It stands outside the package because importing `animevsr` fills BasicSR's registries, which takes torch and seconds; the help must not.
-"""
+"""What each command does: it calls one function of the package, and prints what came of it."""
 import os
-import re
 import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
-from animevsr_arguments import LEARN_SIZES, parser
+from animevsr_cli.arguments import LEARN_SIZES, parser
 
 
 def run_upscale(args):
     """Call `animevsr.upscale` and say what was done."""
-    names = ('weights', 'outscale', 'fps', 'codec', 'crf', 'device', 'half', 'depth', 'chroma', 'hardware', 'deinterlace', 'fast', 'reuse',
-             'bf16', 'compiled', 'backend', 'jobs', 'threads')
-    options = {name: getattr(args, name) for name in names}
-    options.update(cuts=not args.no_cuts, tile=int(args.tile) if re.fullmatch('[0-9]+', args.tile) else args.tile)
+    options = {name: value for name, value in vars(args).items() if name not in ('command', 'input', 'output')}
     if guarded(lambda animevsr: animevsr.upscaling.is_batch(args.input), f'nothing was written at {args.output}'):
-        return run_batch(args, options)
+        run_batch(args, options)
+        return
     done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
                    f'nothing was written at {args.output}; the same command goes on')
-    if done is not None:
-        held = f', {done.held:.0%} held' if args.reuse else ''
-        again = f', {done.resumed} of {done.shots} shots were there already' if done.resumed else ''
-        print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s '
-              f'({done.fps:.2f} frames a second{held}){again}')
-    return None
+    if done.missing:
+        print(f'{done.output}: this part is done, {done.missing} of {done.shots} shots are left to other parts')
+        return
+    held = f', {done.held:.0%} held' if args.reuse else ''
+    again = f', {done.resumed} of {done.shots} shots were there already' if done.resumed else ''
+    print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s '
+          f'({done.fps:.2f} frames a second{held}){again}')
+
+
+def run_join(args):
+    """Call `join_parts`."""
+    def run(_):
+        from animevsr.upscaling.api import join_parts
+        return join_parts(args.output)
+
+    print(guarded(run, f'nothing was written at {args.output}'))
 
 
 def run_batch(args, options):
     """Call `animevsr.upscale_folder`; the exit code tells whether all went well."""
     done = guarded(lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options), 'the same command goes on')
-    if done is None:  # not the first process of torchrun or slurm
-        return
     for path, what in done.items():
         print(f'{path}: {what}')
     failed = sum(what.startswith('failed') for what in done.values())
@@ -88,13 +90,7 @@ def run_rescale(args):
 
 def run_enhance(args):
     """Call `animevsr.enhance` and say what was done."""
-    try:
-        part = tuple(int(number) for number in args.part.split('/'))
-        if len(part) != 2:
-            raise ValueError
-    except ValueError:
-        sys.exit(f"animevsr: --part must be I/N, e.g. 1/4; got '{args.part}'")
-    options = dict(tile=args.tile, device=args.device, jobs=args.jobs, part=part)
+    options = dict(tile=args.tile, device=args.device, jobs=args.jobs, part=args.part)
     written = guarded(lambda animevsr: animevsr.enhance(args.in_root, args.out_root, args.model, progress=True, **options),
                       'the same command goes on')
     print(f'{args.out_root}: {written} frames written')
@@ -221,9 +217,8 @@ def guarded(function, interrupted):
     os.environ.setdefault('SVT_LOG', '1')  # of AV1's encoder: errors alone
     try:
         import animevsr
-        from animevsr.utils.checkpoint import CheckpointError
-        from animevsr.utils.memory import keep_freed_memory
-        from animevsr.video.images import MediaError
+        from animevsr.errors import CheckpointError, MediaError
+        from animevsr.utils.malloc_tuning import keep_freed_memory
     except ModuleNotFoundError as error:
         remedy = 'animevsr setup' if error.name == 'basicsr' else f'pip install {error.name}'
         sys.exit(f'animevsr: the package {error.name} is missing; run: {remedy}')
@@ -256,14 +251,11 @@ def main(argv=None):
     args = parser().parse_args(argv)
     end_on_sigterm()
     if args.command == 'setup':
-        import animevsr_install
-        animevsr_install.main()
+        from animevsr_cli import install_basicsr
+        install_basicsr.main()
         return
     run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate,
                compare=run_compare, verify=run_verify, export=run_export, bench=run_bench, reproduce=run_reproduce, atlas=run_atlas,
-               models=run_models, votes=run_votes)
+               models=run_models, votes=run_votes, join=run_join)
     run[args.command](args)
 
-
-if __name__ == '__main__':
-    main()

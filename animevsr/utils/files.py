@@ -1,9 +1,9 @@
-"""Files that keep other processes away."""
+"""Files: locks."""
 import errno
 
 
-def lock_file(path):
-    """A file, made where it is missing, that is locked until it is closed, also in processes that inherit it.
+def inherited_lock(path):
+    """A file, made where it is missing, that is locked until it is closed, also in processes that inherit it (filelock's are not).
 
     Where there are no locks (Windows, some network folders) nobody is kept away.
 

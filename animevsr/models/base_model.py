@@ -12,7 +12,7 @@ from animevsr.utils.options import check_keys
 from animevsr.utils.resources import find
 
 
-class CheckedSRModel(SRModel):
+class BaseSRModel(SRModel):
     """Base of the registered models. A subclass adds its keys of the `train` section to `TRAIN_KEYS`.
 
     What it adds to the options of SRModel:

@@ -2,13 +2,13 @@
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils import get_root_logger
 
-from animevsr.models.checked_model import CheckedSRModel
+from animevsr.models.base_model import BaseSRModel
 from animevsr.models.collapse import CollapseGuard
 from animevsr.utils.options import check_keys
 
 
-class CheckedGANModel(CheckedSRModel, SRGANModel):
-    """`CheckedSRModel` under the training loop of BasicSR's SRGANModel, as it is.
+class CheckedGANModel(BaseSRModel, SRGANModel):
+    """`BaseSRModel` under the training loop of BasicSR's SRGANModel, as it is.
 
     What it adds to the options of SRModel:
 
@@ -19,7 +19,7 @@ class CheckedGANModel(CheckedSRModel, SRGANModel):
           guard: {window: 1000, least_d: 0.02, pix_rise: 3.0}    # see `CollapseGuard`; false: none
     """
 
-    TRAIN_KEYS = (*CheckedSRModel.TRAIN_KEYS, 'gan_opt', 'optim_d', 'net_d_iters', 'net_d_init_iters', 'guard')
+    TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'gan_opt', 'optim_d', 'net_d_iters', 'net_d_init_iters', 'guard')
 
     def init_training_settings(self):
         if not self.opt['train'].get('gan_opt'):

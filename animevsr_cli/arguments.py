@@ -48,6 +48,8 @@ takes any of them everywhere; what does not come with this package is fetched on
 
     animevsr models get NAME ...     fetch now
     animevsr models add FILE NAME    put a file from elsewhere into the cache"""
+JOIN = """Write the output whose shots `animevsr upscale --part I/N` has computed. The part that ends last does it by itself; this
+command is for when that part was stopped in between."""
 REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
 
 The scale tiny runs on the bundled clips with small networks, in minutes on a CPU: it shows that everything runs, not which method is
@@ -93,7 +95,7 @@ def parser():
                     help='weights of any super-resolution network, ours or one that spandrel knows; ncnn:NAME; an ncnn .param file')
     en.add_argument('--tile', type=int, default=256, help='side of the squares worked on; memory depends on it (default: %(default)s)')
     en.add_argument('--jobs', type=int, help='threads that read and write (default: the CPUs, 4 at most)')
-    en.add_argument('--part', default='1/1', metavar='I/N', help='only every N-th clip from the I-th on, to share the work')
+    en.add_argument('--part', type=part, default=(1, 1), metavar='I/N', help='only every N-th clip from the I-th on, to share the work')
     add_device(en)
     ev = command('evaluate', 'measure methods on clips, in one table', EVALUATE)
     ev.add_argument('methods', nargs='+', metavar='[NAME=]METHOD', help='folder of results, weights, ncnn:NAME or bicubic')
@@ -147,12 +149,27 @@ def parser():
     mo = command('models', 'list the models that are known by name, fetch one, add a file', MODELS)
     mo.add_argument('action', nargs='?', choices=['list', 'get', 'add'], default='list', help='(default: %(default)s)')
     mo.add_argument('names', nargs='*', metavar='NAME', help='get NAME ...; add FILE NAME')
+    jo = command('join', 'write the video whose parts (upscale --part) are done', JOIN)
+    jo.add_argument('output', help='the output that was named')
     commands.add_parser('setup', help='install BasicSR, which pip alone cannot')
     return root
 
 
 def add_device(command):
     command.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+
+
+def part(text):
+    """(I, N) of 'I/N'."""
+    numbers = text.split('/')
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
+        raise argparse.ArgumentTypeError(f"must be I/N, e.g. 1/4; got '{text}'")
+    return int(numbers[0]), int(numbers[1])
+
+
+def tile(text):
+    """A number of pixels, or the word that it is."""
+    return int(text) if text.isdecimal() else text
 
 
 def add_upscale_options(up):
@@ -168,14 +185,18 @@ def add_upscale_options(up):
     up.add_argument('--hardware', action='store_true', help='encode on the graphics hardware where it can')
     up.add_argument('--deinterlace', choices=['auto', 'off'], default='auto',
                     help='auto: what is marked as interlaced (default: %(default)s)')
-    up.add_argument('--no-cuts', action='store_true', help='do not look for cuts: the whole video is one shot')
+    up.add_argument('--no-cuts', dest='cuts', action='store_false', help='do not look for cuts: the whole video is one shot')
     up.add_argument('--fast', action='store_true', help='8-bit integers on a CPU, float16 on a GPU: faster, nearly the same picture')
     up.add_argument('--reuse', action='store_true', help='compute only what changes from frame to frame: much faster on held drawings')
     up.add_argument('--backend', choices=['auto', 'torch', 'ncnn', 'openvino', 'onnxruntime'], default='auto',
                     help='auto: the fastest one that is installed (default: %(default)s)')
     up.add_argument('--jobs', type=int, default=1, help='processes, each on shots of its own (default: %(default)s)')
     up.add_argument('--threads', type=int, help='CPU threads of each process (default: the cores)')
-    up.add_argument('--tile', default='auto', help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)')
+    up.add_argument('--cluster', metavar='ADDRESS', help='compute on the nodes of a Ray cluster: auto, or its address')
+    up.add_argument('--part', type=part, metavar='I/N',
+                    help='do the I-th of N shares of the shots, as one task of an array job does; the last one joins them')
+    up.add_argument('--tile', type=tile, default='auto',
+                    help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)')
     add_device(up)
     up.add_argument('--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory')
     up.add_argument('--bf16', action='store_true', help='compute in bfloat16, in PyTorch')

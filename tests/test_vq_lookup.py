@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from animevsr.archs.quantizer import CHUNK, kth_nearest
+from animevsr.archs.vq_lookup import CHUNK, kth_nearest
 
 
 def by_sorting(vectors, codebook, k):

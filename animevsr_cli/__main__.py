@@ -1,0 +1,3 @@
+from animevsr_cli import main
+
+main()

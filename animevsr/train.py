@@ -12,6 +12,7 @@ from basicsr.train import train_pipeline
 
 from animevsr.data.sampling import resumable_loaders
 from animevsr.errors import CheckpointError, CodecError, MediaError
+from animevsr.utils.overlays import plain_file
 from animevsr.utils.resources import find
 
 
@@ -20,10 +21,10 @@ def run(pipeline):
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     # torch.distributed.launch says --local-rank, BasicSR --local_rank
     sys.argv = [a.replace('--local-rank', '--local_rank') for a in sys.argv]
-    if '-opt' in sys.argv[:-1]:
-        at = sys.argv.index('-opt') + 1
-        sys.argv[at] = str(find(sys.argv[at]))
     try:
+        if '-opt' in sys.argv[:-1]:
+            at = sys.argv.index('-opt') + 1
+            sys.argv[at] = str(plain_file(find(sys.argv[at])))
         with resumable_loaders():
             pipeline(os.getcwd())
     except KeyboardInterrupt:

@@ -13,20 +13,20 @@ from pathlib import Path
 from statistics import median
 
 import torch
-import yaml
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 
 import animevsr  # noqa: F401
 from animevsr.compat import LookAhead
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+from animevsr.utils.overlays import read_options
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def setup(place, workers, ahead):
     """(model, iterator over batches)"""
-    opt = yaml.safe_load((ROOT / 'options/tiny/net_vq.yml').read_text())
+    opt = read_options(ROOT / 'options/tiny/net_vq.yml')
     opt.update(num_gpu=torch.cuda.device_count(), dist=False, is_train=True, rank=0, world_size=1, manual_seed=0)
     data = opt['datasets']['train']
     data.update(degrade_on=place, num_worker_per_gpu=workers, phase='train', scale=4, dataset_enlarge_ratio=1000)

@@ -3,12 +3,11 @@ import re
 
 import pytest
 import torch
-import yaml
-from basicsr.utils.options import ordered_yaml
 from conftest import REPO, run_python
 
 import animevsr
 from animevsr.archs.lbo_arch import LearnableBasicOperator
+from animevsr.utils.overlays import read_options
 
 
 def train(name, cwd, *options, iterations=4):
@@ -70,7 +69,7 @@ def test_two_processes_train_adversarially(tmp_path):
 @pytest.mark.parametrize('name', ['step1_net', 'step1_gan', 'step2_lbo_net', 'step2_lbo_gan', 'step3_gan'])
 def test_the_papers_values(name):
     """Supplement of AnimeSR, and DESIGN's table; the tiny file beside it trains the same model."""
-    opt, tiny = (yaml.load((REPO / f'options/{folder}/{name}.yml').read_text(), Loader=ordered_yaml()[0]) for folder in
+    opt, tiny = (read_options(REPO / f'options/{folder}/{name}.yml') for folder in
                  ('animesr', 'tiny/animesr'))
     data, train = opt['datasets']['train'], opt['train']
     assert data['batch_size_per_gpu'] == 4 and tiny['model_type'] == opt['model_type'] and opt['network_g']['num_feat'] == 64

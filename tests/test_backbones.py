@@ -8,7 +8,6 @@ import yaml
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.data import build_dataset
 from basicsr.models import build_model
-from basicsr.utils.options import ordered_yaml
 from conftest import REPO, moving_frames, write_clip
 from torch.nn import functional as F
 
@@ -18,6 +17,7 @@ from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.engine.upscaler import OVERLAP, WINDOW, Upscaler
 from animevsr.models.recurrent_vsr_gan_model import RecurrentVSRGANModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+from animevsr.utils.overlays import read_options
 
 NETWORKS = {'rrdbnet': dict(type='ClipRRDBNet', num_in_ch=3, num_out_ch=3, num_feat=8, num_block=1, num_grow_ch=4),
             'basicvsr': dict(type='ClipBasicVSR', num_feat=8, num_block=1),
@@ -94,7 +94,7 @@ TWINS = sorted(path.stem for path in (REPO / 'options/tiny/backbones').glob('*.y
 def test_each_yaml_has_a_tiny_twin_of_the_same_recipe():
     assert sorted(path.stem for path in (REPO / 'options/backbones').glob('*.yml')) == TWINS and len(TWINS) == 11
     for name in TWINS:
-        full, tiny = (yaml.load((REPO / f'options/{folder}/{name}.yml').read_text(), Loader=ordered_yaml()[0]) for folder in
+        full, tiny = (read_options(REPO / f'options/{folder}/{name}.yml') for folder in
                       ('backbones', 'tiny/backbones'))
         assert full['model_type'] == tiny['model_type'] and full['network_g']['type'] == tiny['network_g']['type']
         ours, theirs = (opt['datasets']['train'].get('degradation', []) for opt in (full, tiny))
@@ -107,11 +107,11 @@ def test_each_yaml_has_a_tiny_twin_of_the_same_recipe():
 @pytest.mark.parametrize('name', TWINS)
 def test_the_tiny_twin_trains_two_iterations(name, tmp_path, monkeypatch):
     monkeypatch.chdir(REPO)
-    text = (REPO / f'options/tiny/backbones/{name}.yml').read_text()
+    text = yaml.safe_dump(read_options(REPO / f'options/tiny/backbones/{name}.yml'))
     if 'experiments/tiny_pdm_degradation' in text:
         torch.save(dict(params=ProbabilisticDegradation(num_feat=8).state_dict()), tmp_path / 'pdm.pth')
         text = text.replace('experiments/tiny_pdm_degradation/models/net_g_latest.pth', str(tmp_path / 'pdm.pth'))
-    opt = yaml.load(text, Loader=ordered_yaml()[0])
+    opt = yaml.safe_load(text)
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
     if opt['datasets']['train'].get('num_frame', 1) > 2:
         opt['datasets']['train']['num_frame'] = 2
@@ -129,7 +129,7 @@ def test_the_tiny_twin_trains_two_iterations(name, tmp_path, monkeypatch):
 
 
 def model_of(kind, network, **train):
-    opt = yaml.safe_load((REPO / f'options/tiny/{"gan" if kind is RecurrentVSRGANModel else "net"}.yml').read_text())
+    opt = read_options(REPO / f'options/tiny/{"gan" if kind is RecurrentVSRGANModel else "net"}.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, network_g=dict(network))
     opt['path']['pretrain_network_g'] = None
     opt['train'].update(train)

@@ -4,7 +4,6 @@ import re
 
 import pytest
 import torch
-import yaml
 from basicsr.models.srgan_model import SRGANModel
 from conftest import REPO, run_python
 
@@ -13,6 +12,7 @@ from animevsr.models.base_model import clip_gradients
 from animevsr.models.collapse import CollapseGuard
 from animevsr.models.recurrent_vsr_gan_model import RecurrentVSRGANModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+from animevsr.utils.overlays import read_options
 
 
 def problem_after(losses, **options):
@@ -90,7 +90,7 @@ def test_second_stage_trains_and_stops_at_a_collapse(tmp_path):
 @pytest.mark.parametrize('model', [RecurrentVSRGANModel, RecurrentVSRModel])
 def test_options_stay_as_they_are(model):
     """BasicSR takes the types out of optimisers and schedulers."""
-    opt = yaml.safe_load((REPO / f'options/tiny/{"gan" if model is RecurrentVSRGANModel else "net"}.yml').read_text())
+    opt = read_options(REPO / f'options/tiny/{"gan" if model is RecurrentVSRGANModel else "net"}.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
     opt['path']['pretrain_network_g'] = None
     before = copy.deepcopy(opt)
@@ -112,7 +112,7 @@ def test_clipped_gradients(device):
 
 
 def model_of(name, **train):
-    opt = yaml.safe_load((REPO / f'options/tiny/{name}.yml').read_text())
+    opt = read_options(REPO / f'options/tiny/{name}.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
     opt['path']['pretrain_network_g'] = None
     opt['network_g']['num_feat'] = 8

@@ -22,6 +22,7 @@ from animevsr.losses.pixel_loss import L1L2Loss
 from animevsr.models.lbo_model import LBOModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.utils.images import to_tensor
+from animevsr.utils.overlays import read_options
 from animevsr.video.clips import list_clips, load_clip
 
 DRAWS = 4000
@@ -248,7 +249,7 @@ def test_the_model_exchanges_the_sides():
 @pytest.mark.parametrize('step', ['net', 'gan'])
 def test_resumed_run_continues_exactly(step, tmp_path):
     """Also the adversarial one, with its discriminator; and the validation maps the large frame to the small one."""
-    opt = yaml.safe_load((REPO / f'options/tiny/animesr/step2_lbo_{step}.yml').read_text())
+    opt = read_options(REPO / f'options/tiny/animesr/step2_lbo_{step}.yml')
     for side, size in (('gt', (56, 72)), ('lq', (28, 36))):
         write_clip(tmp_path / 'larger' / side, moving_frames(3, *size))
     for name, dataset in opt['datasets'].items():

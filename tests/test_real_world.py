@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-import yaml
 from basicsr.utils.matlab_functions import imresize
 from conftest import REPO, moving_frames
 from torch.nn import functional as F
@@ -19,12 +18,13 @@ from animevsr.degradations import DegradationPipeline
 from animevsr.degradations import functional as D
 from animevsr.models.pdm_model import NoiseLoss
 from animevsr.utils.images import to_tensor
+from animevsr.utils.overlays import read_options
 
 DRAWS = 4000
 
 
 def degradation_of(name):
-    return yaml.safe_load((REPO / f'options/backbones/{name}.yml').read_text())['datasets']['train']['degradation']
+    return read_options(REPO / f'options/backbones/{name}.yml')['datasets']['train']['degradation']
 
 
 def covers(values, low, high):

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
-from basicsr.utils.options import _postprocess_yml_value, ordered_yaml
+from basicsr.utils.options import _postprocess_yml_value
 from conftest import REPO
 
 import animevsr
@@ -23,6 +22,7 @@ from animevsr.errors import MediaError
 from animevsr.reproduce import reproduce
 from animevsr.reproduce import run as module
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Row, Stage, in_order
+from animevsr.utils.overlays import read_options
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips
 from animevsr.zoo import MODELS, find_weights
@@ -63,7 +63,7 @@ class Training:
     """Stands in for the process of a training: checks what it is given, and writes a small network of the right kind."""
 
     def __init__(self, command, pass_fds, stdout, **_):
-        self.opt = yaml.load((REPO / command[command.index('-opt') + 1]).read_text(), Loader=ordered_yaml()[0])
+        self.opt = read_options(REPO / command[command.index('-opt') + 1])
         for option in command[command.index('--force_yml') + 1:]:
             keys, value = option.split('=', 1)
             *path, last = keys.split(':')

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import yaml
 from conftest import REPO, moving_frames
 
 from animevsr.archs.vsr_arch import MSRBVSR
@@ -15,6 +14,7 @@ from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.models.teacher import Teacher
 from animevsr.models.vqgan_model import VQGANModel
 from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.utils.overlays import read_options
 
 
 def test_steadiness_counts_where_the_truth_is_held(device):
@@ -60,7 +60,7 @@ def test_edges_count_more(device):
 
 
 def tiny_model(**train):
-    opt = yaml.safe_load((REPO / 'options/tiny/net.yml').read_text())
+    opt = read_options(REPO / 'options/tiny/net.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, network_g=dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1]))
     opt['train'].update(dict(gt_usm=None, optim_g=dict(type='Adam', lr=2e-3), warmup_iter=-1), **train)
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def test_all_of_it_trains(tiny_weights):
 
 
 def test_a_vqgan_is_trained_in_float32():
-    opt = yaml.safe_load((REPO / 'options/tiny/vqgan_top.yml').read_text())
+    opt = read_options(REPO / 'options/tiny/vqgan_top.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
     opt['train']['amp'] = 'bf16'
     with pytest.raises(ValueError, match='amp: a VQGAN is trained in float32'):

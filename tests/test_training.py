@@ -6,10 +6,12 @@ import torch
 import yaml
 from conftest import REPO, TINY_CLIPS, run_python
 
+from animevsr.utils.overlays import read_options
+
 
 def options(tmp_path, name='run', **changes):
     """options/tiny/net.yml on the bundled clips, smaller still; changes as {'train.total_iter': 4}."""
-    opt = yaml.safe_load((REPO / 'options/tiny/net.yml').read_text())
+    opt = read_options(REPO / 'options/tiny/net.yml')
     opt['name'] = name
     defaults = {'datasets.train.dataroot_gt': str(TINY_CLIPS), 'datasets.val.dataroot_gt': str(TINY_CLIPS), 'datasets.train.num_frame': 2,
                 'datasets.train.gt_size': 64, 'datasets.train.dataset_enlarge_ratio': 2, 'datasets.train.num_worker_per_gpu': 0,
@@ -49,7 +51,7 @@ def test_trains_validates_and_saves(tmp_path):
     assert list((tmp_path / 'tb_logger/run').glob('events*'))
     assert not (REPO / 'experiments/run').exists()
 
-    test = yaml.safe_load((REPO / 'options/vqd_sr/test.yml').read_text())
+    test = read_options(REPO / 'options/vqd_sr/test.yml')
     test['datasets']['test'] = dict(name='t', type='ClipPairDataset', dataroot_gt=str(TINY_CLIPS), num_frame=1, degradation=[{'down': 4}])
     test['network_g'] = dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1])
     test['path']['pretrain_network_g'] = str(run / 'models/net_g_latest.pth')
@@ -113,6 +115,7 @@ def test_processes_whose_weights_differ_save_nothing(tmp_path):
     """What the tests of several processes rely on: a parameter that is another one on the second process is found."""
     (tmp_path / 'run.py').write_text('''
 import sys, torch
+from animevsr.utils.overlays import read_options
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.train import run, train_pipeline
 step = RecurrentVSRModel.optimize_parameters
@@ -203,7 +206,7 @@ def test_usm_sharpens_the_training_target_only():
     from basicsr.utils.img_process_util import usm_sharp
 
     from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
-    opt = yaml.safe_load((REPO / 'options/tiny/net.yml').read_text())
+    opt = read_options(REPO / 'options/tiny/net.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
     model = RecurrentVSRModel(opt)
     gt = torch.zeros(1, 2, 3, 80, 80)

@@ -10,6 +10,7 @@ from conftest import REPO, TINY_CLIPS, TINY_VQGAN, moving_frames, run_python, wr
 import animevsr
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.models.vqgan_model import VQGANModel, perplexity
+from animevsr.utils.overlays import read_options
 
 NETWORK = dict(type='MultiScaleVQGAN', **{k: list(v) if isinstance(v, tuple) else v for k, v in TINY_VQGAN.items()})
 
@@ -23,7 +24,7 @@ def frames(tmp_path):
 
 def options(frames, stage='top', name=None, **changes):
     """options/tiny/vqgan_<stage>.yml, smaller still; changes as {'train.total_iter': 4}."""
-    opt = yaml.safe_load((REPO / f'options/tiny/vqgan_{stage}.yml').read_text())
+    opt = read_options(REPO / f'options/tiny/vqgan_{stage}.yml')
     opt['name'] = name or stage
     network = {**NETWORK, **({'branches': ['top']} if stage == 'top' else {})}
     defaults = {'datasets.train.dataroot_lq': str(frames), 'datasets.val.dataroot_lq': str(frames), 'datasets.train.crop_size': 24,
@@ -123,7 +124,7 @@ def test_learn_is_one_command(frames, tmp_path):
 
 
 def model_of(stage='top', **train_options):
-    opt = yaml.safe_load((REPO / f'options/tiny/vqgan_{stage}.yml').read_text())
+    opt = read_options(REPO / f'options/tiny/vqgan_{stage}.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, network_g=dict(NETWORK, branches=['top']))
     if stage == 'full':
         opt['network_g'], opt['path']['pretrain_network_g'] = dict(NETWORK), None
@@ -192,7 +193,7 @@ def test_weights_that_are_not_finite_are_not_saved(name, tmp_path):
 
 
 def test_several_gpus_need_torchrun():
-    opt = yaml.safe_load((REPO / 'options/tiny/vqgan_top.yml').read_text())
+    opt = read_options(REPO / 'options/tiny/vqgan_top.yml')
     with pytest.raises(ValueError, match='2 GPUs need one process each: torchrun'):
         VQGANModel({**opt, 'num_gpu': 2, 'dist': False, 'is_train': True, 'rank': 0, 'world_size': 1})
 
@@ -264,7 +265,7 @@ def test_bad_input_ends_training_with_one_line(changes, message, frames, tmp_pat
 @pytest.mark.slow
 def test_network_trains_on_the_learned_degradation(tmp_path, tiny_vqgan):
     """options/tiny/net_vq.yml, degraded in the loader and on the device: the same losses."""
-    opt = yaml.safe_load((REPO / 'options/tiny/net_vq.yml').read_text())
+    opt = read_options(REPO / 'options/tiny/net_vq.yml')
     vq = {'vq': {'weights': str(tiny_vqgan), 'k': [1, 50]}}
     for phase in ('train', 'val'):
         steps = opt['datasets'][phase]['degradation']

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import yaml
 from basicsr.archs import build_network
-from basicsr.utils.options import ordered_yaml
 from tqdm import tqdm
 
 from animevsr.curation.enhance import enhance
@@ -29,6 +28,7 @@ from animevsr.reproduce.tables import TABLES, Enhanced, Released, Stage, in_orde
 from animevsr.utils.device import count, select_device
 from animevsr.utils.files import inherited_lock
 from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.overlays import read_options
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.reader import count_frames
@@ -296,7 +296,7 @@ def launcher():
 
 
 def read_yaml(file):
-    return yaml.load(find(f'options/{file}').read_text(), Loader=ordered_yaml()[0])
+    return read_options(find(f'options/{file}'))
 
 
 def last_line(log):

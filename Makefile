@@ -5,7 +5,7 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup demo test test-slow lint data table benchmark clean
+.PHONY: setup demo test test-slow lint docs data table benchmark clean
 
 setup: $(VENV)/.done
 
@@ -30,6 +30,10 @@ test-slow: setup  ## the few tests that take longest
 
 lint: setup
 	$(BIN)/ruff check .
+
+docs: setup  ## the documentation as a site in build/site; a broken link fails
+	$(PIP) install --quiet mkdocs-material "mkdocstrings[python]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 data: setup  ## fetch the open sources and compose the training and the held-out clips (needs Debian and npm)
 	$(BIN)/python recipes/open_animation/build.py

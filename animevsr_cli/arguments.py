@@ -4,12 +4,12 @@ import argparse
 UPSCALE = """Upscale a video, a folder of frames or one image; or all videos of a folder and of the folders in it.
 
 A video keeps every frame, its times, its colours, and everything else in its container: sound, subtitles, chapters, attachments. The output
-is a video or an image by its suffix, otherwise a new folder of PNG images (of videos, for a folder of videos). Interrupted, however, the
-same command goes on: every shot that is finished is kept."""
+is a video or an image by its suffix, otherwise a new folder of PNG images (of videos, for a folder of videos). After an interrupt,
+rerun the command to resume: every shot that is finished is kept."""
 LEARN_SIZES = {'tiny': 'options/tiny/vqgan_{}.yml', 'small': 'options/open_animation/vqgan_{}.yml', 'paper': 'options/vqgan/{}.yml'}
 LEARN = """Learn how a collection of frames was degraded: train a multi-scale VQGAN in two stages (python -m animevsr.train, twice).
 
-Interrupted, the same command goes on from the last checkpoint. The validation it logs is on 24 of these frames; --set
+After an interrupt, rerun the command to resume from the last checkpoint. The validation it logs is on 24 of these frames; --set
 datasets:val:dataroot_lq=FOLDER names others. The result is experiments/NAME_full/models/net_g_latest.pth: look at it
 with `animevsr atlas`, and train with it by the line `- vq: {weights: FILE}` in a degradation."""
 RESCALE = """Find pairs of frames in one low-quality video, from which a learnable basic operator learns its damage (AnimeSR).
@@ -17,11 +17,12 @@ RESCALE = """Find pairs of frames in one low-quality video, from which a learnab
 Without --factor: patches of the video are made smaller by ten factors and super-resolved; the pictures are written into the output
 folder. Open its choose.html and click the factor that looks best. With --factor, a number or the file that the page saved, the pairs
 are written: pseudo-HR frames, twice as large, into factor_<factor>/gt and the frames as they are into factor_<factor>/lq.
-Interrupted then, the same command goes on."""
+After an interrupt, rerun the command to resume."""
 ENHANCE = """HR-SR enhancement (VQD-SR): super-resolve every frame of a tree of clips with an existing model, and bring it back to its size
 by MATLAB's antialiased bicubic resize. The results are cleaner ground truth for training.
 
-The tree stays as it is; a video becomes a folder of its name; everything is written as PNG. Interrupted, the same command goes on."""
+The tree stays as it is; a video becomes a folder of its name; everything is written as PNG. After an interrupt, rerun the command
+to resume."""
 EVALUATE = """Measure methods on clips and print a table: parameters, runtime of a 180x320 frame, metrics.
 
 A method is a folder of results (one folder of frames, or one video, per clip), weights of a network (any that upscale takes), ncnn:NAME or
@@ -53,8 +54,8 @@ command is for when that part was stopped in between."""
 REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
 
 The scale tiny runs on the bundled clips with small networks, in minutes on a CPU: it shows that everything runs, not which method is
-better. The scale paper runs the YAML files of options/ at the paper's values: it needs the paper's data and GPUs. Interrupted, the same
-command goes on."""
+better. The scale paper runs the YAML files of options/ at the paper's values: it needs the paper's data and GPUs. After an interrupt, rerun
+the command to resume."""
 
 
 def parser():

@@ -16,7 +16,7 @@ def run_upscale(args):
         run_batch(args, options)
         return
     done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
-                   f'nothing was written at {args.output}; the same command goes on')
+                   f'nothing was written at {args.output}; rerun the command to resume')
     if done.missing:
         print(f'{done.output}: this part is done, {done.missing} of {done.shots} shots are left to other parts')
         return
@@ -37,7 +37,8 @@ def run_join(args):
 
 def run_batch(args, options):
     """Call `animevsr.upscale_folder`; the exit code tells whether all went well."""
-    done = guarded(lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options), 'the same command goes on')
+    done = guarded(lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options),
+                   'rerun the command to resume')
     for path, what in done.items():
         print(f'{path}: {what}')
     failed = sum(what.startswith('failed') for what in done.values())
@@ -78,7 +79,7 @@ def run_rescale(args):
     """Call `animevsr.rescale` and print the ranking, or how to train with the pairs."""
     output = Path(args.output or f'{Path(args.video.rstrip("/")).stem}_rescaled')
     options = {name: getattr(args, name) for name in ('weights', 'factor', 'patches', 'patch_size', 'max_frames', 'device', 'resize')}
-    interrupted = 'nothing was written' if args.factor is None else 'the same command goes on'
+    interrupted = 'nothing was written' if args.factor is None else 'rerun the command to resume'
     done = guarded(lambda animevsr: animevsr.rescale(args.video, output, progress=True, **options), interrupted)
     if args.factor is None:
         for place, (factor, relative) in enumerate(done.ranking, 1):
@@ -92,7 +93,7 @@ def run_enhance(args):
     """Call `animevsr.enhance` and say what was done."""
     options = dict(tile=args.tile, device=args.device, jobs=args.jobs, part=args.part)
     written = guarded(lambda animevsr: animevsr.enhance(args.in_root, args.out_root, args.model, progress=True, **options),
-                      'the same command goes on')
+                      'rerun the command to resume')
     print(f'{args.out_root}: {written} frames written')
 
 
@@ -139,7 +140,7 @@ def run_reproduce(args):
         from animevsr.reproduce import reproduce
         return reproduce(args.table, progress=True, **options)
 
-    print(guarded(run, 'the same command goes on'), end='')
+    print(guarded(run, 'rerun the command to resume'), end='')
 
 
 def run_verify(args):

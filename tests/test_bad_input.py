@@ -162,7 +162,7 @@ def test_a_disk_that_is_full(place, tmp_path):
         assert code == 1 and 'Traceback' not in said and 'animevsr: ' in said, (size, code, said)
         assert not (tmp_path / 'out.mkv').exists() and not list(tmp_path.glob('.out.mkv.work/*partial*'))
     (code, said), = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'))])
-    assert code == 0 and '12 frames' in said  # where there is space again, the same command goes on
+    assert code == 0 and '12 frames' in said  # where there is space again, a rerun resumes
 
 
 @pytest.mark.skipif(os.getuid() == 0 and not os.path.exists('/proc/self/ns'), reason='needs a folder that cannot be written')

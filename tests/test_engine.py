@@ -369,17 +369,6 @@ def test_export(suffix, feedback, tmp_path):
     assert not list(tmp_path.glob('.export*'))
 
 
-def test_the_example_of_the_readme(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save(dict(params=network().state_dict()), 'net.pth')
-    animevsr.export('net.pth', 'step.onnx')
-    code = next(block for block in re.findall(r'```python\n(.*?)```', (REPO / 'README.md').read_text(), re.S) if 'onnxruntime' in block)
-    names = {}
-    exec(compile(code, 'README.md', 'exec'), names)  # noqa: S102  (the README's own)
-    frames = moving_frames(3, 24, 32)
-    assert np.abs(np.stack(list(names['upscale'](frames))).astype(int) - run(network(), frames, device=CPU)).max() <= 1
-
-
 # --- threads ---------------------------------------------------------------------------------------------------------
 
 

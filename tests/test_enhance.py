@@ -140,7 +140,7 @@ def test_a_recurrent_network_goes_through_its_shots(tiny_weights):
 def test_interrupted_it_goes_on(srvgg, tmp_path):
     write_clip(tmp_path / 'in/a', moving_frames(150, 64, 64))
     command = ['enhance', 'in', 'out', '--model', srvgg[1], '--device', 'cpu']
-    assert 'interrupted, the same command goes on' in interrupt_when(tmp_path / 'out/a/00000009.png', command, tmp_path)
+    assert 'interrupted, rerun the command to resume' in interrupt_when(tmp_path / 'out/a/00000009.png', command, tmp_path)
     done = run_python('-m', 'animevsr_cli', *command, cwd=tmp_path)
     written = int(done.stdout.split()[-3])
     assert 0 < written < 150 and len(list_images(tmp_path / 'out/a')) == 150 and not list((tmp_path / 'out').rglob('.*.png'))

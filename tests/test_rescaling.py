@@ -275,7 +275,7 @@ def test_cuts():
 def test_interrupted_pairs_go_on(tiny_weights, tmp_path):
     write_clip(tmp_path / 'v', moving_frames(200, 64, 64))
     command = ['rescale', 'v', '-o', 'out', '--weights', tiny_weights, '--factor', 1]
-    assert 'interrupted, the same command goes on' in interrupt_when(tmp_path / 'out/factor_1/gt/00000012.png', command, tmp_path)
+    assert 'interrupted, rerun the command to resume' in interrupt_when(tmp_path / 'out/factor_1/gt/00000012.png', command, tmp_path)
     before = len(list((tmp_path / 'out/factor_1/gt').glob('0*.png')))
     assert 12 < before < 200
     done = rescale('v', '-o', 'out', '--weights', tiny_weights, '--factor', 1, cwd=tmp_path)

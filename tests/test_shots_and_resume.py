@@ -314,7 +314,7 @@ def test_an_interrupt_keeps_what_is_done(number, code, tiny_weights, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {'in.mp4', 'tiny.pth', '.out.mp4.work'}
     assert not list(tmp_path.glob('.out.mp4.work/*partial*'))
     if code == 130:
-        assert 'the same command goes on' in errors
+        assert 'rerun the command to resume' in errors
 
 
 def test_an_interrupt_while_frames_are_skipped(tiny_weights, tmp_path, monkeypatch):

@@ -115,7 +115,6 @@ def test_processes_whose_weights_differ_save_nothing(tmp_path):
     """What the tests of several processes rely on: a parameter that is another one on the second process is found."""
     (tmp_path / 'run.py').write_text('''
 import sys, torch
-from animevsr.utils.overlays import read_options
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.train import run, train_pipeline
 step = RecurrentVSRModel.optimize_parameters
@@ -139,35 +138,10 @@ def weights_of(folder, name):
 
 
 def test_foreign_project(tmp_path):
-    """Another BasicSR project: its own arch, its own start script, our dataset and model in its YAML."""
-    (tmp_path / 'theirs.py').write_text('''
-import sys
-if sys.argv.pop(1) == 'basicsr first':
-    import basicsr, animevsr, animevsr
-else:
-    import animevsr, basicsr
-    import animevsr
-from torch import nn
-from basicsr.train import train_pipeline
-from basicsr.utils.registry import ARCH_REGISTRY
-
-@ARCH_REGISTRY.register()
-class TheirNet(nn.Module):
-    """Not recurrent: its state is nothing."""
-    def __init__(self):
-        super().__init__()
-        self.up = nn.Sequential(nn.Conv2d(3, 48, 3, 1, 1), nn.PixelShuffle(4))
-    def step(self, prev, cur, nxt, state=None):
-        return self.up(cur), ()
-    def forward(self, clip):
-        return self.up(clip.flatten(0, 1)).unflatten(0, clip.shape[:2])
-
-train_pipeline('.')
-''')
-    path = options(tmp_path, **{'train.total_iter': 2, 'network_g': dict(type='TheirNet')})
-    for order in ('basicsr first', 'animevsr first'):
-        out = run_python('theirs.py', order, '-opt', path, cwd=tmp_path).stderr
-        assert 'Network: TheirNet' in out and sorted(losses(out)) == [1, 2]
+    """Another BasicSR project: its own network, its own start script, our dataset and model in its YAML."""
+    path = options(tmp_path, **{'train.total_iter': 2, 'network_g': dict(type='PlainUpscaler', num_feat=8)})
+    out = run_python(REPO / 'examples/foreign_project.py', '-opt', path, cwd=tmp_path).stderr
+    assert 'Network: PlainUpscaler' in out and sorted(losses(out)) == [1, 2]
 
 
 @pytest.mark.parametrize('changes, message', [

@@ -58,7 +58,7 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
 
 
 def is_batch(input):
-    """Whether an input is a folder of videos, and not one of frames; one that holds both is told.
+    """Whether an input is a folder of videos, and not one of frames; one that holds both is reported.
 
     Raises:
         MediaError: it cannot be read.

@@ -30,7 +30,7 @@ class DifferentRounding(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told; it can be sent to another process.
+    """What every worker is sent; it can be sent to another process.
 
     Attributes:
         input, output (str): absolute paths. options (UpscaleOptions)
@@ -50,7 +50,7 @@ class Job:
         return load_upscaler(self.options.weights, device, clips=True), device
 
     def open_upscaler(self, loaded, tile=None, say=lambda text: None):
-        """Put what `load` gave into what computes it; `say(text)` is told what that is."""
+        """Put what `load` gave into what computes it; `say(text)` reports what that is."""
         (net, device), c = loaded, self.options.compute
         if not hasattr(net, 'step'):
             use_threads(device, c.threads)

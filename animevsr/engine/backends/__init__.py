@@ -38,7 +38,7 @@ def open_backend(net, device, name='auto', fast=False, half=False, threads=None,
         half (bool): float16, where the device is not a CPU.
         threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch, whose results depend on their number.
         jobs (int): processes that share the CPU.
-        say: is told what was picked, and why something else was not.
+        say: is given a line about what was picked, and why something else was not.
         bf16 (bool): bfloat16, in PyTorch. compiled (bool): through torch.compile, which needs a C++ compiler on a CPU.
 
     Raises:

@@ -161,11 +161,9 @@ def add_device(command):
 
 
 def part(text):
-    """(I, N) of 'I/N'."""
+    """(I, N) of 'I/N'; what it is used for refuses everything else."""
     numbers = text.split('/')
-    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers) or not 1 <= int(numbers[0]) <= int(numbers[1]):
-        raise argparse.ArgumentTypeError(f"must be I/N, e.g. 1/4; got '{text}'")
-    return int(numbers[0]), int(numbers[1])
+    return tuple(map(int, numbers)) if len(numbers) == 2 and all(number.isdecimal() for number in numbers) else text
 
 
 def tile(text):

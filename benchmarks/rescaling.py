@@ -26,10 +26,12 @@ if __name__ == '__main__':
     parser.add_argument('--weights', default='animevsr_x4')
     parser.add_argument('--frames', type=int, default=3)
     parser.add_argument('--factors', type=float, nargs='+', default=[0.5, 0.6, 0.7])
+    parser.add_argument('--sets', nargs='+', default=list(read_sets()), help='of lbo_sets.yml')
     args = parser.parse_args()
     net, clips = load_upscaler(args.weights), list_clips(str(ROOT / 'assets/heldout'))
     print('| set | factor | ' + ' | '.join(RESIZES) + ' |\n| --- | --- | ' + '--- | ' * len(RESIZES))
-    for name, config in read_sets().items():
+    for name in args.sets:
+        config = read_sets()[name]
         for factor in args.factors:
             values = {mode: [] for mode in RESIZES}
             for clip in clips:

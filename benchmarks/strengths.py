@@ -72,15 +72,15 @@ def method(name):
 
 
 @torch.no_grad()
-def table(names, root, count, averaging):
-    clips, methods = list_clips(str(root)), {Path(name).stem: method(name) for name in names}
+def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
+    clips, methods = list_clips(str(root))[:most], {Path(name).stem: method(name) for name in names}
     lines = ['| method | strength | PSNR-Y | SSIM-Y | edge | over | flicker |', '| --- | --- | --- | --- | --- | --- | --- |']
-    for strength, values in STRENGTHS.items():
+    for strength in strengths:
         rows = {name: [] for name in methods}
         for number, clip in enumerate(clips):
             gt = held(clip, count)
             gt = gt[:, :gt.shape[1] // 4 * 4, :gt.shape[2] // 4 * 4]
-            lq = to_images(degrade(to_tensor(gt), values, number))
+            lq = to_images(degrade(to_tensor(gt), STRENGTHS[strength], number))
             for name, run in methods.items():
                 results = run(lq)
                 pairs = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
@@ -105,5 +105,7 @@ if __name__ == '__main__':
     parser.add_argument('--root', default=ROOT / 'assets/heldout')
     parser.add_argument('--frames', type=int, default=8)
     parser.add_argument('--no-averaging', action='store_true')
+    parser.add_argument('--strengths', nargs='+', choices=list(STRENGTHS), default=list(STRENGTHS))
+    parser.add_argument('--clips', type=int, help='only the first ones, for a short trial')
     args = parser.parse_args()
-    print(table(args.methods, args.root, args.frames, not args.no_averaging))
+    print(table(args.methods, args.root, args.frames, not args.no_averaging, args.strengths, args.clips))

@@ -19,6 +19,7 @@ from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.utils.options import check_part
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, count_decodable, open_reader
 from animevsr.video.shots import is_cut
@@ -65,8 +66,7 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
     tile += -tile % 4  # the coarsest branch of the recurrent network works at a quarter
     if jobs is not None and jobs < 1:
         raise ValueError(f'jobs must be at least 1, got {jobs}')
-    if not 1 <= part[0] <= part[1]:
-        raise ValueError(f'part must be i/n with i from 1 to n, got {part[0]}/{part[1]}')
+    check_part(part)
     if not in_root.is_dir():
         raise MediaError(f'{in_root}: no such folder')
     if out_root.resolve() == in_root.resolve() or in_root.resolve() in out_root.resolve().parents:

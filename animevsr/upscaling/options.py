@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 
 from animevsr.engine.upscaler import output_size
+from animevsr.utils.options import check_part
 from animevsr.video.encoders import CODECS
 from animevsr.video.reader import VIDEO_SUFFIXES
 
@@ -117,8 +118,8 @@ class UpscaleOptions:
         self.compute.validate()
         one_of('deinterlace', self.deinterlace, ('auto', 'off'))
         at_least_one('jobs', self.jobs)
-        if self.part is not None and not (len(self.part) == 2 and 1 <= self.part[0] <= self.part[1]):
-            raise ValueError(f'part must be (I, N) with 1 <= I <= N, got {self.part}')
+        if self.part is not None:
+            check_part(self.part)
 
     def pixels(self):
         """{name: value} of the options that the output depends on, as JSON holds them."""

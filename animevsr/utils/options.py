@@ -25,3 +25,10 @@ def check_keys(options, known, where):
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, 0)
             raise ValueError(f"unknown key '{key}' in {where}; did you mean '{near[0]}'? Known keys: {', '.join(sorted(known))}")
+
+
+def check_part(part):
+    """ValueError unless a share of divided work is (I, N) with 1 <= I <= N."""
+    if not (isinstance(part, tuple) and len(part) == 2 and 1 <= part[0] <= part[1]):
+        said = '/'.join(map(str, part)) if isinstance(part, tuple) else part
+        raise ValueError(f'part must be I/N, e.g. 1/4, with 1 <= I <= N; got {said}')

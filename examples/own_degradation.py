@@ -10,11 +10,11 @@ import cv2
 import torch
 
 import animevsr  # noqa: F401
-from animevsr.degradations import DegradationPipeline
-from animevsr.degradations.pipeline import OPERATORS
+from animevsr.degradations import DegradationPipeline, Operator, operator
 
 
-class ColourBleed:
+@operator('colour_bleed')
+class ColourBleed(Operator):
     """Chroma that is blurred and shifted to the right, luma that stays.
 
     Args:
@@ -32,9 +32,6 @@ class ColourBleed:
         chroma = torch.roll(clip - luma, params['shift'], -1)
         chroma = torch.nn.functional.avg_pool2d(chroma, (1, 9), 1, (0, 4), count_include_pad=False)
         return (luma + chroma).clamp(0, 1)
-
-
-OPERATORS['colour_bleed'] = ColourBleed
 
 if __name__ == '__main__':
     import numpy as np

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import moving_frames
 
-from animevsr.degradations import DegradationPipeline
+from animevsr.degradations import DegradationPipeline, Operator, operator
 from animevsr.degradations import functional as D
 
 PAPER = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]  # AnimeSR supplement, Sec. 3
@@ -302,3 +302,13 @@ def test_vq_goes_to_workers(tiny_vqgan):
     pipeline = DegradationPipeline([{'vq': {'weights': str(tiny_vqgan)}}])
     clip, params = torch.rand(1, 3, 16, 16), [dict(op='vq', k=9, k_middle=1)]
     assert torch.equal(pickle.loads(pickle.dumps(pipeline)).apply(clip, params), pipeline.apply(clip, params))
+
+
+def test_a_name_is_given_once():
+    with pytest.raises(ValueError, match="a degradation operator is named 'blur' already: Blur"):
+        @operator('blur')
+        class Other(Operator):
+            pass
+    with pytest.raises(TypeError, match='abstract'):
+        Other = type('Other', (Operator, ), dict(sample=lambda *_: {}))
+        Other()

@@ -5,6 +5,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from animevsr.utils.windows import triples
+
 SLOPE = 0.1  # of every leaky ReLU outside the residual blocks
 
 
@@ -36,10 +38,10 @@ class MSRBVSR(nn.Module):
 
         The clip is one shot: its first and its last frame stand in for their missing neighbours.
         """
-        t, state, out = clip.shape[1], None, []
+        state, out = None, []
         step = self._step_in_checkpoint if self.checkpointing and torch.is_grad_enabled() else self.step
-        for i in range(t):
-            sr, state = step(clip[:, max(i - 1, 0)], clip[:, i], clip[:, min(i + 1, t - 1)], state)
+        for prev, cur, nxt in triples(clip.unbind(1)):
+            sr, state = step(prev, cur, nxt, state)
             out.append(sr)
         return torch.stack(out, 1)
 

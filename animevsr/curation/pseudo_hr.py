@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.windows import triples
 from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut
 from animevsr.video.writer import write_image
@@ -91,8 +92,7 @@ def pseudo_hr_frames(net, clip, factor, mode='bicubic'):
     (h, w), state = clip.shape[-2:], None
     device = next((parameter.device for parameter in net.parameters()), clip.device)  # an ncnn model has none
     small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor)), mode).to(device)
-    for i in range(len(small)):
-        prev, cur, nxt = (small[j:j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(small) - 1)))
+    for prev, cur, nxt in triples(small.split(1)):
         large, state = net.step(prev, cur, nxt, state)
         yield resize(large.clamp(0, 1).cpu(), PSEUDO_HR * h, PSEUDO_HR * w, mode)
 

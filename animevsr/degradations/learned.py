@@ -6,13 +6,15 @@ from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.degradations import functional as D
 from animevsr.degradations.networks import FrozenNetwork
-from animevsr.degradations.operators import SEEDS, Down, probability, whole_interval
+from animevsr.degradations.operator import Operator, operator, probability
+from animevsr.degradations.operators import SEEDS, Down, whole_interval
 from animevsr.zoo import find_weights
 
 LBO_POOL = ('lbo_tape', 'lbo_disc', 'lbo_web')  # the bundled operators
 
 
-class VQ:
+@operator('vq')
+class VQ(Operator):
     """Degradation learned from real frames: the clip is looked up in the codebook of a VQGAN (VQD-SR Sec. 3.2).
 
     Example of the released recipe: `{vq: {bands: [[1, 15, 0.3], [16, 30, 0.4], [31, 50, 0.3]], k_middle: [1, 10]}}`
@@ -49,6 +51,7 @@ class VQ:
         return D.look_up(clip, self.network.on(clip.device), **params)
 
 
+@operator('down_or_lbo')
 class DownOrLBO(Down):
     """A learnable basic operator of a pool, or else the downscaling before it, which it replaces (AnimeSR supplement Sec. 3).
 
@@ -85,7 +88,8 @@ class DownOrLBO(Down):
         return super().apply(clip, params)
 
 
-class PDM:
+@operator('pdm')
+class PDM(Operator):
     """A learned distribution of degradations (PDM): blur, shrinking and noise from a network whose input is random.
 
     Args:

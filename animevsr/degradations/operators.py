@@ -1,19 +1,18 @@
 """Degradation operators: each samples its parameters, then applies them (values: AnimeSR supplement, Sec. 3).
 
-An operator has two methods. `sample(rng, drawn, t)` draws a dict of plain numbers and strings from a `numpy.random.Generator`; `drawn`
-are the params that the operators before it drew for the same clip, of `t` frames. `apply(clip, params)` turns a clip (t, 3, h, w) into a
-degraded one. The same params give the same pixels. All frames of a clip share the params, unless one is a list with a value for each
-frame. A new degradation is a new class, its name in `OPERATORS` (pipeline.py), and a line of YAML.
+See `Operator` for what they have in common.
 """
 import math
 
 from animevsr.degradations import functional as D
+from animevsr.degradations.operator import Operator, interval, operator, probability
 from animevsr.video.codec import ROUND_TRIPS
 
 SEEDS = 2**31
 
 
-class Blur:
+@operator('blur')
+class Blur(Operator):
     """Isotropic or anisotropic Gaussian blur.
 
     Args:
@@ -39,7 +38,8 @@ class Blur:
         return D.gaussian_blur(clip, **params)
 
 
-class Noise:
+@operator('noise')
+class Noise(Operator):
     """Gaussian noise, coloured or gray.
 
     Args:
@@ -62,7 +62,8 @@ class Noise:
         return D.add_gaussian_noise(clip, **params)
 
 
-class Down:
+@operator('down')
+class Down(Operator):
     """Downscaling by an integer factor in a mode chosen at random.
 
     Args:
@@ -88,7 +89,8 @@ class Down:
         return D.resize(clip, h, w, params['mode'])
 
 
-class Contrast:
+@operator('contrast')
+class Contrast(Operator):
     """Less contrast, as fine-tuning of the published VQD-SR has it: x - (x - 127) * c / 255, in levels.
 
     Args:
@@ -110,7 +112,8 @@ class Contrast:
         return (clip - (clip - 127 / 255) * (params['amount'] / 255)).clamp(0, 1)
 
 
-class Codec:
+@operator('codec')
+class Codec(Operator):
     """Video compression in memory (the papers' FFmpeg operator).
 
     Args:
@@ -140,7 +143,8 @@ class Codec:
         return D.compress(clip, **params)
 
 
-class FFmpeg:
+@operator('ffmpeg')
+class FFmpeg(Operator):
     """An external ffmpeg: any encoder, container and filter chain, e.g. MPEG-2 or interlacing.
 
     Example: `{ffmpeg: {options: {vcodec: mpeg2video, 'q:v': [4, 12]}, suffix: mpg, filters: 'gblur=0.6'}}`
@@ -170,20 +174,3 @@ def whole_interval(name, value):
         raise ValueError(f'{name} must be whole numbers >= 1, got {value}')
     return low, high
 
-
-def interval(name, value, lowest=-math.inf, highest=math.inf):
-    """A pair of numbers in a range."""
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(f'{name} must be a pair of numbers, got {value}')
-    low, high = value
-    if low < lowest or high > highest:
-        raise ValueError(f'{name} must be {f"at least {lowest:g}" if high <= highest else f"at most {highest:g}"}, got {value}')
-    if low > high:
-        raise ValueError(f'{name}: the lower end {low} is above the upper end {high}')
-    return low, high
-
-
-def probability(name, value):
-    if not 0 <= value <= 1:
-        raise ValueError(f'{name} must be in [0, 1], got {value}')
-    return value

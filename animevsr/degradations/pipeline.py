@@ -2,9 +2,7 @@
 import inspect
 import math
 
-from animevsr.degradations.learned import PDM, VQ, DownOrLBO
-from animevsr.degradations.operators import Blur, Codec, Contrast, Down, FFmpeg, Noise, probability
-from animevsr.degradations.real_world import Jpeg, MixedBlur, MixedNoise, RandomResize, ResizeTo, Sinc
+from animevsr.degradations.operator import OPERATORS, Operator, operator, probability
 from animevsr.utils.options import check_keys
 
 
@@ -31,8 +29,8 @@ class DegradationPipeline:
             rng (numpy.random.Generator): the only source of chance.
         """
         params = []
-        for name, operator in zip(self.names, self.operators):
-            params.append(dict(op=name, **operator.sample(rng, params, t)))
+        for name, step in zip(self.names, self.operators):
+            params.append(dict(op=name, **step.sample(rng, params, t)))
         return params
 
     def apply(self, clip, params, original_size=None):
@@ -43,13 +41,14 @@ class DegradationPipeline:
         if [p['op'] for p in params] != list(self.names):
             raise ValueError(f'params of {[p["op"] for p in params]} do not fit a pipeline of {list(self.names)}')
         original_size = original_size or clip.shape[-2:]
-        for operator, p in zip(self.operators, params):
-            size = dict(original_size=original_size) if getattr(operator, 'needs_original_size', False) else {}
-            clip = operator.apply(clip, {key: value for key, value in p.items() if key != 'op'}, **size)
+        for step, p in zip(self.operators, params):
+            size = dict(original_size=original_size) if step.needs_original_size else {}
+            clip = step.apply(clip, {key: value for key, value in p.items() if key != 'op'}, **size)
         return clip
 
 
-class Shuffle:
+@operator('shuffle')
+class Shuffle(Operator):
     """Operators in an order that is drawn anew for each clip (BSRGAN, Sec. 3.4; the end of Real-ESRGAN's degradation).
 
     Example: `{shuffle: [blur, {jpeg: [30, 95]}, [{resize_to: 4}, sinc]]}`
@@ -73,7 +72,8 @@ class Shuffle:
         return clip
 
 
-class Choice:
+@operator('choice')
+class Choice(Operator):
     """One of several lists of operators, drawn for each clip.
 
     Example: `{choice: [{prob: 0.7, degradation: [blur, {codec: h264}]}, {prob: 0.3, degradation: [{jpeg: [30, 95]}]}]}`
@@ -99,11 +99,6 @@ class Choice:
     def apply(self, clip, params, original_size):
         part = self.parts[params['part']]
         return part.apply(clip, params['params'], original_size) if part else clip
-
-
-OPERATORS = {'blur': Blur, 'noise': Noise, 'down': Down, 'down_or_lbo': DownOrLBO, 'vq': VQ, 'codec': Codec, 'contrast': Contrast,
-             'ffmpeg': FFmpeg, 'mixed_blur': MixedBlur, 'sinc': Sinc, 'random_resize': RandomResize, 'resize_to': ResizeTo,
-             'mixed_noise': MixedNoise, 'jpeg': Jpeg, 'pdm': PDM, 'shuffle': Shuffle, 'choice': Choice}
 
 
 def _build(entry):

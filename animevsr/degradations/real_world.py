@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from animevsr.degradations import functional as D
-from animevsr.degradations.operators import SEEDS, Down, interval, probability, whole_interval
+from animevsr.degradations.operator import Operator, interval, operator, probability
+from animevsr.degradations.operators import SEEDS, Down, whole_interval
 
 KERNELS = dict(iso=0.45, aniso=0.25, generalized_iso=0.12, generalized_aniso=0.03, plateau_iso=0.12, plateau_aniso=0.03)
 
@@ -19,7 +20,8 @@ def walked(rng, start, step, limits, t):
     return values
 
 
-class MixedBlur:
+@operator('mixed_blur')
+class MixedBlur(Operator):
     """Blur by a kernel of random size and kind: Gaussian, generalised Gaussian, plateau-shaped, or a sinc filter, which rings.
 
     Args:
@@ -80,6 +82,7 @@ class MixedBlur:
         return D.blur_by_kind(clip, **params)
 
 
+@operator('sinc')
 class Sinc(MixedBlur):
     """A sinc filter (ringing, overshoot), or none.
 
@@ -93,7 +96,8 @@ class Sinc(MixedBlur):
         super().__init__(prob=prob, sinc_prob=1.0, kernel_size=kernel_size, walk=walk)
 
 
-class RandomResize:
+@operator('random_resize')
+class RandomResize(Operator):
     """Resize by a random factor, in a mode chosen at random; the size stays another one until `resize_to`.
 
     Args:
@@ -129,7 +133,8 @@ class RandomResize:
         return torch.cat([D.resize(frame, *sizes[0], mode) for frame in frames])
 
 
-class ResizeTo:
+@operator('resize_to')
+class ResizeTo(Operator):
     """Resize to the size of the undegraded clip divided by a factor, whatever became of the size before.
 
     Args:
@@ -152,7 +157,8 @@ class ResizeTo:
         return D.resize(clip, h, w, params['mode'])
 
 
-class MixedNoise:
+@operator('mixed_noise')
+class MixedNoise(Operator):
     """Gaussian noise, or Poisson noise, which grows with the light; coloured or gray.
 
     Args:
@@ -188,7 +194,8 @@ class MixedNoise:
         return functions[params['kind']](clip, **{key: value for key, value in params.items() if key != 'kind'})
 
 
-class Jpeg:
+@operator('jpeg')
+class Jpeg(Operator):
     """JPEG compression of each frame.
 
     Args:

@@ -12,6 +12,7 @@ from animevsr.engine.held_regions import CELL, DirtyRegions
 from animevsr.engine.rectangles import Rect
 from animevsr.utils.device import Fetch, device_name, one_behind
 from animevsr.utils.interrupts import check
+from animevsr.utils.windows import triples
 
 WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
 BYTES_PER_PIXEL = 17_000  # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
@@ -57,15 +58,10 @@ class Upscaler:
 
     def _steps(self, frames):
         """For recurrent networks: the result of each frame, as a `Fetch`."""
-        shot, prev, cur = None, None, None
-        for nxt in frames:
-            if cur is not None:
-                shot = shot or Shot(self, cur)
-                yield shot.step(cur if prev is None else prev, cur, nxt)
-            prev, cur = cur, nxt
-        if cur is not None:
+        shot = None
+        for prev, cur, nxt in triples(frames):
             shot = shot or Shot(self, cur)
-            yield shot.step(cur if prev is None else prev, cur, cur)
+            yield shot.step(prev, cur, nxt)
 
     def _windows(self, frames):
         """For networks over clips: windows of frames, of which those near an inner border are only context."""

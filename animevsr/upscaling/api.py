@@ -82,18 +82,17 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         raise MediaError(f'{output}: is the input; name another output')
     job = Job(str(input), str(output), options)
     with job.open_reader() as reader:
-        is_video = hasattr(reader, 'path')
         upscaling = Upscaling(job, progress)
         if upscaling.is_finished():
             return upscaling.summary
         check_output(output, reader, options.encode.codec)
-        if options.fps is None and is_video and output.suffix.lower() in VIDEO_SUFFIXES:
+        if options.fps is None and reader.is_video and output.suffix.lower() in VIDEO_SUFFIXES:
             check_tracks(input, output)
         if reader.transparent:
             warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
         if output.suffix.lower() in IMAGE_SUFFIXES:
             return upscale_image(job, reader)
-        if options.fps is not None and is_video:
+        if options.fps is not None and reader.is_video:
             warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
                           f'only the picture of {input} is kept: fps changes its speed', stacklevel=2)
     if options.compute.half and select_device(options.compute.device).type == 'cpu':
@@ -223,9 +222,9 @@ class Upscaling:
             self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
             with self.bar(reader.expected_frames, 'looking for cuts: ') as bar:
                 ticks, base, shots, damage = scan(reader, self.options.fps, self.options.cuts, bar.update)
-            source = str(self.input.resolve()) if is_video and self.options.fps is None and hasattr(reader, 'path') else None
+            source = str(self.input.resolve()) if is_video and self.options.fps is None and reader.is_video else None
             return Plan(mine, source, ticks, str(base), shots, str(self.options.fps or reader.fps), list(size), encoding, tile,
-                        self.upscaler.backend_id, damage, getattr(reader, 'interlaced', False))
+                        self.upscaler.backend_id, damage, reader.interlaced)
 
     def bar(self, total, text='', done=0):
         return tqdm(total=total, initial=done, unit='frame', file=sys.stderr, disable=not self.progress, desc=text,

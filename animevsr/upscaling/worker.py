@@ -87,22 +87,19 @@ class Source:
         if self.reader is None or numbers.start < self.position:
             self.close()
             self.reader, self.position = self.job.open_reader(), 0
-            timed = getattr(self.reader, 'timed', None)
-            self.frames = timed() if timed else self.reader.frames()
+            self.frames = self.reader.timed()
         while self.position < numbers.stop:
             frame = next(self.frames, None)
             if frame is None:
                 raise MediaError(f'{self.job.input}: ends after {self.position} frames; it had more when it was looked through')
             self.position += 1
-            if self.position <= numbers.start:
-                yield None  # only what is needed is converted to RGB
-            else:
-                yield self.reader.image(frame[0]) if hasattr(self.reader, 'image') else frame[0]
+            # only what is needed is converted to RGB
+            yield None if self.position <= numbers.start else self.reader.image(frame[0])
 
     def close(self):
         if self.reader is not None:
             self.frames = None
-            self.reader.__exit__()
+            self.reader.close()
             self.reader = None
 
 

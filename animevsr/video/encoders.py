@@ -125,7 +125,7 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
     rgb = pix_fmt.startswith(('bgr', 'gbr'))
     sides = {} if rgb else hdr_of(reader)
     color = reader.color
-    encoding = Encoding(codec, kind.software, pix_fmt, {}, size[1], size[0], str(getattr(reader, 'sample_aspect_ratio', None) or 1),
+    encoding = Encoding(codec, kind.software, pix_fmt, {}, size[1], size[0], str(reader.sample_aspect_ratio or 1),
                         color.matrix, color.range_flag, color.primaries, color.transfer, sides)
     encoder = next((name for name in kind.hardware if hardware and works(name, encoding)), kind.software)
     options = options_of(encoder, kind.crf if crf is None else crf, sides, pix_fmt, size[1])
@@ -171,7 +171,7 @@ def works(encoder, encoding):
 
 def format_of(reader):
     """(bits, '420' | '422' | '444') of an input's samples; RGB and gray count as what holds all of them."""
-    first = getattr(reader, 'format', None)
+    first = reader.format
     if first is None or len(first.components) < 3 or first.is_rgb:
         return reader.depth, '420' if first is None or len(first.components) < 3 else '444'
     wide, high = (first.components[0].width // max(1, first.components[1].width),
@@ -182,7 +182,7 @@ def format_of(reader):
 def hdr_of(reader):
     """HDR metadata of an input as x264 writes them: {'mastering-display': ..., 'cll': ...}, what there is of it."""
     found = {}
-    for kind, data in getattr(reader, 'side_data', {}).items():
+    for kind, data in reader.side_data.items():
         if kind == 'MASTERING_DISPLAY_METADATA' and len(data) >= 88:
             numbers = [Fraction(a, b or 1) for a, b in struct.iter_unpack('<ii', data[:80])]
             rx, ry, gx, gy, bx, by, wx, wy = (round(n * 50000) for n in numbers[:8])

@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 
 from animevsr.errors import MediaError
 from animevsr.video.color import Color, guess_matrix
+from animevsr.video.frame_reader import FrameReader
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
@@ -66,7 +67,7 @@ def has_alpha(path):
         return False
 
 
-class ImageReader:
+class ImageReader(FrameReader):
     """Image files as frames."""
 
     def __init__(self, files, fps=None):
@@ -76,15 +77,12 @@ class ImageReader:
         self.transparent = has_alpha(files[0])
         self.color, self.time_base, self.depth, self.damage = Color(matrix=guess_matrix(self.height)), 1 / self.fps, 8, []
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def frames(self):
+    def timed(self):
         for file in self.files:
-            image = read_image(file)
-            if image.shape[:2] != (self.height, self.width):
-                raise MediaError(f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is {self.width}x{self.height}')
-            yield image, None
+            yield file, None
+
+    def image(self, file):
+        image = read_image(file)
+        if image.shape[:2] != (self.height, self.width):
+            raise MediaError(f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is {self.width}x{self.height}')
+        return image

@@ -1,9 +1,4 @@
-"""Readers of frames: a video file, a folder of images, or one image, behind one small interface.
-
-A reader is a context manager; `frames()` yields (image, time) in order of presentation, one at a time: (h, w, 3) uint8 RGB, and the
-time at which it is shown as a Fraction of seconds, or None where there is none. It has `width`, `height`, `fps` (Fraction),
-`frame_count` (int, or None where the container does not say), `expected_frames` (an estimate where it does not) and `color`.
-"""
+"""Readers of frames: a video file, a folder of images, or one image, behind one small interface (`FrameReader`)."""
 import itertools
 import re
 from fractions import Fraction
@@ -13,7 +8,8 @@ import av
 import numpy as np
 
 from animevsr.errors import MediaError
-from animevsr.video.color import Color, to_rgb
+from animevsr.video.color import Color, reformat, to_rgb
+from animevsr.video.frame_reader import FrameReader
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v', '.ogv', '.ogm', '.rm',
@@ -44,7 +40,7 @@ def open_reader(path, fps=None, **options):
     return VideoReader(path, **options)
 
 
-class VideoReader:
+class VideoReader(FrameReader):
     """The first video stream of a file, upright and, where wanted, deinterlaced.
 
     Args:
@@ -53,10 +49,11 @@ class VideoReader:
         deinterlace (bool): frames go through bwdif from the first one on that is marked as interlaced; it leaves those that are not.
         conceal (bool): what cannot be decoded is replaced by the frame before it, and noted in `damage`; else it is a MediaError.
 
-    Attributes beside those of every reader: `depth` (bits of a sample), `format` (PyAV's), `side_data` ({type: bytes} of the first frame),
-    `interlaced` (one of the frames so far is marked so), `rotation` (degrees, counter-clockwise, by which frames are turned), `time_base`,
-    `sample_aspect_ratio`, `has_sound`, `transparent`, `damage` ([(seconds, what)]).
+    Attributes beside those of every reader: `rotation` (degrees, counter-clockwise, by which frames are turned). `interlaced`: one of the
+    frames so far is marked so.
     """
+
+    is_video = True
 
     def __init__(self, path, deep=False, deinterlace=False, conceal=False):
         self.path, self.conceal, self.damage = Path(path), conceal, []
@@ -133,30 +130,25 @@ class VideoReader:
                 self.interlaced = self.interlaced or bool(last.interlaced_frame)
                 yield last
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
     def close(self):
         """Close the file. The decoder goes with it: left to the garbage collector of a process forked later, it would hang there, because
         its threads did not come along."""
         self._frames = self._packets = self._filter = self._first = None
         self._container.close()
 
-    def frames(self):
-        """Frames from the first on; once. With `conceal` every frame has a time, and times rise."""
-        for frame, time in self.timed():
-            yield self.image(frame), time
+    def small(self, frame, side):
+        """Not turned upright."""
+        ratio = min(1, side / max(self.size))
+        width, height = (max(1, round(length * ratio)) for length in self.size)
+        return reformat(frame, width=width, height=height, format='rgb24', interpolation=0x10).to_ndarray()
 
     def image(self, frame):
-        """(h, w, 3) uint8 or, where `deep`, uint16 RGB of a decoded frame, upright."""
+        """uint16 where `deep`; upright."""
         image = to_rgb(frame, self.color, self.deep)
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90)) if self.rotation else image
 
     def timed(self):
-        """(frame as PyAV gives it, its time in seconds or None), with frames for those that are damaged where they are to be concealed."""
+        """With `conceal` there are frames for those that are damaged, every frame has a time, and times rise."""
         last, before = None, None
         for frame in self.decoded():
             time = None if frame.pts is None or self.timeless else frame.pts * frame.time_base
@@ -326,4 +318,4 @@ def count_decodable(path, frames=iter):
     `frames(decoded)` may wrap the iterator of decoded frames, e.g. to show progress.
     """
     with open_reader(path) as reader:
-        return sum(1 for _ in frames(reader.decoded())) if isinstance(reader, VideoReader) else reader.frame_count
+        return sum(1 for _ in frames(reader.decoded())) if reader.is_video else reader.frame_count

@@ -2,7 +2,6 @@
 import numpy as np
 
 from animevsr.errors import MediaError
-from animevsr.video.color import reformat
 from animevsr.video.shots import SIDE, CutDetector
 
 
@@ -44,13 +43,5 @@ def gaps(ticks, base, reader):
 
 def small_frames(reader, wanted):
     """(image made small for the detector of cuts, or None where it is not wanted; time) of each frame."""
-    if not hasattr(reader, 'timed'):
-        yield from reader.frames()
-        return
-    ratio = SIDE / max(reader.size)
-    size = [max(1, round(side * min(1, ratio))) for side in reader.size]
     for frame, time in reader.timed():
-        small = reformat(frame, width=size[0], height=size[1], format='rgb24', interpolation=0x10).to_ndarray() if wanted else None
-        yield small, time
-
-
+        yield reader.small(frame, SIDE) if wanted else None, time

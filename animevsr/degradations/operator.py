@@ -1,0 +1,65 @@
+"""What a degradation operator is, and the register of those that a YAML file can name."""
+import math
+from abc import ABC, abstractmethod
+
+OPERATORS = {}  # name in a YAML file: class
+
+
+class Operator(ABC):
+    """One step of a degradation: its parameters are sampled, then applied.
+
+    A new one is a class with `@operator('its_name')` above it, in any module that is imported before the training, and a line of YAML.
+
+    Attributes:
+        needs_original_size (bool): `apply` is also given `original_size`, (h, w) of the clip before all degradation.
+    """
+
+    needs_original_size = False
+
+    @abstractmethod
+    def sample(self, rng, drawn=(), t=1):
+        """Parameters for one clip: a dict of plain numbers, strings and lists (it can be stored as JSON).
+
+        Args:
+            rng (numpy.random.Generator): the only source of chance.
+            drawn (list[dict]): what the operators before it drew for the same clip.
+            t (int): frames of the clip. All of them share the parameters, unless one is a list with a value for each.
+        """
+
+    @abstractmethod
+    def apply(self, clip, params):
+        """A clip (t, 3, h, w), RGB in [0, 1] -> the degraded clip. The same params give the same pixels."""
+
+
+def operator(name):
+    """Class decorator: register an `Operator` under the name that YAML files use.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(kind):
+        if name in OPERATORS:
+            raise ValueError(f"a degradation operator is named '{name}' already: {OPERATORS[name].__name__}")
+        OPERATORS[name] = kind
+        return kind
+
+    return register
+
+
+def interval(name, value, lowest=-math.inf, highest=math.inf):
+    """A pair of numbers in a range."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(f'{name} must be a pair of numbers, got {value}')
+    low, high = value
+    if low < lowest or high > highest:
+        raise ValueError(f'{name} must be {f"at least {lowest:g}" if high <= highest else f"at most {highest:g}"}, got {value}')
+    if low > high:
+        raise ValueError(f'{name}: the lower end {low} is above the upper end {high}')
+    return low, high
+
+
+def probability(name, value):
+    if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be in [0, 1], got {value}')
+    return value

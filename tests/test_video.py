@@ -11,12 +11,11 @@ from conftest import decode, moving_frames, write_clip, write_video
 import animevsr
 from animevsr.errors import MediaError
 from animevsr.video.color import Color, from_rgb, to_rgb
-from animevsr.video.encoders import choose_encoding
+from animevsr.video.encoders import check_output, choose_encoding
 from animevsr.video.images import list_images, read_image
 from animevsr.video.mux import SegmentWriter, join
 from animevsr.video.reader import VideoReader, count_frames, open_reader, read_frames
 from animevsr.video.scan import scan
-from animevsr.video.writer import check_output
 
 # 75 % colour bars (white, yellow, cyan, green, magenta, red, blue) and black, RGB
 BARS = np.array([[191] * 3, [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191], [0] * 3])

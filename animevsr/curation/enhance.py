@@ -4,26 +4,25 @@ Every HR frame is super-resolved by an existing model and brought back to its ow
 its size and content stay.
 """
 import os
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
+from animevsr.utils.files import check_note
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_part
-from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
+from animevsr.utils.progress import progress_bar
+from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image, write_image
 from animevsr.video.reader import VIDEO_SUFFIXES, count_decodable, open_reader
 from animevsr.video.shots import is_cut
-from animevsr.video.writer import write_image, write_text
 from animevsr.zoo import find_weights, hash_of_weights
 
 NOTE = '.enhanced_by'  # in the output: the model
@@ -74,9 +73,11 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
     device = select_device(device)
     enhancer = Enhancer(load_upscaler(model, device), device, tile)
     clips = find_clips(in_root, out_root)[part[0] - 1::part[1]]
-    _sign(out_root, model)
+    out_root.mkdir(parents=True, exist_ok=True)
+    check_note(out_root / NOTE, hash_of_weights(find_weights(model)),
+               f'{out_root}: holds results of another model; name another output, or remove it')
     todo, written = sum(len(clip.targets) for clip in clips), 0
-    with tqdm(total=todo, file=sys.stderr, disable=not progress, unit='frame', mininterval=0.5 if sys.stderr.isatty() else 10) as bar, \
+    with progress_bar(todo, 'frames', progress) as bar, \
             ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1)) as pool, torch.inference_mode():
         for clip in clips:
             if all(target.exists() for target in clip.targets):
@@ -85,16 +86,6 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
             clip.targets[0].parent.mkdir(parents=True, exist_ok=True)
             written += _enhance_clip(clip, enhancer, pool, bar)
     return written
-
-
-def _sign(out_root, model):
-    """Note by what model the results are made; MediaError if some are there by another."""
-    text, note = hash_of_weights(find_weights(model)), out_root / NOTE
-    out_root.mkdir(parents=True, exist_ok=True)
-    if not note.exists():
-        write_text(note, text)
-    if note.read_text() != text:
-        raise MediaError(f'{out_root}: holds results of another model; name another output, or remove it')
 
 
 def find_clips(in_root, out_root):

@@ -5,13 +5,11 @@ super-resolve it cleanly. The result, at twice the size of the video, is its pse
 """
 import json
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.curation import rescaling_page
@@ -21,6 +19,7 @@ from animevsr.curation.pseudo_hr import resize as resized
 from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
 from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.progress import progress_bar
 from animevsr.video.reader import count_decodable, open_reader
 from animevsr.zoo import find_weights
 
@@ -104,8 +103,7 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
     if output.exists() and not output.is_dir() or output.exists() and video.is_dir() and output.samefile(video):
         raise MediaError(f'{output}: is not a folder for results; name another output')
     net = load_upscaler(weights, select_device(device))
-    count = count_decodable(video, lambda frames: tqdm(frames, file=sys.stderr, disable=not progress, leave=False, desc='counting frames',
-                                                       mininterval=0.5 if sys.stderr.isatty() else 10, unit='frame'))
+    count = count_decodable(video, lambda frames: progress_bar(None, 'frames', progress, 'counting', frames=frames))
     output.mkdir(parents=True, exist_ok=True)
     if factor is not None:
         return write_pairs(video, count, output / f'factor_{factor:g}', net, factor, max_frames, find_weights(weights), progress, resize)
@@ -147,8 +145,7 @@ def look_at_factors(video, count, net, patches, size, progress=False, mode='bicu
     clips = [to_tensor(patch.clip) for patch in chosen]
     sources = [_image(resized(clip[WINDOW // 2:WINDOW // 2 + 1], PSEUDO_HR * size, PSEUDO_HR * size)) for clip in clips]
     results, scores = {}, []
-    with tqdm(total=sum(f * f for f in FACTORS), file=sys.stderr, disable=not progress,
-              bar_format='factors: {percentage:3.0f}% |{bar:30}| [{elapsed}<{remaining}]') as bar:
+    with progress_bar(sum(f * f for f in FACTORS), 'of the work', progress, 'factors') as bar:
         for factor in FACTORS:
             results[factor] = [_image(list(pseudo_hr_frames(net, clip, factor, mode))[WINDOW // 2]) for clip in clips]
             scores.append([artefact_score(*pair) for pair in zip(results[factor], sources)])

@@ -1,21 +1,20 @@
 """Pairs of pseudo-HR and real frames of one video (AnimeSR supplement Sec. 2, step 4)."""
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from animevsr.errors import MediaError
+from animevsr.utils.files import check_note
 from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.progress import progress_bar
 from animevsr.utils.windows import triples
+from animevsr.video.images import write_image
 from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut
-from animevsr.video.writer import write_image
 
 PSEUDO_HR = 2  # size of the pseudo-HR frame over that of the real one; the learnable basic operator halves it
 RESIZES = ('bicubic', 'lanczos')
@@ -34,12 +33,15 @@ def write_pairs(video, count, folder, net, factor, max_frames, weights, progress
     Raises:
         MediaError: `folder` holds pairs that were made of something else, or in another way.
     """
-    _sign(folder, dict(video=video.name, bytes=_bytes_of(video), frames=count, factor=factor, max_frames=max_frames,
-                       weights=hashlib.sha256(weights.read_bytes()).hexdigest(), **({} if mode == 'bicubic' else dict(resize=mode))))
+    made_of = dict(video=video.name, bytes=_bytes_of(video), frames=count, factor=factor, max_frames=max_frames,
+                   weights=hashlib.sha256(weights.read_bytes()).hexdigest(), **({} if mode == 'bicubic' else dict(resize=mode)))
+    for side in ('gt', 'lq'):
+        (folder / side).mkdir(parents=True, exist_ok=True)
+    check_note(folder / 'pairs.json', json.dumps(made_of, indent=1),
+               f'{folder}: holds pairs of another video or network, or made in another way (see pairs.json); move it away')
     runs = spread_runs(count, max_frames)
     due, recent = {min(run.stop, count - 1): run for run in runs}, {}
-    with tqdm(total=sum(map(len, runs)), file=sys.stderr, disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 10,
-              bar_format='pairs: {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]') as bar, \
+    with progress_bar(sum(map(len, runs)), 'pairs', progress) as bar, \
             open_reader(video) as reader:
         for i, (image, _) in enumerate(reader.frames()):
             recent[i] = image
@@ -103,18 +105,6 @@ def resize(images, height, width, mode='bicubic'):
         resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_LANCZOS4) for image in images.permute(0, 2, 3, 1).numpy()]
         return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).clamp(0, 1)
     return F.interpolate(images, (height, width), mode='bicubic', antialias=True).clamp(0, 1)
-
-
-def _sign(folder, made_of):
-    """Make the folders and note what the pairs are made of; MediaError if a note says something else."""
-    note, text = folder / 'pairs.json', json.dumps(made_of, indent=1)
-    if note.exists() and note.read_text() != text:
-        raise MediaError(f'{folder}: holds pairs of another video or network, or made in another way (see pairs.json); move it away')
-    for side in ('gt', 'lq'):
-        (folder / side).mkdir(parents=True, exist_ok=True)
-    partial = note.with_name('.pairs.json')
-    partial.write_text(text)
-    partial.replace(note)
 
 
 def _bytes_of(video):

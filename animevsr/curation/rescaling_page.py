@@ -1,13 +1,12 @@
 """The pictures from which a person chooses the rescaling factor: a contact sheet, and a self-contained HTML page."""
-import base64
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from animevsr.utils.drawing import caption, titled
-from animevsr.video.writer import write_image
+from animevsr.utils.report import data_url
+from animevsr.video.images import write_image
 
 TEMPLATE = Path(__file__).with_name('choose.html')
 
@@ -49,8 +48,3 @@ def page_content(study, video, command):
     places = [{key: getattr(patch, key) for key in ('frame', 'top', 'left', 'size')} for patch in study.patches]
     sources = [data_url(image) for image in study.sources]
     return dict(video=str(video), name=video.stem, command=command, places=places, sources=sources, rows=rows)
-
-
-def data_url(image):
-    """An image (h, w, 3) uint8 RGB as a PNG in a URL."""
-    return 'data:image/png;base64,' + base64.b64encode(cv2.imencode('.png', image[..., ::-1])[1]).decode()

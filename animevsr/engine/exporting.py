@@ -12,7 +12,7 @@ import torch
 from animevsr.archs.loading import load_network
 from animevsr.engine.backends.cache import StepGraph, example_of, names_of
 from animevsr.errors import CheckpointError, MediaError
-from animevsr.video.writer import check_file
+from animevsr.utils.files import check_file
 from animevsr.zoo import find_weights
 
 SUFFIXES = {'onnx': '.onnx', 'ncnn': '.param', 'torchscript': '.pt', 'safetensors': '.safetensors'}

@@ -7,6 +7,7 @@ import torch
 from animevsr.archs.loading import load_upscaler
 from animevsr.engine.backends import NAMES, open_backend
 from animevsr.utils.device import select_device
+from animevsr.utils.report import markdown_table
 
 
 def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
@@ -44,8 +45,8 @@ def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
             start = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - start)
-    lines = [f'| backend | ms for {width}x{height} | frames a second |', '| --- | --- | --- |']
+    rows = [['backend', f'ms for {width}x{height}', 'frames a second']]
     for name, values in sorted(times.items(), key=lambda item: statistics.median(item[1])):
         middle = statistics.median(values)
-        lines.append(f'| {name} | {middle * 1000:.0f} | {1 / middle:.2f} |')
-    return '\n'.join([*lines, '', *notes]) + '\n'
+        rows.append([name, f'{middle * 1000:.0f}', f'{1 / middle:.2f}'])
+    return '\n'.join([markdown_table(rows), '', *notes]) + '\n'

@@ -12,9 +12,9 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.utils.device import select_device
 from animevsr.utils.drawing import titled
-from animevsr.video.images import IMAGE_SUFFIXES
+from animevsr.utils.files import check_file
+from animevsr.video.images import IMAGE_SUFFIXES, write_image
 from animevsr.video.reader import open_reader
-from animevsr.video.writer import check_file, write_image
 from animevsr.zoo import find_weights
 
 KS = (5, 10, 20, 50)

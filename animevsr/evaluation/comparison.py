@@ -1,5 +1,4 @@
 """One HTML page that compares methods frame by frame, and holds the papers' user study (VQD-SR Sec. 4.2)."""
-import base64
 import itertools
 import json
 from pathlib import Path
@@ -9,9 +8,10 @@ import cv2
 from animevsr.errors import MediaError
 from animevsr.evaluation.evaluator import evaluate
 from animevsr.evaluation.tables import for_json
+from animevsr.utils.files import check_file, write_text
+from animevsr.utils.report import data_url
 from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import count_decodable, open_reader
-from animevsr.video.writer import check_file, write_text
 
 TEMPLATE = Path(__file__).with_name('comparison.html')
 
@@ -86,11 +86,6 @@ def _pictures(clip, sources, frames, quality):
             if (reader.width, reader.height) != size:
                 raise MediaError(f'{source}: is {reader.width}x{reader.height}, {sources[name]} is {size[0]}x{size[1]}; '
                                  'a comparison needs the same size')
-            images[method] = [data_url(image, quality) for i, (image, _) in enumerate(reader.frames()) if i in wanted]
+            images[method] = [data_url(image, 'webp', (cv2.IMWRITE_WEBP_QUALITY, quality))  # lossless from a quality of 101 on
+                              for i, (image, _) in enumerate(reader.frames()) if i in wanted]
     return dict(numbers=wanted, size=size, images=images)
-
-
-def data_url(image, quality):
-    """An image (h, w, 3) uint8 RGB as WebP in a URL; lossless from a quality of 101 on."""
-    encoded = cv2.imencode('.webp', image[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
-    return 'data:image/webp;base64,' + base64.b64encode(encoded).decode()

@@ -2,7 +2,6 @@
 import itertools
 import math
 import statistics
-import sys
 import time
 from dataclasses import dataclass, field
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from basicsr.metrics import psnr_ssim
 from basicsr.utils.color_util import rgb2ycbcr_pt
-from tqdm import tqdm
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
@@ -24,6 +22,7 @@ from animevsr.utils.device import select_device, to_float64
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
+from animevsr.utils.progress import progress_bar
 from animevsr.utils.resources import find
 from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import open_reader
@@ -118,7 +117,7 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
     _check(results, roots)
     built = [_method(name, what, roots, results.get(name), device) for name, what in methods.items()]
     counts = {}
-    with tqdm(total=len(built) * len(clips), unit='clip', file=sys.stderr, disable=not progress) as bar, torch.inference_mode():
+    with progress_bar(len(built) * len(clips), 'clips', progress) as bar, torch.inference_mode():
         for method in built:
             for clip in clips:
                 method.values[clip], count = _measure(method, clip, roots, functions, metrics, every, device)

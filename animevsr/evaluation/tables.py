@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from animevsr.errors import MediaError
-from animevsr.video.writer import check_file, write_text
+from animevsr.utils.files import check_file, write_text
+from animevsr.utils.report import markdown_table
 
 DIGITS = dict(psnr=2, psnr_y=2, ssim=4, ssim_y=4, niqe=3, hyperiqa=2, line_width=2, flicker=2, cut_bleed=3)
 UNITS = dict(psnr='dB, higher is better', psnr_y='dB of the luma, higher is better', ssim='0 to 1, higher is better',
@@ -41,11 +42,11 @@ def markdown(methods):
     for method in methods:
         rows.append([method.name, _number(method.params, 2), _number(method.runtime, 0),
                      *(_number(value, DIGITS.get(m, 4)) for m, value in method.means().items())])
-    parts = [_table(rows), '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics if m in UNITS)]
+    parts = [markdown_table(rows), '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics if m in UNITS)]
     for m in metrics:
         rows = [[m, *(method.name for method in methods)]]
         rows += [[clip, *(_number(method.values[clip][m], DIGITS.get(m, 4)) for method in methods)] for clip in methods[0].values]
-        parts.append(_table([*rows, ['mean', *(_number(method.means()[m], DIGITS.get(m, 4)) for method in methods)]]))
+        parts.append(markdown_table([*rows, ['mean', *(_number(method.means()[m], DIGITS.get(m, 4)) for method in methods)]]))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -72,11 +73,6 @@ def to_json(methods):
 
 def for_json(value):
     return None if math.isnan(value) else str(value) if math.isinf(value) else value
-
-
-def _table(rows):
-    lines = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in rows]
-    return '\n'.join([lines[0], '| --- ' * len(rows[0]) + '|', *lines[1:]])
 
 
 def _number(value, digits):

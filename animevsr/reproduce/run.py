@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import yaml
 from basicsr.archs import build_network
-from tqdm import tqdm
 
 from animevsr.curation.enhance import enhance
 from animevsr.degradations import DegradationPipeline
@@ -26,13 +25,15 @@ from animevsr.evaluation.evaluator import evaluate, runtime
 from animevsr.evaluation.tables import UNITS
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Stage, in_order
 from animevsr.utils.device import count, select_device
-from animevsr.utils.files import inherited_lock
+from animevsr.utils.files import check_note, inherited_lock
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.overlays import read_options
+from animevsr.utils.progress import progress_bar
+from animevsr.utils.report import markdown_table
 from animevsr.utils.resources import find
 from animevsr.video.clips import list_clips, load_clip
+from animevsr.video.images import write_image
 from animevsr.video.reader import count_frames
-from animevsr.video.writer import write_image
 from animevsr.zoo import find_weights
 
 HOME = Path('experiments')
@@ -81,8 +82,7 @@ def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-Rea
     stages = in_order(row.stage for row in chosen)
     run.check(stages, [row.stage for row in chosen if isinstance(row.stage, Released)], lq)
     total = sum(run.iterations_of(stage) for stage in stages if isinstance(stage, Stage))
-    with tqdm(total=total, unit='it', file=sys.stderr, disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 10,
-              bar_format='{desc}{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} iterations [{elapsed}<{remaining}]') as bar:
+    with progress_bar(total, 'iterations', progress) as bar:
         for stage in stages:
             bar.set_description(stage.name)
             run.enhance(stage) if isinstance(stage, Enhanced) else run.train(stage, bar)
@@ -172,11 +172,9 @@ class Run:
         file, options, iterations = self.file_of(stage), self.options_of(stage), self.iterations_of(stage)
         # what was cleaned (HR-SR), and how what comes before was trained, are part of it
         before = [str(self.gt)] * (self.scale == 'paper') + [self.note(s).read_text() for s in stage.needs if isinstance(s, Stage)]
-        made_of = hashlib.sha256(json.dumps([find(f'options/{file}').read_text(), options, before]).encode()).hexdigest()
+        made_of = hashlib.sha256(json.dumps([read_yaml(file), options, before]).encode()).hexdigest()
         note, log = self.note(stage), self.folder / f'{stage.name}.log'
-        if note.exists() and note.read_text() != made_of:
-            raise MediaError(f'{self.weights(stage).parent.parent}: was trained with other options; move it and {note} away')
-        note.write_text(made_of)
+        check_note(note, made_of, f'{self.weights(stage).parent.parent}: was trained with other options; move it and {note} away')
         seen = 0
         if not self.weights(stage).exists():
             command = [sys.executable, *launcher(), '-m', 'animevsr.train', '-opt', f'options/{file}', '--auto_resume', '--launcher',
@@ -212,9 +210,7 @@ class Run:
     def enhance(self, stage):
         place = self.folder / stage.name
         source = place.with_name(f'{stage.name}.source')
-        if source.exists() and source.read_text() != str(self.gt):
-            raise MediaError(f'{place}: was made of {source.read_text()}, not of {self.gt}; move it and {source} away')
-        source.write_text(str(self.gt))
+        check_note(source, str(self.gt), f'{place}: was not made of {self.gt} (see {source}); move both away')
         enhance(self.gt, place, stage.model, device=self.device)
 
     def table(self, name, rows, measured, metrics):
@@ -228,7 +224,7 @@ class Run:
             values.append(f'{row.paper["maniqa"]:.4f}' if 'maniqa' in row.paper else '-')
             values += [f'{number:.{digits}f}' for number, digits in ((size, 2), (speed, 0)) if number is not None]
             lines.append([row.name, *values, *('-' if value != value else f'{value:.4g}' for value in method.means().values())])
-        table = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *lines))
+        table = markdown_table([head, *lines])
         legend = '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics)
         what = (
             'Scale: tiny. Our networks are small ones, trained for some hundred iterations on three clips of 9 frames of 192x160 pixels, '

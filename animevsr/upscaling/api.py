@@ -17,14 +17,12 @@ from animevsr.upscaling.plan import Plan
 from animevsr.upscaling.workdir import WorkFolder, fingerprint, image_name
 from animevsr.upscaling.worker import Job, work
 from animevsr.utils.device import select_device
-from animevsr.video.encoders import choose_encoding
-from animevsr.video.images import IMAGE_SUFFIXES
+from animevsr.utils.progress import progress_bar
+from animevsr.video.encoders import check_output, choose_encoding
+from animevsr.video.images import IMAGE_SUFFIXES, write_image
 from animevsr.video.mux import check_tracks, join
 from animevsr.video.reader import VIDEO_SUFFIXES, open_reader
 from animevsr.video.scan import scan
-from animevsr.video.writer import check_output, write_image
-
-BAR = '{desc}{percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]'
 
 
 @dataclass(frozen=True)
@@ -220,20 +218,16 @@ class Upscaling:
                 encoding = vars(choose_encoding(encode.codec, reader, size, encode.crf, encode.depth, encode.chroma, encode.hardware))
             tile = choose_tile(self.options.compute.tile, (reader.height, reader.width), select_device(self.options.compute.device))
             self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
-            with self.bar(reader.expected_frames, 'looking for cuts: ') as bar:
+            with progress_bar(reader.expected_frames, 'frames', self.progress, 'looking for cuts') as bar:
                 ticks, base, shots, damage = scan(reader, self.options.fps, self.options.cuts, bar.update)
             source = str(self.input.resolve()) if is_video and self.options.fps is None and reader.is_video else None
             return Plan(mine, source, ticks, str(base), shots, str(self.options.fps or reader.fps), list(size), encoding, tile,
                         self.upscaler.backend_id, damage, reader.interlaced)
 
-    def bar(self, total, text='', done=0):
-        return tqdm(total=total, initial=done, unit='frame', file=sys.stderr, disable=not self.progress, desc=text,
-                    mininterval=0.5 if sys.stderr.isatty() else 10, bar_format=BAR)
-
     def compute_shots(self, plan, shots):
         """Compute shots, by the executor that was asked for and, what it leaves, here; (seconds, frames) of it."""
         frames, start = sum(len(plan.frames_of(shot)) for shot in shots), time.monotonic()
-        with self.bar(len(plan.ticks), done=len(plan.ticks) - frames) as bar:
+        with progress_bar(len(plan.ticks), 'frames', self.progress, done=len(plan.ticks) - frames) as bar:
             executor = executor_for(self.options, len(shots)) if shots else None
             if executor:
                 self.upscaler = None  # its memory is the workers'

@@ -8,9 +8,9 @@ from pathlib import Path
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import upscale
 from animevsr.upscaling.workdir import WorkFolder
+from animevsr.utils.files import write_text
 from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.reader import VIDEO_SUFFIXES
-from animevsr.video.writer import write_text
 
 NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
 

@@ -11,10 +11,10 @@ from filelock import FileLock, Timeout
 
 from animevsr.errors import MediaError
 from animevsr.upscaling.plan import Plan
+from animevsr.utils.files import write_text
 from animevsr.version import __version__
 from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.mux import frames_in
-from animevsr.video.writer import write_text
 from animevsr.zoo import find_weights, hash_of_weights
 
 

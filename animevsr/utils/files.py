@@ -1,5 +1,73 @@
-"""Files: locks."""
+"""Files: written whole or not at all, notes of what a folder is made of, locks."""
+import contextlib
 import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from animevsr.errors import MediaError
+
+
+@contextlib.contextmanager
+def atomic_file(path):
+    """A hidden path beside `path` to write to, moved there at the end; after any error, an interrupt included, nothing appears there, and
+    what was there before stays."""
+    partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path, is_complete=Path.is_dir):
+    """A new hidden folder beside `path` to fill, moved there at the end. Where another process was faster (`is_complete(path)`), its
+    result stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError:
+        if not is_complete(path):
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path, text):
+    """Write a text file, whole or not at all."""
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding='utf8')
+
+
+def check_note(note, text, message):
+    """Note of what the files beside it are made: it is written where there is none.
+
+    Raises:
+        MediaError: it says something else; with this message.
+    """
+    if note.exists() and note.read_text(encoding='utf8') != text:
+        raise MediaError(message)
+    if not note.exists():
+        write_text(note, text)
+
+
+def check_folder_of(path):
+    """MediaError unless something can be made at `path`."""
+    if not path.parent.is_dir():
+        raise MediaError(f'{path}: its folder does not exist')
+    if not os.access(path.parent, os.W_OK):
+        raise MediaError(f'{path}: its folder is not writable')
+
+
+def check_file(path):
+    """MediaError unless a file can be made at `path`."""
+    check_folder_of(path)
+    if path.is_dir():
+        raise MediaError(f'{path}: is a folder')
 
 
 def inherited_lock(path):

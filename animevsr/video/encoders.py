@@ -2,11 +2,15 @@
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 
 from animevsr.errors import MediaError
+from animevsr.utils.files import check_folder_of
+from animevsr.video.images import IMAGE_SUFFIXES
+from animevsr.video.reader import VIDEO_SUFFIXES
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
 NARROW = 128  # pixels
@@ -191,3 +195,29 @@ def hdr_of(reader):
         if kind == 'CONTENT_LIGHT_LEVEL' and len(data) >= 8:
             found['cll'] = '{},{}'.format(*struct.unpack('<II', data[:8]))
     return found
+
+
+def check_output(path, reader, codec):
+    """Whether `path` can be written: a video by its suffix, one image by its suffix, otherwise a folder of images.
+
+    Raises:
+        MediaError: it cannot, or its container cannot carry the codec.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    check_folder_of(path)
+    if suffix in VIDEO_SUFFIXES:
+        if path.is_dir():
+            raise MediaError(f'{path}: is a folder')
+        if suffix not in CODECS[codec].suffixes:
+            raise MediaError(f'{path}: {suffix} does not carry {codec}; use one of {", ".join(CODECS[codec].suffixes)}')
+        return
+    if suffix in IMAGE_SUFFIXES:
+        if reader.frame_count != 1:
+            raise MediaError(f'{path}: one image cannot hold {reader.frame_count or "all"} frames; name a folder or a video')
+        return
+    if suffix and not path.is_dir():
+        videos = ', '.join(CODECS[codec].suffixes)
+        raise MediaError(f"{path}: unknown kind of output '{suffix}'; name a video ({videos}), an image or a folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise MediaError(f'{path}: is a folder that is not empty; name a new one')

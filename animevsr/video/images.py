@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from animevsr.errors import MediaError
+from animevsr.utils.files import atomic_file
 from animevsr.video.color import Color, guess_matrix
 from animevsr.video.frame_reader import FrameReader
 
@@ -46,6 +47,21 @@ def read_image(path):
     if image.shape[2] == 4:
         image = np.round(image[..., :3] * (image[..., 3:] / 255.0)).astype(np.uint8)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def write_image(path, image):
+    """Write (h, w, 3) uint8 RGB; a file of that name is complete or not there.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    with atomic_file(path) as partial:
+        try:
+            written = cv2.imwrite(str(partial), image[..., ::-1])
+        except cv2.error:
+            written = False
+        if not written:
+            raise MediaError(f'{path}: could not be written')
 
 
 def image_size(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 
 from animevsr.errors import MediaError
+from animevsr.utils.files import atomic_file
 from animevsr.video.color import from_rgb
 from animevsr.video.encoders import MP4
 from animevsr.video.ffmpeg import binary
@@ -93,19 +94,14 @@ def join(segments, ticks, time_base, output, source=None, video_index=0):
     Raises:
         MediaError: it cannot be written, or the segments are not those of `ticks`.
     """
-    partial = output.with_name(f'.{output.stem}.partial{output.suffix}')
     later = Fraction(0)
     if ticks[0] < 0:  # which neither Matroska nor players know
         later = -ticks[0] * time_base
         ticks = [tick - ticks[0] for tick in ticks]
         if source is not None:
             warnings.warn(f'{source} starts {float(later):.3f} s before zero; in {output} all tracks are that much later', stacklevel=2)
-    try:
-        with contextlib.ExitStack() as stack:
-            _write(stack, segments, ticks, time_base, partial, output, source, video_index, later)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(output) as partial, contextlib.ExitStack() as stack:
+        _write(stack, segments, ticks, time_base, partial, output, source, video_index, later)
 
 
 def _write(stack, segments, ticks, time_base, partial, output, source, video_index, later):

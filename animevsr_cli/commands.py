@@ -18,9 +18,9 @@ def run_upscale(args):
     done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
                    f'nothing was written at {args.output}; rerun the command to resume')
     if done.missing:
-        print(f'{done.output}: this part is done, {done.missing} of {done.shots} shots are left to other parts')
+        print(f'{done.output}: this part is done, {done.missing} of {done.shots} shots left to other parts')
         return
-    held = f', {done.held:.0%} held' if args.reuse else ''
+    held = f', {done.held:.0%} held' if args.reuse and done.held is not None else ''
     again = f', {done.resumed} of {done.shots} shots were there already' if done.resumed else ''
     print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s '
           f'({done.fps:.2f} frames a second{held}){again}')
@@ -42,7 +42,8 @@ def run_batch(args, options):
     for path, what in done.items():
         print(f'{path}: {what}')
     failed = sum(what.startswith('failed') for what in done.values())
-    print(f'{len(done) - failed} done, {failed} failed')
+    parts = sum(what.startswith('part done') for what in done.values())
+    print(f'{len(done) - failed - parts} done, {failed} failed' + (f', {parts} with shots left to other parts' if parts else ''))
     if failed:
         sys.exit(1)
 

@@ -1,5 +1,6 @@
 """Shared fixtures: the devices present, tiny networks, clips and videos made on the spot."""
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -165,9 +166,12 @@ def run_warm(arguments, cwd, environment, timeout, meanwhile=None, max_file=None
         server.stdin.write(json.dumps(request) + '\n')
         server.stdin.flush()
         pid = int(server.stdout.readline())
-        if meanwhile:
-            meanwhile(pid)
-        return subprocess.CompletedProcess(arguments, int(server.stdout.readline()), out.read(), error.read())
+        try:
+            if meanwhile:
+                meanwhile(pid)
+        finally:
+            code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, out.read(), error.read())
 
 
 def run_python(*arguments, cwd, check=True, timeout=300, **environment):
@@ -188,7 +192,8 @@ def interrupt_when(made, command, cwd, number=signal.SIGINT, code=130):
         deadline = time.monotonic() + 120
         while not made.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        os.kill(pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended before
+            os.kill(pid, number)
 
     done = run_warm(['-m', 'animevsr_cli', *map(str, command)], cwd, {**os.environ, 'PYTHONPATH': str(REPO)}, 180, interrupt)
     assert done.returncode == code and 'Traceback' not in done.stderr

@@ -1,4 +1,5 @@
 """Where shots are computed: processes of this machine, nodes of a Ray cluster, parts of an array job; always the same frames."""
+import errno
 import os
 import signal
 import subprocess
@@ -11,14 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import REPO, decode, run_python, write_video
 from test_shots_and_resume import CODEC, three_shots
 
 import animevsr
 from animevsr.errors import MediaError
-from animevsr.upscaling import api, executors
+from animevsr.upscaling import api, executors, workdir
 from animevsr.upscaling.api import join_parts
 from animevsr.upscaling.options import ComputeOptions, EncodeOptions, UpscaleOptions
+from animevsr.upscaling.workdir import WorkFolder
 from animevsr.upscaling.worker import DifferentRounding, Job
 from animevsr_cli.arguments import parser
 
@@ -42,7 +45,7 @@ def same(path, expected):
     return np.array_equal(images, expected[0]) and times == expected[1] and not list(path.parent.glob('.*.work'))
 
 
-@pytest.mark.parametrize('jobs', [2, 3])
+@pytest.mark.parametrize('jobs', [3])  # two: below, where one of them dies
 def test_processes_give_the_same_frames(jobs, source, expected, tiny_weights, tmp_path):
     done = animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, jobs=jobs, **OPTIONS)
     assert (done.frames, done.shots) == (24, 6) and same(tmp_path / 'out.mkv', expected)
@@ -65,7 +68,7 @@ DEATHS = 1
 
 def test_a_shot_whose_process_died_is_computed_again(source, expected, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setattr(api, 'Job', Dying)
-    with pytest.warns(UserWarning, match='a worker stopped before its work was done'):
+    with pytest.warns(UserWarning, match=r'a worker process has stopped \(it was killed\); the work goes on with 1 of them'):
         animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, jobs=2, **OPTIONS)
     assert (tmp_path / 'out.deaths').read_text() and same(tmp_path / 'out.mkv', expected)
 
@@ -82,7 +85,7 @@ def test_what_no_process_can_compute_is_computed_here(source, expected, tiny_wei
             pass
 
     monkeypatch.setattr(executors, 'ProcessPoolExecutor', Broken)
-    with pytest.warns(UserWarning, match='a worker stopped'):
+    with pytest.warns(UserWarning, match='the work goes on with this process alone'):
         animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, jobs=2, **OPTIONS)
     assert same(tmp_path / 'out.mkv', expected)
 
@@ -99,6 +102,40 @@ class Refusing(Job):
         raise MediaError('no such thing')
 
 
+class NoMemory(Job):
+    def open_same_upscaler(self, plan, rank=None, **options):
+        if rank == 1:
+            raise RuntimeError('out of memory')
+        return super().open_same_upscaler(plan, rank, **options)
+
+
+def test_a_process_without_memory_is_left_out(source, expected, tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(api, 'Job', NoMemory)
+    with pytest.warns(UserWarning, match=r'has stopped \(out of memory\); the work goes on with 1 of them'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, jobs=2, **OPTIONS)
+    assert same(tmp_path / 'out.mkv', expected)
+
+
+def test_shots_in_order_decode_the_input_once(source, tiny_weights, tmp_path, monkeypatch):
+    """One decoder for all shots of a process, not one for each."""
+    opened, real = [], Job.open_reader
+    monkeypatch.setattr(Job, 'open_reader', lambda self: opened.append(1) or real(self))
+    animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **OPTIONS)
+    assert len(opened) == 3  # to look at it, to plan, to compute
+
+
+def test_paths_may_be_relative_or_absolute(source, tiny_weights, tmp_path, monkeypatch):
+    """What was begun with the one is continued with the other; workers elsewhere are given absolute ones."""
+    monkeypatch.chdir(tmp_path)
+    animevsr.upscale('in.mkv', 'out.mkv', 'tiny.pth', part=(1, 2), **OPTIONS)
+    assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, part=(2, 2), **OPTIONS).resumed == 3
+    seen = []
+    monkeypatch.setattr(api, 'Job', lambda *arguments: seen.append(arguments) or Job(*arguments))
+    done = animevsr.upscale('in.mkv', 'again.mkv', 'tiny.pth', device=torch.device('cpu'), **OPTIONS)
+    assert seen[0][:2] == (str(source), str(tmp_path / 'again.mkv')) and seen[0][2].weights == str(tiny_weights)
+    assert str(done.output) == 'again.mkv'
+
+
 # --- parts of an array job ------------------------------------------------------------------------------------------------------
 
 
@@ -106,16 +143,16 @@ def test_parts_share_the_shots_and_the_last_one_joins(source, expected, tiny_wei
     out, options = tmp_path / 'out.mkv', dict(weights=tiny_weights, **OPTIONS)
     first = animevsr.upscale(source, out, part=(2, 3), **options)
     assert (first.missing, first.shots) == (4, 6) and not out.exists()
-    with pytest.raises(MediaError, match='4 of 6 shots are missing, the first is number 0'):
+    with pytest.raises(MediaError, match='4 of 6 shots missing, the first is number 0'):
         join_parts(out)
-    with pytest.raises(ValueError, match='begun with another options; all parts need the same'):
+    with pytest.raises(ValueError, match='was begun with different options; all parts must be given the same ones'):
         animevsr.upscale(source, out, part=(1, 3), **{**options, 'codec': 'h264'})
     said = run_python('-m', 'animevsr_cli', 'upscale', source, '-o', out, '-n', tiny_weights, '--codec', 'ffv1', '--backend', 'torch',
                       '--threads', 1, '--part', '3/3', cwd=tmp_path).stdout
-    assert 'this part is done, 2 of 6 shots are left to other parts' in said
+    assert 'this part is done, 2 of 6 shots left to other parts' in said
     last = animevsr.upscale(source, out, part=(1, 3), **options)
     assert last.missing == 0 and last.resumed == 4 and same(out, expected)
-    with pytest.raises(MediaError, match='no part of it has been begun'):
+    with pytest.raises(MediaError, match='nothing of it has been begun'):
         join_parts(out)
 
 
@@ -148,6 +185,47 @@ def test_join_after_the_last_part_was_stopped(source, expected, tiny_weights, tm
     assert 'out.mkv' in run_python('-m', 'animevsr_cli', 'join', out, cwd=tmp_path).stdout and same(out, expected)
 
 
+def test_a_part_that_comes_after_the_join(source, expected, tiny_weights, tmp_path):
+    """Begun again, or one of more parts than there are shots: there is nothing to do, and nothing is left behind."""
+    out = tmp_path / 'out.mkv'
+    for number in (1, 2):
+        animevsr.upscale(source, out, tiny_weights, part=(number, 2), **OPTIONS)
+    done = animevsr.upscale(source, out, tiny_weights, part=(2, 2), **OPTIONS)
+    assert (done.missing, done.frames) == (0, 24) and same(out, expected)
+
+
+def test_parts_and_other_runs_keep_apart(source, tiny_weights, tmp_path):
+    out = tmp_path / 'out.mkv'
+    animevsr.upscale(source, out, tiny_weights, part=(1, 2), **OPTIONS)
+    with WorkFolder(out).lock_part((1, 2)):
+        with pytest.raises(MediaError, match='part 1 of 2 is at work on it'):
+            animevsr.upscale(source, out, tiny_weights, **OPTIONS)
+        with pytest.raises(MediaError, match='part 1/2 is at work on it already'):
+            animevsr.upscale(source, out, tiny_weights, part=(1, 2), **OPTIONS)
+    assert animevsr.upscale(source, out, tiny_weights, **OPTIONS).resumed == 3  # when nobody is at work, any run may go on
+
+
+def test_a_plan_of_another_version_is_one_line(source, tiny_weights, tmp_path):
+    out = tmp_path / 'out.mkv'
+    animevsr.upscale(source, out, tiny_weights, part=(1, 2), **OPTIONS)
+    WorkFolder(out).plan_file.write_text('{"made_of": {}}')
+    with pytest.raises(MediaError, match='was begun by another version of animevsr; remove'):
+        join_parts(out)
+
+
+def test_a_folder_without_locks(source, expected, tiny_weights, tmp_path, monkeypatch):
+    """Some network folders know none: one run alone goes on, parts do not."""
+    def acquire(self, *_, **__):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(workdir.FileLock, 'acquire', acquire)
+    with pytest.raises(MediaError, match='knows no locks, which parts need'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, part=(1, 2), **OPTIONS)
+    with pytest.warns(UserWarning, match='knows no locks'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **OPTIONS)
+    assert same(tmp_path / 'out.mkv', expected)
+
+
 # --- a Ray cluster --------------------------------------------------------------------------------------------------------------
 
 
@@ -176,7 +254,7 @@ def test_nodes_of_ray_give_the_same_frames(cluster, source, expected, tiny_weigh
 
 def test_workers_of_ray_that_round_differently_are_excluded(cluster, source, expected, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setattr(api, 'Job', Elsewhere)
-    with pytest.warns(UserWarning, match='would round differently are excluded, 6 shots are computed here: .*another processor'):
+    with pytest.warns(UserWarning, match=r'were excluded \(it would .*another processor\); 6 of 6 shots are computed here'):
         animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, cluster=cluster.address, **OPTIONS)
     assert same(tmp_path / 'out.mkv', expected)
 

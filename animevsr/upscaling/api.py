@@ -37,7 +37,7 @@ class Summary:
         width, height (int): of the output, in pixels.
         frame_rate (Fraction): of the output video.
         shots (int), resumed (int): shots, and those of them that an earlier call had finished.
-        held (float): the share of the picture that was not computed again (`reuse`), in this process.
+        held (float | None): the share of the picture that was not computed again (`reuse`); None where other processes computed.
         damage (list): [(seconds, what)] of the input.
         missing (int): shots that other parts (`part`) have still to do; the output is there when it is 0.
     """
@@ -50,7 +50,7 @@ class Summary:
     frame_rate: Fraction
     shots: int = 1
     resumed: int = 0
-    held: float = 0.0
+    held: float | None = None
     damage: list = field(default_factory=list)
     missing: int = 0
 
@@ -78,9 +78,9 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     input, output = Path(input), Path(output) if Path(output).name else Path(output).absolute()
     if output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
-    job = Job(str(input), str(output), options)
+    job = Job(str(input.absolute()), str(output.absolute()), options)
     with job.open_reader() as reader:
-        upscaling = Upscaling(job, progress)
+        upscaling = Upscaling(job, input, output, progress)
         if upscaling.is_finished():
             return upscaling.summary
         check_output(output, reader, options.encode.codec)
@@ -105,14 +105,13 @@ def join_parts(output):
         MediaError: nothing was begun at that name, or shots are missing; says which.
     """
     folder = WorkFolder(Path(output))
-    if not folder.plan_file.exists():
-        raise MediaError(f'{output}: no part of it has been begun (there is no {folder.path})')
+    folder.read()
     folder.lock()
     try:
         plan = folder.read()
         missing = folder.pending_shots(plan)
         if missing:
-            raise MediaError(f'{output}: {len(missing)} of {len(plan.shots)} shots are missing, the first is number {missing[0]}; '
+            raise MediaError(f'{output}: {len(missing)} of {len(plan.shots)} shots missing, the first is number {missing[0]}; '
                              'run their parts')
         join_segments(folder, plan)
         return Path(output)
@@ -123,46 +122,56 @@ def join_parts(output):
 class Upscaling:
     """One call of `upscale` for more than one frame."""
 
-    def __init__(self, job, progress):
-        self.job, self.options, self.progress = job, job.options, progress
-        self.input, self.output = Path(job.input), Path(job.output)
+    def __init__(self, job, input, output, progress):
+        self.job, self.options, self.part, self.progress = job, job.options, job.options.part, progress
+        self.input, self.output = input, output
         self.folder, self.upscaler, self.summary = WorkFolder(self.output), None, None
 
     def run(self):
-        self.folder.lock(wait=self.options.part is not None)
+        if self.part and self.summarise_joined():
+            return self.summary
+        self.folder.lock(self.part)
         try:
+            if self.part and self.summarise_joined():  # by the part that was waited for
+                self.folder.remove()
+                return self.summary
             plan = self.prepare()
             pending = self.folder.pending_shots(plan)
-            if self.options.part is None:
-                self.compute(plan, pending)
-            else:
+            if self.part:
                 self.compute_part(plan, pending)
+            else:
+                seconds, frames = self.compute_shots(plan, pending)
+                join_segments(self.folder, plan)
+                self.summarise(plan, frames, seconds, len(pending))
         finally:
             self.folder.unlock()
         return self.summary
 
     def compute_part(self, plan, pending):
         """Compute this call's share of the shots, beside other calls that compute theirs; join all of them if they are done."""
-        number, count = self.options.part
-        self.folder.unlock()
-        seconds, frames = self.compute_shots(plan, [shot for shot in pending if shot % count == number - 1])
-        self.folder.lock(wait=True)
+        number, count = self.part
+        with self.folder.lock_part(self.part):
+            self.folder.unlock()
+            seconds, frames = self.compute_shots(plan, [shot for shot in pending if shot % count == number - 1])
         missing = []
-        if self.folder.plan_file.exists():  # else another part has joined all
+        if self.folder.lock(self.part, create=False):  # else another part has joined all
             missing = self.folder.pending_shots(plan)
             if not missing:
                 join_segments(self.folder, plan)
         self.summarise(plan, frames, seconds, len(pending), len(missing))
 
-    def compute(self, plan, pending):
-        """Compute all that is pending, and write the output."""
-        seconds, frames = self.compute_shots(plan, pending)
-        join_segments(self.folder, plan)
-        self.summarise(plan, frames, seconds, len(pending))
+    def summarise_joined(self):
+        """`summary` of an output that other parts have written already; whether there is one."""
+        there = any(self.output.iterdir()) if self.output.is_dir() else self.output.exists()
+        if not there or self.folder.plan_file.exists():
+            return False
+        with open_reader(self.output) as reader:
+            self.summary = Summary(reader.expected_frames or 0, 0.0, 0.0, self.output, reader.width, reader.height, reader.fps, 0)
+        return True
 
     def prepare(self):
         """The plan: the one that is there, if it can be continued, or a new one."""
-        mine, shared = fingerprint(self.job), self.options.part is not None
+        mine, shared = fingerprint(self.job), self.part is not None
         plan = self.folder.load(mine, shared)
         if plan and self.folder.pending_shots(plan):
             try:
@@ -195,7 +204,7 @@ class Upscaling:
         """Whether all images are at the output's name, and only the work folder was not removed before a run was stopped."""
         if not self.output.is_dir() or not self.folder.plan_file.exists():
             return False
-        self.folder.lock()
+        self.folder.lock(self.part)
         try:
             plan = self.folder.read()
             finished = plan.fingerprint == fingerprint(self.job)
@@ -204,7 +213,7 @@ class Upscaling:
                 self.folder.remove()
                 self.summarise(plan, 0, 0.0)
             return finished
-        except (ValueError, TypeError):  # a plan of another version
+        except MediaError:  # a plan of another version, or none any more
             return False
         finally:
             self.folder.unlock()
@@ -227,19 +236,22 @@ class Upscaling:
     def compute_shots(self, plan, shots):
         """Compute shots, by the executor that was asked for and, what it leaves, here; (seconds, frames) of it."""
         frames, start = sum(len(plan.frames_of(shot)) for shot in shots), time.monotonic()
-        with progress_bar(len(plan.ticks), 'frames', self.progress, done=len(plan.ticks) - frames) as bar:
-            executor = executor_for(self.options, len(shots)) if shots else None
+        others = 0 if self.part else len(plan.ticks) - frames  # that were done before
+        executor, asked = executor_for(self.options, len(shots)), self.options.jobs
+        with progress_bar(others + frames, 'frames', self.progress, done=others) as bar:
             if executor:
                 self.upscaler = None  # its memory is the workers'
-                executor.run(self.job, plan, shots, bar.update)
-            left = [shot for shot in shots if not self.folder.is_done(plan, shot)] if executor else shots
-            if left:
-                work(self.job, plan, left, self.upscaler or self.job.open_same_upscaler(plan), bar.update)
+                jobs = asked if self.options.cluster else min(asked, len(shots))
+                shots = executor.run(self.job.with_jobs(jobs), plan, shots, bar.update)
+            if shots:
+                if asked > 1 or self.upscaler is None:  # all cores are this process's
+                    self.upscaler = self.job.with_jobs(1).open_same_upscaler(plan)
+                work(self.job, plan, shots, self.upscaler, bar.update)
         return time.monotonic() - start, frames
 
     def summarise(self, plan, frames, seconds, shots=0, missing=0):
         """`summary`, of so many frames that were upscaled in this call, and shots that were not done before it."""
-        (height, width), held = plan.size, getattr(self.upscaler, 'held', 0.0)
+        (height, width), held = plan.size, getattr(self.upscaler, 'held', None)
         self.summary = Summary(len(plan.ticks), frames / max(seconds, 1e-9), seconds, self.output, width, height, Fraction(plan.rate),
                                len(plan.shots), len(plan.shots) - shots, held, [tuple(item) for item in plan.damage], missing)
 

@@ -47,7 +47,8 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             summary = upscale(video, target, progress=progress, **options)
-            results[name] = f'{summary.missing} shots are left to other parts' if summary.missing else f'done, {summary.frames} frames'
+            results[name] = (f'part done, {summary.missing} of {summary.shots} shots left' if summary.missing else
+                             f'done, {summary.frames} frames')
         except CheckpointError:
             raise
         except (MediaError, OSError, RuntimeError) as error:

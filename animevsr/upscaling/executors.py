@@ -12,13 +12,14 @@ import warnings
 from abc import ABC, abstractmethod
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from signal import SIG_IGN, SIGINT, signal
+from dataclasses import replace
+from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, signal
 
-from animevsr.upscaling.worker import DifferentRounding, work
+from animevsr.errors import CheckpointError, MediaError
+from animevsr.upscaling.worker import DifferentRounding, ShotWorker
 from animevsr.utils.malloc_tuning import keep_freed_memory
 
 POLL = 0.2  # seconds between two looks at the progress
-RESTARTS = 2  # of the processes of this machine, after one of them has died
 
 
 class Executor(ABC):
@@ -28,40 +29,54 @@ class Executor(ABC):
     def run(self, job, plan, shots, progress):
         """Compute shots; `progress(frames)` is called with the number of frames that have been done since the last call.
 
-        Shots that nobody could compute are left to the caller, with a warning. Errors of the input, the options or the output are raised.
+        Returns:
+            list[int]: shots that could not be computed, which are left to the caller; a warning says why.
+
+        Raises:
+            MediaError, CheckpointError, ValueError: the input, the output or the options are wrong.
         """
 
 
 class LocalExecutor(Executor):
-    """`jobs` processes on this machine, which share its devices."""
+    """`jobs` processes on this machine, which share its devices. When one of them dies or cannot go on (no memory), the work goes on
+    with one less."""
 
     def __init__(self, jobs):
         self.jobs = jobs
 
     def run(self, job, plan, shots, progress):
+        left, jobs = set(shots), self.jobs
+        while left and jobs > 0:
+            try:
+                self._run(job, plan, left, min(jobs, len(left)), progress)
+            except (BrokenProcessPool, DifferentRounding, RuntimeError) as error:
+                reason = 'it was killed' if isinstance(error, BrokenProcessPool) else ' '.join(str(error).split())[:200]
+                jobs -= 1
+                rest = f'{jobs} of them' if jobs else 'this process alone'
+                warnings.warn(f'a worker process has stopped ({reason}); the work goes on with {rest}', stacklevel=2)
+        return sorted(left)
+
+    def _run(self, job, plan, left, jobs, progress):
+        """Compute the shots of the set `left`, and take those that are done out of it."""
         context = multiprocessing.get_context('spawn')
         frames, number, seen = context.Value('q', 0), context.Value('q', 0), 0
-        left, others = set(shots), multiprocessing.active_children()
-        for _ in range(RESTARTS + 1):
-            pool = ProcessPoolExecutor(min(self.jobs, len(left)), context, _start_process, (job, plan, frames, number))
-            try:
-                tasks = {pool.submit(_run_in_process, shot): shot for shot in sorted(left)}
-                pending = set(tasks)
-                while pending:
-                    done, pending = wait(pending, POLL, FIRST_COMPLETED)
-                    progress(frames.value - seen)
-                    seen = frames.value
-                    for task in done:
-                        task.result()
-                        left.discard(tasks[task])
-                return
-            except BrokenProcessPool:
-                warnings.warn('a worker stopped before its work was done; its shot is computed again', stacklevel=2)
-            finally:  # an interrupt does not wait for the shots that are being computed
-                if left:
-                    for process in set(multiprocessing.active_children()) - set(others):
-                        process.terminate()
-                pool.shutdown(wait=not left, cancel_futures=True)
+        others = multiprocessing.active_children()
+        pool = ProcessPoolExecutor(jobs, context, _start_process, (job, plan, frames, number))
+        try:
+            tasks = {pool.submit(_run_in_process, shot): shot for shot in sorted(left)}
+            pending = set(tasks)
+            while pending:
+                done, pending = wait(pending, POLL, FIRST_COMPLETED)
+                progress(frames.value - seen)
+                seen = frames.value
+                for task in done:
+                    task.result()
+                    left.discard(tasks[task])
+        finally:  # an interrupt does not wait for the shots that are being computed
+            if left:
+                for process in set(multiprocessing.active_children()) - set(others):
+                    process.terminate()
+            pool.shutdown(wait=not left, cancel_futures=True)
 
 
 def _start_process(job, plan, frames, number):
@@ -77,14 +92,14 @@ def _start_process(job, plan, frames, number):
         with frames.get_lock():
             frames.value += count
 
-    _worker = dict(job=job, plan=plan, rank=rank, upscaler=None, progress=progress)
+    _worker = dict(job=job, plan=plan, rank=rank, worker=None, progress=progress)
 
 
 def _run_in_process(shot):
     job, plan = _worker['job'], _worker['plan']
-    if _worker['upscaler'] is None:
-        _worker['upscaler'] = job.open_same_upscaler(plan, _worker['rank'])
-    work(job, plan, [shot], _worker['upscaler'], _worker['progress'])
+    if _worker['worker'] is None:
+        _worker['worker'] = ShotWorker(job, plan, job.open_same_upscaler(plan, _worker['rank']))
+    _worker['worker'].compute(shot, _worker['progress'])
 
 
 def _end_with(process):
@@ -111,23 +126,38 @@ class RayExecutor(Executor):
         except ModuleNotFoundError:
             raise ValueError("cluster: the package ray is missing; run: pip install 'ray>=2.40'") from None
         self.ray, self.jobs = ray, jobs
-        if not ray.is_initialized():
-            try:
-                host, _, port = address.removeprefix('ray://').rpartition(':')
-                if host:  # where nobody listens, Ray ends the process after a minute
-                    socket.create_connection((host, int(port)), 10).close()
-                ray.init(address=address, log_to_driver=False, logging_level='ERROR')
-            except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-                raise ValueError(f"cluster '{address}': no Ray cluster answers there ({' '.join(str(error).split())[:150]}); start one: "
-                                 'ray start --head') from None
+        if ray.is_initialized():
+            return
+        before = getsignal(SIGTERM)
+        try:
+            host, _, port = address.removeprefix('ray://').rpartition(':')
+            if host:  # where nobody listens, Ray ends the process after a minute
+                socket.create_connection((host, int(port)), 10).close()
+            ray.init(address=address, log_to_driver=False, logging_level='ERROR')
+        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+            raise ValueError(f"cluster '{address}': no Ray cluster answers there ({' '.join(str(error).split())[:150]}); start one: "
+                             'ray start --head') from None
+        finally:
+            if threading.current_thread() is threading.main_thread() and before is not None:
+                signal(SIGTERM, before)  # Ray puts in its own
+
+    def resources(self, job, plan):
+        """(CPUs, GPUs) that a task asks for: no more than the smallest node has, or it would never start."""
+        nodes = [node['Resources'] for node in self.ray.nodes() if node['Alive'] and node['Resources'].get('CPU')]
+        if not nodes:
+            raise ValueError('the Ray cluster has no CPUs')
+        gpu_nodes = [node for node in nodes if node.get('GPU')]
+        if gpu_nodes and job.options.compute.device != 'cpu':
+            return max(1, int(min(node['CPU'] // (node['GPU'] * self.jobs) for node in gpu_nodes))), 1 / self.jobs
+        threads = plan.backend_id['threads'] or job.options.compute.threads
+        return min(int(min(node['CPU'] for node in nodes)), threads or sys.maxsize), 0
 
     def run(self, job, plan, shots, progress):
-        ray, excluded = self.ray, []
-        nodes = [node['Resources'] for node in ray.nodes() if node['Alive'] and node['Resources'].get('CPU')]
-        # no more than the smallest node has, or its tasks would never start
-        cores = min(int(min(node['CPU'] for node in nodes)), plan.backend_id['threads'] or job.options.compute.threads or sys.maxsize)
-        gpus = 1 / self.jobs if any(node.get('GPU') for node in nodes) and job.options.compute.device != 'cpu' else 0
-        task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=5)(_run_on_node)
+        ray, left = self.ray, {}
+        cpus, gpus = self.resources(job, plan)
+        if not plan.backend_id['threads']:  # the machine's cores are not all this task's
+            job = replace(job, options=job.options.with_compute(threads=cpus))
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=5)(_run_on_node)
         shared = ray.put((job, plan))
         pending = {task.remote(shared, shot): shot for shot in shots}
         try:
@@ -139,33 +169,40 @@ class RayExecutor(Executor):
                         ray.get(reference)
                         progress(len(plan.frames_of(shot)))
                     except DifferentRounding as error:
-                        excluded.append(str(error).splitlines()[-1])
+                        left[shot] = f'it would round differently: {str(error).splitlines()[-1]}'
                     except ray.exceptions.RayTaskError as error:
-                        raise error.cause if isinstance(error.cause, (ValueError, OSError, RuntimeError)) else error from None
+                        cause = error.cause
+                        if isinstance(cause, (MediaError, CheckpointError, ValueError, OSError)):
+                            raise type(cause)(*cause.args) from None
+                        left[shot] = f'{type(cause).__name__}: {" ".join(str(cause).split())[:200]}'
                     except ray.exceptions.RayError as error:
-                        warnings.warn(f'a worker was lost ({type(error).__name__}); its shot is computed here', stacklevel=2)
+                        left[shot] = type(error).__name__
         finally:
             for reference in pending:
                 ray.cancel(reference, force=True)
-        if excluded:
-            warnings.warn(f'workers that would round differently are excluded, {len(excluded)} shots are computed here: {excluded[0]}',
+        if left:
+            reason = next(iter(left.values()))
+            warnings.warn(f'workers of the cluster were excluded ({reason}); {len(left)} of {len(shots)} shots are computed here',
                           stacklevel=2)
+        return sorted(left)
 
 
-_opened = {}  # of a worker process of Ray: the network of the last job
+_opened = {}  # of a worker process of Ray: what computes the shots of the last job
 
 
 def _run_on_node(shared, shot):
     job, plan = shared
-    key = repr((job, plan.tile, plan.backend_id))
+    key = repr((job, plan.tile, plan.backend_id, plan.ticks))
     if key not in _opened:
+        for worker in _opened.values():
+            worker.close()
         _opened.clear()
-        _opened[key] = job.open_same_upscaler(plan)
-    work(job, plan, [shot], _opened[key], lambda frames: None)
+        _opened[key] = ShotWorker(job, plan, job.open_same_upscaler(plan))
+    _opened[key].compute(shot, lambda frames: None)
 
 
 def executor_for(options, shots):
     """The executor for so many shots, or None for this process."""
-    if options.cluster:
+    if options.cluster and shots:
         return RayExecutor(options.cluster, options.jobs)
     return LocalExecutor(min(options.jobs, shots)) if options.jobs > 1 and shots > 1 else None

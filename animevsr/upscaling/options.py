@@ -2,6 +2,7 @@
 
 A new option is a field here, the place that reads it, and one flag of the command line (`animevsr_cli/arguments.py`).
 """
+import os
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 
@@ -102,13 +103,17 @@ class UpscaleOptions:
             ValueError: one is out of range. TypeError: one is unknown.
         """
         groups = dict(encode=EncodeOptions, compute=ComputeOptions)
+        if 'device' in keywords:
+            keywords['device'] = str(keywords['device'])
         parts = {name: kind(**{f.name: keywords.pop(f.name) for f in fields(kind) if f.name in keywords}) for name, kind in groups.items()}
         unknown = sorted(set(keywords) - {f.name for f in fields(cls)} | set(keywords) & set(groups))
         if unknown:
             raise TypeError(f'upscale() got an unexpected keyword argument {unknown[0]!r}')
         if keywords.get('fps') is not None:
             keywords['fps'] = parse_rate(keywords['fps'])
-        options = cls(**{**keywords, **parts, 'weights': str(keywords.get('weights', DEFAULT_WEIGHTS))})
+        weights = str(keywords.get('weights', DEFAULT_WEIGHTS))
+        keywords['weights'] = os.path.abspath(weights) if os.path.isfile(weights) else weights  # workers may be in other folders
+        options = cls(**{**keywords, **parts})
         options.validate()
         return options
 

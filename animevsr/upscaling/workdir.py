@@ -1,8 +1,10 @@
 """The hidden folder beside an output that holds what is finished of it until all is, and what it is made of."""
 import contextlib
+import errno
 import hashlib
 import json
 import shutil
+import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -31,22 +33,56 @@ class WorkFolder:
         self.plan_file = self.path / 'plan.json'
         self._lock = FileLock(self.path / 'lock')
 
-    def lock(self, wait=False):
-        """Keep other runs away from this output; with `wait` until they are done, however long that takes.
+    def lock(self, part=None, create=True):
+        """Keep other runs away from this output. For a part (I, N) of several, which share it, wait until it is free.
+
+        Returns:
+            bool: False where `create` is False, and the folder is gone.
 
         Raises:
-            MediaError: one is at work.
+            MediaError: another run, or a part, is at work.
         """
-        try:
-            self.path.mkdir(exist_ok=True)
-            self._lock.acquire(timeout=-1 if wait else 0, poll_interval=0.2)
-        except Timeout:
-            raise MediaError(f'{self.output}: another run is at work on it') from None
-        except OSError as error:
-            raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
+        while True:
+            try:
+                if create:
+                    self.path.mkdir(exist_ok=True)
+                elif not self.path.is_dir():
+                    return False
+                self._lock.acquire(timeout=0)
+                break
+            except Timeout:
+                if part is None:
+                    raise MediaError(f'{self.output}: another run is at work on it') from None
+                time.sleep(0.2)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and self.path.parent.is_dir():  # it was removed in between
+                    continue
+                if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+                    raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
+                if part:
+                    raise MediaError(f'{self.output}: this folder knows no locks, which parts need; choose another one') from None
+                warnings.warn(f'{self.output}: this folder knows no locks; start no other run on it', stacklevel=2)
+                break
+        if part is None:
+            for file in self.path.glob('part_*.lock'):
+                try:
+                    FileLock(file).acquire(timeout=0).lock.release()
+                except Timeout:
+                    self.unlock()
+                    raise MediaError(f'{self.output}: {file.stem.replace("_", " ")} is at work on it') from None
+        return True
 
     def unlock(self):
         self._lock.release(force=True)
+
+    def lock_part(self, part):
+        """A context in which a part is at work; MediaError if the same one is at work elsewhere."""
+        number, count = part
+        lock = FileLock(self.path / f'part_{number}_of_{count}.lock')
+        try:
+            return lock.acquire(timeout=0)
+        except Timeout:
+            raise MediaError(f'{self.output}: part {number}/{count} is at work on it already') from None
 
     def load(self, fingerprint, shared=False):
         """The plan that is there, if it has this fingerprint; else None, with a warning about a plan of other things.
@@ -61,13 +97,13 @@ class WorkFolder:
         if self.plan_file.exists():
             try:
                 plan = self.read()
-            except (ValueError, TypeError):
+            except MediaError:
                 plan = None
             if plan is None or plan.fingerprint != fingerprint:
                 changed = [key for key in fingerprint if plan is None or plan.fingerprint.get(key) != fingerprint[key]]
-                other = f'{self.output}: begun with another {", ".join(changed) or "plan"}'
+                other = f'{self.output}: was begun with different {", ".join(changed) or "plans"}'
                 if shared:
-                    raise ValueError(f'{other}; all parts need the same; or remove {self.path}')
+                    raise ValueError(f'{other}; all parts must be given the same ones (or remove {self.path})')
                 warnings.warn(f'{other}; it starts anew', stacklevel=2)
                 plan = None
         if not shared:
@@ -82,8 +118,17 @@ class WorkFolder:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
 
     def read(self):
-        """The plan that is there."""
-        return Plan(**json.loads(self.plan_file.read_text(encoding='utf8')))
+        """The plan that is there.
+
+        Raises:
+            MediaError: there is none, or one of another version.
+        """
+        try:
+            return Plan(**json.loads(self.plan_file.read_text(encoding='utf8')))
+        except FileNotFoundError:
+            raise MediaError(f'{self.output}: nothing of it has been begun (there is no {self.plan_file})') from None
+        except (ValueError, TypeError):
+            raise MediaError(f'{self.output}: was begun by another version of animevsr; remove {self.path}') from None
 
     def save(self, plan):
         write_text(self.plan_file, json.dumps(asdict(plan)))
@@ -128,7 +173,7 @@ class WorkFolder:
 
 def fingerprint(job):
     """`Plan.fingerprint`: what the output depends on. An input is known by names, sizes and times of change of its files."""
-    path = Path(job.input)
+    path = Path(job.input).resolve()
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return dict(input=hashlib.sha256(json.dumps([str(path), stats]).encode()).hexdigest(),

@@ -39,6 +39,10 @@ class Job:
     output: str
     options: UpscaleOptions
 
+    def with_jobs(self, jobs):
+        """This job, for so many processes that share the cores."""
+        return replace(self, options=replace(self.options, jobs=jobs))
+
     def open_reader(self):
         deinterlace = self.options.deinterlace == 'auto'
         return open_reader(self.input, self.options.fps, deep=True, deinterlace=deinterlace, conceal=True)
@@ -81,13 +85,19 @@ class Source:
     def __init__(self, job):
         self.job, self.reader, self.frames, self.position = job, None, None, 0
 
+    def open(self):
+        """The reader, opened where it is not."""
+        if self.reader is None:
+            self.reader, self.position = self.job.open_reader(), 0
+            self.frames = self.reader.timed()
+        return self.reader
+
     def take(self, numbers):
         """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB; before them None for each frame that is skipped
         (see `prefetch`)."""
-        if self.reader is None or numbers.start < self.position:
+        if numbers.start < self.position:
             self.close()
-            self.reader, self.position = self.job.open_reader(), 0
-            self.frames = self.reader.timed()
+        self.open()
         while self.position < numbers.stop:
             frame = next(self.frames, None)
             if frame is None:
@@ -133,22 +143,39 @@ class ImageSegment:
             shutil.rmtree(self.partial, ignore_errors=True)
 
 
+class ShotWorker:
+    """Computes shots of a plan. Where they come in order, the input is decoded once.
+
+    Args:
+        upscaler: see `Job.open_upscaler`.
+    """
+
+    def __init__(self, job, plan, upscaler):
+        self.plan, self.upscaler, self.folder = plan, upscaler, WorkFolder(Path(job.output))
+        self.source, self.encoder = Source(job), plan.encoder()
+
+    def compute(self, shot, progress):
+        """Leave the segment of a shot; `progress(frames)` is called now and then."""
+        numbers, size = self.plan.frames_of(shot), tuple(self.plan.size)
+        path = self.folder.segment(shot, self.encoder is not None)
+        if self.encoder is None:
+            made = ImageSegment(path, numbers.start)
+        else:
+            made = SegmentWriter(path, self.encoder, self.source.open().color, Fraction(self.plan.rate))
+        # closing: the thread that reads must have ended before its source is closed
+        with (at_checks(), made as writer, BackgroundWriter(writer.write, PREFETCH) as write,
+              closing(prefetch(self.source.take(numbers), PREFETCH)) as frames):
+            for image in self.upscaler(frames):
+                check()
+                write(fit(image, size))
+                progress(1)
+
+    def close(self):
+        self.source.close()
+
+
 def work(job, plan, shots, upscaler, progress):
-    """Upscale shots, in the order in which `shots` gives them; `progress(frames)` is called now and then."""
-    folder, source, size, encoder = WorkFolder(Path(job.output)), Source(job), tuple(plan.size), plan.encoder()
-    reader_color = None
-    with at_checks(), closing(source):
+    """Compute shots, in the order in which `shots` gives them."""
+    with at_checks(), closing(ShotWorker(job, plan, upscaler)) as worker:
         for shot in shots:
-            numbers = plan.frames_of(shot)
-            if reader_color is None:
-                with job.open_reader() as reader:
-                    reader_color = reader.color
-            path = folder.segment(shot, encoder is not None)
-            made = SegmentWriter(path, encoder, reader_color, Fraction(plan.rate)) if encoder else ImageSegment(path, numbers.start)
-            # closing: the thread that reads must have ended before its source is closed
-            with (made as writer, BackgroundWriter(writer.write, PREFETCH) as write,
-                  closing(prefetch(source.take(numbers), PREFETCH)) as frames):
-                for image in upscaler(frames):
-                    check()
-                    write(fit(image, size))
-                    progress(1)
+            worker.compute(shot, progress)

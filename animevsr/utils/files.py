@@ -3,6 +3,7 @@ import contextlib
 import errno
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from animevsr.errors import MediaError
 
 
 @contextlib.contextmanager
-def atomic_file(path):
+def atomic_file(path, writers=1):
     """A hidden path beside `path` to write to, moved there at the end; after any error, an interrupt included, nothing appears there, and
-    what was there before stays."""
-    partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
+    what was there before stays. With more than one of `writers` at a time each has a path of its own."""
+    own = f'.{socket.gethostname()}-{os.getpid()}' if writers > 1 else ''
+    partial = path.with_name(f'.{path.stem}{own}.partial{path.suffix}')
     try:
         yield partial
         os.replace(partial, path)
@@ -39,7 +41,7 @@ def atomic_folder(path, is_complete=Path.is_dir):
 
 def write_text(path, text):
     """Write a text file, whole or not at all."""
-    with atomic_file(path) as partial:
+    with atomic_file(path, writers=2) as partial:
         partial.write_text(text, encoding='utf8')
 
 

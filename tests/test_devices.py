@@ -13,7 +13,7 @@ from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from animevsr.archs.backbones_arch import ClipBasicVSR, ClipRRDBNet, RealBasicVSR
-from animevsr.archs.discriminator_arch import MultiScalePatchDiscriminator
+from animevsr.archs.discriminator_arch import ClipUNetDiscriminatorSN, MultiScalePatchDiscriminator
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.archs.vq_lookup import kth_nearest
@@ -35,11 +35,17 @@ NETWORKS = {
     'ClipRRDBNet': (lambda: ClipRRDBNet(3, 3), CLIP), 'ClipBasicVSR': (ClipBasicVSR, CLIP), 'RealBasicVSR': (RealBasicVSR, CLIP),
     'ProbabilisticDegradation': (ProbabilisticDegradation, (2, 3, 64, 64)),
     'MultiScalePatchDiscriminator': (MultiScalePatchDiscriminator, (1, 2, 3, 96, 96)),
+    'ClipUNetDiscriminatorSN': (lambda: ClipUNetDiscriminatorSN(3, 8), (1, 2, 3, 64, 64)),
     "taming's discriminator": (lambda: MultiScalePatchDiscriminator(num_layers=[3], use_sn=False, use_bn=True), (2, 3, 64, 64)),
 }
 # the operators that compute on the device of the clip
 OPERATORS = ['blur', 'noise', {'noise': {'per_frame': True}}, {'down': 2}, {'resize_to': {'modes': ['matlab']}}, 'mixed_blur', 'sinc',
-             'random_resize', 'mixed_noise', {'contrast': {}}, {'down_or_lbo': {'prob': 1.0}}, {'vq': {'k': [7, 7]}}]
+             'random_resize', 'mixed_noise', {'contrast': {}}, {'down_or_lbo': {'prob': 1.0}}, {'vq': {'k': [7, 7]}},
+             {'shuffle': ['blur', {'down': 2}, [{'noise': {}}, 'sinc']]},
+             {'choice': [{'prob': 0.5, 'degradation': ['blur']}, {'prob': 0.5, 'degradation': [{'down': 2}]}]},
+             {'mixed_blur': {'walk': True}}, {'random_resize': {'walk': 0.02}}, {'mixed_noise': {'walk': True}},
+             {'mixed_noise': {'gaussian_prob': 0.0}}, {'mixed_noise': {'gaussian_prob': 0.0, 'walk': True}},
+             {'pdm': {'weights': 'pdm.pth'}}]
 # those that take the pixels to the host and back, because their work is a codec's: they wait for the device, in threads and on a stream
 # of their own (see BatchDegrader)
 ON_THE_HOST = ['jpeg', 'codec', {'ffmpeg': {'options': {'vcodec': 'mpeg4'}}}]
@@ -70,8 +76,6 @@ def placed(net):
 def test_networks_stay_on_their_device(name, pretended):
     make, shape = NETWORKS[name]
     net = placed(make())
-    if name == 'ProbabilisticDegradation':
-        net.draw = lambda b, h, w: (torch.randn(b, 64), torch.randn(b, 3, h // 4, w // 4))
     out = net(torch.rand(shape))
     out = out[0] if isinstance(out, tuple) else out
     assert all(tensor.device.type == GPU for tensor in (out if isinstance(out, list) else [out]))
@@ -84,10 +88,13 @@ def test_a_tensor_left_on_the_host_is_noticed(pretended):
         net(torch.rand(CLIP))
 
 
-@pytest.mark.parametrize('operator', OPERATORS, ids=lambda o: o if isinstance(o, str) else next(iter(o)))
-def test_operators_do_not_wait(operator, monkeypatch):
+@pytest.mark.parametrize('operator', OPERATORS, ids=str)
+@pytest.mark.parametrize('seed', [1, 2, 3])  # several draws, of several kinds
+def test_operators_do_not_wait(seed, operator, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(params=ProbabilisticDegradation(num_feat=8).state_dict()), 'pdm.pth')
     pipeline = DegradationPipeline([operator])  # its networks are real, and copied to the pretended device there
-    params = pipeline.sample(np.random.default_rng(1), 3)
+    params = pipeline.sample(np.random.default_rng(seed), 3)
     for trained in networks_in(pipeline):
         monkeypatch.setattr(trained, 'on', faked(trained.cpu))
     monkeypatch.setattr(D, 'generator_on', lambda device, seed: None)

@@ -95,3 +95,15 @@ def test_wrong_options_are_named(vgg):
         VGGPerceptualLoss({'conv3_4': 1}, 'vgg16', vgg[1])
     with pytest.raises(ValueError, match='vgg_type must be one of'):
         VGGPerceptualLoss(vgg_type='vgg11')
+
+
+def test_checkpointing_gives_the_same_loss_and_gradients(vgg, device):
+    x, gt = torch.rand(2, 3, 64, 64, device=device), torch.rand(2, 3, 64, 64, device=device)
+    found = []
+    for checkpointing in (False, True):
+        criterion = VGGPerceptualLoss(dict(conv5_3=1, conv1_2=0.1, conv3_3=0.5), 'vgg16', vgg[1], checkpointing=checkpointing).to(device)
+        own = x.clone().requires_grad_()
+        loss = criterion(own, gt)[0]
+        loss.backward()
+        found.append((loss.detach(), own.grad))
+    assert torch.equal(found[0][0], found[1][0]) and torch.allclose(found[0][1], found[1][1], atol=1e-8)

@@ -353,7 +353,7 @@ def test_attachments_keep_their_tags(identity, tmp_path):
 
 def test_sound_that_cannot_be_carried_is_told_before_the_work(identity, tmp_path, monkeypatch):
     source = make(tmp_path, 'wma.wmv', '{sound} -map 0 -map 1 -c:v wmv2 -c:a wmav2')
-    monkeypatch.setattr(animevsr.upscaling.api.__globals__['Upscaling'], 'run', None)
+    monkeypatch.setattr(animevsr.upscaling.api.Upscaling, 'run', None)
     with pytest.raises(MediaError, match=r'\.mp4 cannot carry audio track 1 \(wmav2\) of .*; use .mkv'):
         animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
     assert not list(tmp_path.glob('.*'))

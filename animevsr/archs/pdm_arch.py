@@ -41,11 +41,11 @@ class ProbabilisticDegradation(nn.Module):
             self.noise[-1].bias.zero_()
         self.last_noise = None
 
-    def draw(self, count, height, width, generator=None):
+    def draw(self, count, height, width, generator=None, device=None):
         """The random input for `count` images of this size: (count, kernel_dim), and (count, noise_dim, h, w) of the degraded size."""
         h, w = (-(-side // self.scale) for side in (height, width))
         shapes = (count, self.kernel_dim), (count, self.noise_dim, h, w)
-        return tuple(torch.randn(*shape, generator=generator, device=generator.device if generator else None) for shape in shapes)
+        return tuple(torch.randn(*shape, generator=generator, device=generator.device if generator else device) for shape in shapes)
 
     def kernels(self, z):
         """(b, kernel_dim) -> kernels (b, kernel_size, kernel_size)."""
@@ -59,7 +59,7 @@ class ProbabilisticDegradation(nn.Module):
         """
         b, (h, w), scale = len(x), x.shape[-2:], self.scale
         if z_kernel is None:
-            z_kernel, z_noise = (z.to(x) for z in self.draw(b, h, w))
+            z_kernel, z_noise = (z.to(x) for z in self.draw(b, h, w, device=x.device))
         kernel = self.kernels(z_kernel)
         before = (self.kernel_size - scale) // 2
         after = self.kernel_size - scale - before

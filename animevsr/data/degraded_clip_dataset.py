@@ -41,7 +41,8 @@ class DegradedClipDataset(data.Dataset):
             degradation (list): see `DegradationPipeline`; its operators together divide the size by `scale`.
             degrade_on (str): 'loader': degraded as they are loaded, on the CPU. 'device': samples have no `lq`; `RecurrentVSRModel` makes
                 it on its own device, codecs on `degrade_threads` threads, while the batch before is trained on. For degradations
-                with a network on a GPU. Same pixels, but for rounding on a GPU. Default: 'loader'.
+                with a network on a GPU. The same parameters, but on a GPU other noise (it is
+                drawn there) and other rounding. Default: 'loader'.
             seed (int): Default: 0.
             edge_bias (int): how many random crops are looked at; the one with the most edges is taken, because crops of flat
                 areas teach nothing. 1 is the papers' plain random crop. Default: 1.

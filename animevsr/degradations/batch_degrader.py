@@ -13,7 +13,7 @@ class BatchDegrader:
     """Degrades batches of clips on a device, several clips side by side, and the next batch while the current one is used.
 
     The parameters of each clip were sampled where it was loaded; here they are applied. On a CPU the pixels are those that the loader
-    would have made; on a GPU they differ by rounding before the codec.
+    would have made; on a GPU noise is drawn there, from another generator, and rounding differs.
 
     Args:
         config (list): the degradation, see `DegradationPipeline`.

@@ -1,10 +1,12 @@
 """Perceptual loss on VGG features (VQD-SR Sec. 3.4; the layers and weights are those of the released code)."""
+import functools
 import os
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from torchvision.models import get_model, get_model_weights
 
 from animevsr.errors import CheckpointError
@@ -23,22 +25,25 @@ class VGGPerceptualLoss(nn.Module):
         vgg_type (str): 'vgg19' or 'vgg16'.
         weights (str | None): a file of torchvision's ImageNet weights; without it torchvision downloads them, once.
         loss_weight (float): Default: 1.0.
+        checkpointing (bool): in training keep only what stands between VGG's blocks, and compute each once more on the way back: less
+            memory, more time, the same gradients. Default: False.
 
     Raises:
         CheckpointError: there are no weights: the download failed, or the file is not what it should be.
         ValueError: an unknown layer or type.
     """
 
-    def __init__(self, layer_weights=None, vgg_type='vgg19', weights=None, loss_weight=1.0):
+    def __init__(self, layer_weights=None, vgg_type='vgg19', weights=None, loss_weight=1.0, checkpointing=False):
         super().__init__()
         if vgg_type not in BLOCKS:
             raise ValueError(f'vgg_type must be one of {", ".join(BLOCKS)}, got {vgg_type}')
         self.layer_weights, self.loss_weight = dict(layer_weights or LAYER_WEIGHTS), loss_weight
+        self.checkpointing = checkpointing
         places = layer_places(vgg_type)
         for layer in self.layer_weights:
             if layer not in places:
                 raise ValueError(f'layer_weights: {vgg_type} has no layer {layer}; its layers: {", ".join(places)}')
-        self.names = {places[layer]: layer for layer in self.layer_weights}
+        self.names = dict(sorted((places[layer], layer) for layer in self.layer_weights))
         features = get_model(vgg_type, weights=None).features
         features.load_state_dict(feature_weights(vgg_type, weights, features))
         self.features = features[:max(self.names) + 1].eval().requires_grad_(False)
@@ -62,11 +67,21 @@ class VGGPerceptualLoss(nn.Module):
     def _features(self, x):
         """Features of the layers in the order of `layer_weights`."""
         x, found = (x - self.mean) / self.std, {}
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in self.names:
-                found[self.names[i]] = x
+        ends = [i for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
+        for start, stop in zip([0, *ends], [*ends, len(self.features)]):
+            block = functools.partial(self._block, start, stop)
+            x, *features = checkpoint(block, x, use_reentrant=False) if self.checkpointing and x.requires_grad else block(x)
+            found.update(zip((name for i, name in self.names.items() if start <= i < stop), features))
         return [found[name] for name in self.layer_weights]
+
+    def _block(self, start, stop, x):
+        """(what layer `stop` is given, features of those of the layers before it that are compared)."""
+        features = []
+        for i in range(start, stop):
+            x = self.features[i](x)
+            if i in self.names:
+                features.append(x)
+        return (x, *features)
 
 
 @LOSS_REGISTRY.register()

@@ -167,7 +167,9 @@ class VQGANModel(BaseSRModel):
         report, entries = {}, len(net.codebook)
         used = torch.zeros(entries, device=self.device)
         for branch, (_, indices) in zip(net.branches, self.lookups):
-            counts = torch.bincount(indices.flatten(), minlength=entries).float()
+            places = indices.flatten()
+            # bincount would wait for the device
+            counts = torch.zeros(entries, device=self.device).scatter_add_(0, places, torch.ones_like(places, dtype=torch.float32))
             report[f'perplexity_{branch}'] = perplexity(counts)
             used += counts
         if self.opt['dist']:

@@ -67,26 +67,9 @@ def test_two_processes_train_adversarially(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['step1_net', 'step1_gan', 'step2_lbo_net', 'step2_lbo_gan', 'step3_gan'])
-def test_the_papers_values(name):
-    """Supplement of AnimeSR, and DESIGN's table; the tiny file beside it trains the same model."""
-    opt, tiny = (read_options(REPO / f'options/{folder}/{name}.yml') for folder in
-                 ('animesr', 'tiny/animesr'))
-    data, train = opt['datasets']['train'], opt['train']
-    assert data['batch_size_per_gpu'] == 4 and tiny['model_type'] == opt['model_type'] and opt['network_g']['num_feat'] == 64
-    assert train['optim_g']['lr'] == (2e-4 if name.endswith('net') else 1e-4)
-    if name.endswith('gan'):
-        assert train['gan_opt']['gan_type'] == 'lsgan' and train['pixel_opt']['type'] == 'L1Loss'
-        assert train['perceptual_opt']['layer_weights'] == dict(conv1_2=0.1, conv2_2=0.1, conv3_4=1, conv4_4=1, conv5_4=1)
-        assert list(opt['network_d']['num_layers']) == ([3] if 'lbo' in name else [3, 3, 3])
-    if 'lbo' in name:
-        assert data['type'] == 'PairedFrameDataset' and (train['total_iter'], opt['scale']) == (100000, 2)
-        return
-    assert (data['num_frame'], data['gt_size'], data['interval'], train['total_iter']) == (15, 256, [1, 2, 3], 300000)
-    assert opt['network_g']['sr_feedback'] and train['ema_decay'] == 0.999 and tiny['network_g']['sr_feedback']
-    lbo = {'down_or_lbo': dict(factor=2, prob=0.5, share=True, pool=['lbo_tape', 'lbo_disc', 'lbo_web'])}
-    assert data['degradation'] == [
-        {'blur': dict(kernel_size=21, isotropic_prob=0.7, sigma=[0.2, 4.0], sigma_aniso=[0.8, 3.0])},
-        {'noise': dict(gray_prob=0.5, sigma=[0, 10])},
-        *([lbo, lbo] if name == 'step3_gan' else [{'down': 2}, {'down': 2}]),
-        {'codec': dict(codec='h264', crf=[18, 35], profiles=dict(baseline=0.1, main=0.2, high=0.7))}]
-    assert ('gt_usm' in train) == (name == 'step1_net')
+def test_the_tiny_file_trains_the_same(name):
+    """The papers' values of the large one are in paper_values.py."""
+    opt, tiny = (read_options(REPO / f'options/{folder}/{name}.yml') for folder in ('animesr', 'tiny/animesr'))
+    assert tiny['model_type'] == opt['model_type'] and tiny['network_g']['type'] == opt['network_g']['type']
+    assert tiny['network_g'].get('sr_feedback') == opt['network_g'].get('sr_feedback')
+    assert ('gt_usm' in opt['train']) == (name == 'step1_net')

@@ -8,7 +8,7 @@ from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from conftest import REPO
-from paper_values import FULL, OPERATORS, PER_GPU, SCALE, SR1, SR2, STAGE, TOP, VALUES
+from paper_values import FULL, LBO, OPERATORS, PER_GPU, SCALE, SR1, SR2, STAGE, TOP, VALUES, K
 
 import animevsr  # noqa: F401
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
@@ -65,15 +65,17 @@ def test_the_papers_values(files, key, value, where):
         assert found == (pytest.approx(value) if isinstance(value, float) else value), f'{file}: {key} ({where})'
 
 
-@pytest.mark.parametrize('file', ['vqd_sr/net.yml', 'vqd_sr/gan.yml', 'animesr/step1_net.yml'])
+@pytest.mark.parametrize('file', ['vqd_sr/net.yml', 'vqd_sr/gan.yml', 'animesr/step1_net.yml', 'animesr/step1_gan.yml',
+                                  'animesr/step3_gan.yml'])
 def test_the_papers_operators(file):
     """Spelt out in the training, by default in the validation: the same."""
     opt = options_of(file)
     basic = [entry for entry in opt['datasets']['train']['degradation'] if 'vq' not in entry]
-    for config in (basic, opt['datasets']['val']['degradation']):
+    expected = [LBO if file == 'animesr/step3_gan.yml' and name == 'down' else (name, *rest) for name, *rest in OPERATORS]
+    for config, operators in ((basic, expected), (opt['datasets']['val']['degradation'], OPERATORS)):
         pipeline = DegradationPipeline(config)
-        assert list(pipeline.names) == [name for name, _, _ in OPERATORS]
-        for operator, (_, arguments, where) in zip(pipeline.operators, OPERATORS):
+        assert list(pipeline.names) == [name for name, _, _ in operators]
+        for operator, (_, arguments, where) in zip(pipeline.operators, operators):
             assert {key: vars(operator)[key] for key in arguments} == arguments, where
 
 
@@ -93,7 +95,7 @@ def test_what_the_stages_are_made_of():
     assert gan['network_g'] == net['network_g'] and gan['path']['pretrain_network_g'].endswith('vqd_sr_net/models/net_g_300000.pth')
     assert 'gt_usm' not in gan['train']
     basic = net['datasets']['train']['degradation']
-    vq = {'vq': dict(weights='experiments/vqgan_full/models/net_g_latest.pth', k=[1, 50])}
+    vq = {'vq': dict(weights='experiments/vqgan_full/models/net_g_latest.pth', k=K)}
     assert gan['datasets']['train']['degradation'] == [*basic[:-1], vq, basic[-1]]
     # the choice of K changes k alone
     for k in (1, 10, 50, 100):

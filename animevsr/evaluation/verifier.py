@@ -12,7 +12,7 @@ from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.encoders import MP4
 from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
-from animevsr.video.reader import VideoReader, is_cover, open_container, tags_of
+from animevsr.video.reader import VideoReader, is_cover, open_container, tags_of, track_end
 from animevsr.video.tracks import JITTER
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
@@ -92,27 +92,22 @@ def compare_reports(result, times):
     if len(times) < 2 or times[0] is None:
         return []
     steps, stream = [b - a for a, b in zip(times, times[1:])], result.stream
-    whole = times[-1] + steps[-1] - times[0]
-    length = reported_length(stream)
-    least = times[-1] - times[0] + min(steps) / 2
-    # a length of the whole file counts from zero, and other tracks may be longer
-    most = whole + max(4 * steps[-1], LEEWAY) if stream.duration else float('inf')
+    end, whole = track_end(stream), times[-1] + steps[-1] - times[0]
+    # where the track does not say it, the whole file does, in which other tracks may be longer
+    most = times[-1] + steps[-1] + max(4 * steps[-1], LEEWAY) if end is not None else float('inf')
+    if end is None and stream.container.duration:
+        end = Fraction(stream.container.duration, av.time_base)
     checks = []
-    if length is not None:
-        said = f'{float(length):.3f} s, its frames take {float(whole):.3f} s'
-        checks.append(Check('track length', least <= length <= most, said))
-    if max(steps) - min(steps) <= 2 * CLOCK and stream.average_rate:  # a constant rate
-        rate = len(steps) / (times[-1] - times[0])
-        off = abs(stream.average_rate / rate - 1)
-        what = f'{float(stream.average_rate):.3f}, its frames {float(rate):.3f} a second'
-        checks.append(Check('track rate', off <= 0.01 + CLOCK / whole, what))
+    if end is not None:
+        said = f'ends at {float(end):.3f} s, its frames at {float(times[-1] + steps[-1]):.3f} s'
+        checks.append(Check('track length', times[-1] + min(steps) / 2 <= end <= most, said))
+    # of a variable rate it is known only where the container counts frames
+    if (max(steps) - min(steps) <= 2 * CLOCK or stream.frames) and stream.average_rate:
+        # how long the last frame is shown, its times do not say
+        least, most = (len(times) / (times[-1] - times[0] + last) for last in (max(steps) + CLOCK, max(min(steps) - CLOCK, 0)))
+        what = f'{float(stream.average_rate):.3f}, its frames {float(len(times) / whole):.3f} a second'
+        checks.append(Check('track rate', 0.99 * least <= stream.average_rate <= 1.01 * most, what))
     return checks
-
-
-def reported_length(stream):
-    """Seconds that a container says its track takes, or, where it does not, the whole file; None where it says neither."""
-    own = own_length(stream)
-    return own or (Fraction(stream.container.duration, av.time_base) if stream.container.duration else None)
 
 
 def own_length(stream):
@@ -169,7 +164,7 @@ def compare_tracks(before, after, main, mp4):
         same = tags[0] == tags[1] or (mp4 and tags[0][0] == tags[1][0])
         checks.append(Check(name, same, f'{codec}, {ours[stream.index][0]} packets, {tags[0]}' + ('' if same else f' -> {tags[1]}')))
         lengths = [own_length(stream), own_length(match)]
-        if all(lengths) and stream.type == 'audio' and ours[stream.index][2]:
+        if all(lengths) and stream.type in ('audio', 'video') and not is_cover(stream) and ours[stream.index][2]:
             same = abs(lengths[0] - lengths[1]) <= 2 * LEEWAY
             checks.append(Check(f'{name}, length', same, f'{float(lengths[0]):.3f} s -> {float(lengths[1]):.3f} s'))
         times, others = ours[stream.index][2], theirs[match.index][2]

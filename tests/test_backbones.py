@@ -224,9 +224,9 @@ def test_the_optical_flow_has_its_own_learning_rate_and_begins_later():
 
 def test_a_perceptual_loss_of_random_weights_in_a_file_trains(tmp_path):
     """The whole way of the perceptual loss through a training, without a download: weights in torchvision's layout."""
-    from torchvision.models import get_model
+    from animevsr.losses.perceptual_loss import vgg_features
     torch.manual_seed(0)
-    torch.save(get_model('vgg16', weights=None).state_dict(), tmp_path / 'vgg16.pth')
+    torch.save({f'features.{name}': tensor for name, tensor in vgg_features('vgg16').state_dict().items()}, tmp_path / 'vgg16.pth')
     perceptual = dict(type='VGGPerceptualLoss', vgg_type='vgg16', weights=str(tmp_path / 'vgg16.pth'), layer_weights={'conv2_2': 1.0})
     model = model_of(RecurrentVSRModel, dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1]), perceptual_opt=perceptual, pixel_opt=None,
                      optim_g=dict(type='Adam', lr=2e-3), warmup_iter=-1, gt_usm=None)

@@ -1,4 +1,5 @@
 """The perceptual loss: its layers, its value, and that it never runs on random weights."""
+import types
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,13 @@ from torch.nn import functional as F
 from torchvision.models import get_model
 
 from animevsr.errors import CheckpointError
-from animevsr.losses.perceptual_loss import LPIPSLoss, VGGPerceptualLoss, layer_places
+from animevsr.losses.perceptual_loss import LPIPSLoss, VGGPerceptualLoss, layer_places, vgg_features
 
 
 @pytest.fixture(scope='module')
 def vgg(tmp_path_factory):
     torch.manual_seed(0)
-    net = get_model('vgg16', weights=None)
+    net = torch.nn.ModuleDict(dict(features=vgg_features('vgg16')))
     path = tmp_path_factory.mktemp('vgg') / 'vgg16.pth'
     torch.save(net.state_dict(), path)
     return net, path
@@ -38,7 +39,7 @@ def test_value_and_gradient(vgg, device):
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     net = net.to(device)
     with torch.no_grad():
-        a, b = ([net.features[:n]((y - mean) / std) for n in (3, 15)] for y in (x, gt))
+        a, b = ([net['features'][:n]((y - mean) / std) for n in (3, 15)] for y in (x, gt))
         expected = 2 * (0.1 * F.l1_loss(a[0], b[0]) + F.l1_loss(a[1], b[1]))
     assert value.item() == pytest.approx(expected.item(), rel=1e-4)
     assert loss(gt, gt)[0].item() == 0
@@ -56,7 +57,7 @@ def test_lpips_by_its_definition(vgg, device):
     assert style is None and x.grad.abs().sum() > 0 and not any(p.requires_grad for p in loss.parameters())
     heads = torch.load(Path(lpips.__file__).parent / 'weights/v0.1/vgg.pth', map_location=device, weights_only=True)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    features, expected = net.to(device).features, 0
+    features, expected = net.to(device)['features'], 0
     with torch.no_grad():
         for i, at in enumerate((4, 9, 16, 23, 30)):
             # the package's scaling is that of ImageNet for images in [-1, 1], to three digits
@@ -68,11 +69,20 @@ def test_lpips_by_its_definition(vgg, device):
         LPIPSLoss('gone.pth')
 
 
-@pytest.mark.parametrize('layer, at', [('conv1_2', 3), ('conv3_3', 15), ('conv5_3', 29)])
-def test_layers_are_basicsrs(layer, at):
-    """BasicSR's extractor gives its layers by the same names, before their ReLU."""
-    from basicsr.archs.vgg_arch import NAMES
-    assert NAMES['vgg16'].index(layer) == at - 1 == layer_places('vgg16')[layer]
+def test_features_are_basicsrs(tmp_path, monkeypatch):
+    """The papers' layers of VGG19, and what BasicSR's extractor gives under their names: before their ReLU."""
+    from basicsr.archs import vgg_arch
+    torch.manual_seed(0)
+    net = torch.nn.ModuleDict(dict(features=vgg_features('vgg19')))
+    torch.save(net.state_dict(), tmp_path / 'vgg19.pth')
+    layers = dict(conv1_2=0.1, conv2_2=0.1, conv3_4=1, conv4_4=1, conv5_4=1)
+    x = torch.rand(1, 3, 48, 48)
+    ours = VGGPerceptualLoss(layers, weights=tmp_path / 'vgg19.pth')._features(x)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vgg_arch.vgg, 'vgg19', lambda pretrained: types.SimpleNamespace(features=net['features']))
+    theirs = vgg_arch.VGGFeatureExtractor(list(layers))(x)
+    for name, mine in zip(layers, ours):
+        assert torch.allclose(mine, theirs[name], atol=1e-6), name
 
 
 def test_never_random(vgg, tmp_path, monkeypatch):

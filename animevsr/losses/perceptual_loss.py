@@ -7,7 +7,8 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import get_model_weights
+from torchvision.models.vgg import cfgs, make_layers
 
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import read_state_dict
@@ -44,7 +45,7 @@ class VGGPerceptualLoss(nn.Module):
             if layer not in places:
                 raise ValueError(f'layer_weights: {vgg_type} has no layer {layer}; its layers: {", ".join(places)}')
         self.names = dict(sorted((places[layer], layer) for layer in self.layer_weights))
-        features = get_model(vgg_type, weights=None).features
+        features = vgg_features(vgg_type)
         features.load_state_dict(feature_weights(vgg_type, weights, features))
         self.features = features[:max(self.names) + 1].eval().requires_grad_(False)
         for layer in self.features:  # a layer's output must stay as it is while it is compared
@@ -102,7 +103,7 @@ class LPIPSLoss(nn.Module):
         super().__init__()
         import lpips
         self.loss_weight = loss_weight
-        state = feature_weights('vgg16', weights, get_model('vgg16', weights=None).features)
+        state = feature_weights('vgg16', weights, vgg_features('vgg16'))
         net = lpips.LPIPS(net='vgg', pnet_rand=True, verbose=False)
         for part in net.net.children():  # slices of the backbone, whose layers keep torchvision's numbers
             part.load_state_dict({name: state[name] for name in part.state_dict()})
@@ -111,6 +112,11 @@ class LPIPSLoss(nn.Module):
     def forward(self, x, gt):
         """Two batches of images (b, 3, h, w) or of clips (b, t, 3, h, w), RGB in [0, 1] -> (mean, None); h and w at least 16."""
         return self.net(x.flatten(0, -4), gt.detach().flatten(0, -4), normalize=True).mean() * self.loss_weight, None
+
+
+def vgg_features(vgg_type):
+    """torchvision's `features` of a VGG, without its classifier, which is four fifths of it."""
+    return make_layers(cfgs[dict(vgg16='D', vgg19='E')[vgg_type]], batch_norm=False)
 
 
 def layer_places(vgg_type):

@@ -191,18 +191,25 @@ def test_realbasicvsr_is_basicvsr_of_the_cleaned_frames(device):
 
 
 def test_pdm_is_a_convolution_and_noise(device):
-    """Its forward pass by loops: each output pixel is the kernel over its window, the edges repeated, plus the noise."""
+    """Its forward pass by loops: each output pixel is the kernel over its window, the edges repeated, plus the noise; kernel and noise
+    from the parameters, by hand."""
     torch.manual_seed(0)
     net = ProbabilisticDegradation(scale=4, kernel_size=6, num_feat=8).to(device).eval()
     x = torch.rand(1, 3, 8, 12, device=device)
     z_kernel, z_noise = (z.to(device) for z in net.draw(1, 8, 12))
     with torch.no_grad():
-        out, kernel = net(x, z_kernel, z_noise), net.kernels(z_kernel)[0]
+        out, state, logits, noise = net(x, z_kernel, z_noise), net.state_dict(), z_kernel, z_noise
+        for i in (0, 2, 4):
+            logits = F.linear(logits, state[f'kernel.{i}.weight'], state[f'kernel.{i}.bias'])
+            noise = F.conv2d(noise, state[f'noise.{i}.weight'], state[f'noise.{i}.bias'], padding=1)
+            logits, noise = (logits, noise) if i == 4 else (logits.clamp_min(0), noise.clamp_min(0))
+        kernel = (logits.exp() / logits.exp().sum()).view(6, 6)
+        kernel = (kernel + kernel.flip(0, 1)) / 2
         padded = F.pad(x, (1, 1, 1, 1), mode='replicate')[0]
         for i in range(2):
             for j in range(3):
                 window = padded[:, 4 * i:4 * i + 6, 4 * j:4 * j + 6]
-                expected = (window * kernel).sum((1, 2)) + net.noise(z_noise)[0, :, i, j]
+                expected = (window * kernel).sum((1, 2)) + noise[0, :, i, j]
                 assert torch.allclose(out[0, :, i, j], expected, atol=1e-5)
 
 

@@ -104,7 +104,9 @@ class Refusing(Job):
 
 class NoMemory(Job):
     def open_same_upscaler(self, plan, rank=None, **options):
-        if rank == 1:
+        mark = Path(self.output).with_suffix('.once')
+        if rank is not None and not mark.exists():
+            mark.touch()
             raise RuntimeError('out of memory')
         return super().open_same_upscaler(plan, rank, **options)
 

@@ -81,9 +81,9 @@ def test_second_stage_trains_and_stops_at_a_collapse(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and 'has drifted' in last and 'stops at iteration 2, the last checkpoint is kept' in last
     assert sorted(p.name for p in (tmp_path / 'experiments/collapsed/models').iterdir()) == ['net_d_1.pth', 'net_g_1.pth']
-    for option, message in (('train:guard:windw=2', "did you mean 'window'"), ('train:gan_opt=~', 'gan_opt is missing'),
-                            ('train:grad_clip=0', 'grad_clip must be above 0')):
-        done = train(tmp_path, 'name=wrong', option, check=False)
+    for i, (option, message) in enumerate((('train:guard:windw=2', "did you mean 'window'"), ('train:gan_opt=~', 'gan_opt is missing'),
+                            ('train:grad_clip=0', 'grad_clip must be above 0'))):
+        done = train(tmp_path, f'name=wrong{i}', option, check=False)
         assert done.returncode == 1 and message in done.stderr.strip().splitlines()[-1]
 
 

@@ -218,7 +218,7 @@ def test_what_was_begun_with_something_else_is_no_part_of_the_result(change, tin
         options['codec'] = 'h264'
     else:
         options['outscale'] = 2
-    with pytest.warns(UserWarning, match='out.mkv: begun with another (input|weights|options); it starts anew'):
+    with pytest.warns(UserWarning, match='out.mkv: was begun with different (input|weights|options); it starts anew'):
         done = animevsr.upscale(source, tmp_path / 'out.mkv', weights, **options)
     assert done.resumed == 0
     animevsr.upscale(source, tmp_path / 'again.mkv', weights, **options)

@@ -171,7 +171,7 @@ def test_commands(tiny_weights, tmp_path):
     commands = [['-m', 'animevsr_cli', 'upscale', source, '-o', 'a.mkv'], [REPO / 'inference_animevsr.py', '-i', source, '-o', 'b.mkv']]
     for command in commands:
         done = run_python(*command, '-n', tiny_weights, '--codec', 'ffv1', '--device', 'cpu', '-s', 3, cwd=tmp_path)
-        assert '2 frames, 48x48' in done.stdout and 'frame/s' in done.stderr
+        assert '2 frames, 48x48' in done.stdout and 'frames/s' in done.stderr
     assert np.array_equal(decode(tmp_path / 'a.mkv')[0], decode(tmp_path / 'b.mkv')[0])
 
 

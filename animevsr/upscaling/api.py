@@ -3,7 +3,7 @@ import os
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     if output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
     job = Job(str(input.absolute()), str(output.absolute()), options)
-    with job.open_reader() as reader:
+    with replace(job, input=str(input)).open_reader() as reader:  # an error names the input as it was given
         upscaling = Upscaling(job, input, output, progress)
         if upscaling.is_finished():
             return upscaling.summary

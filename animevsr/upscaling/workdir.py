@@ -48,15 +48,18 @@ class WorkFolder:
                     self.path.mkdir(exist_ok=True)
                 elif not self.path.is_dir():
                     return False
+            except OSError as error:
+                raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
+            try:
                 self._lock.acquire(timeout=0)
                 break
+            except FileNotFoundError:  # the folder was removed in between, by the run that was waited for
+                continue
             except Timeout:
                 if part is None:
                     raise MediaError(f'{self.output}: another run is at work on it') from None
                 time.sleep(0.2)
             except OSError as error:
-                if isinstance(error, FileNotFoundError) and self.path.parent.is_dir():  # it was removed in between
-                    continue
                 if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                     raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
                 if part:

@@ -194,6 +194,9 @@ def test_a_part_that_comes_after_the_join(source, expected, tiny_weights, tmp_pa
         animevsr.upscale(source, out, tiny_weights, part=(number, 2), **OPTIONS)
     done = animevsr.upscale(source, out, tiny_weights, part=(2, 2), **OPTIONS)
     assert (done.missing, done.frames) == (0, 24) and same(out, expected)
+    for number in (1, 2, 2):
+        done = animevsr.upscale(source, tmp_path / 'images', tiny_weights, part=(number, 2), **OPTIONS)
+    assert (done.missing, done.frames) == (0, 24) and not list(tmp_path.glob('.*'))
 
 
 def test_parts_and_other_runs_keep_apart(source, tiny_weights, tmp_path):

@@ -81,7 +81,7 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
     job = Job(str(input.absolute()), str(output.absolute()), options)
     with replace(job, input=str(input)).open_reader() as reader:  # an error names the input as it was given
         upscaling = Upscaling(job, input, output, progress)
-        if upscaling.is_finished():
+        if upscaling.is_finished() or (options.part and upscaling.summarise_joined()):
             return upscaling.summary
         check_output(output, reader, options.encode.codec)
         if options.fps is None and reader.is_video and output.suffix.lower() in VIDEO_SUFFIXES:
@@ -128,8 +128,6 @@ class Upscaling:
         self.folder, self.upscaler, self.summary = WorkFolder(self.output), None, None
 
     def run(self):
-        if self.part and self.summarise_joined():
-            return self.summary
         self.folder.lock(self.part)
         try:
             if self.part and self.summarise_joined():  # by the part that was waited for

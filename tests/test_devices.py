@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from basicsr.data import build_dataset
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher
+from conftest import REPO, TINY_CLIPS
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from animevsr.archs.backbones_arch import ClipBasicVSR, ClipRRDBNet, RealBasicVSR
@@ -24,8 +26,11 @@ from animevsr.degradations import BatchDegrader, DegradationPipeline
 from animevsr.degradations import functional as D
 from animevsr.losses.pixel_loss import EdgeCharbonnierLoss
 from animevsr.losses.steady import SteadyLoss
+from animevsr.models import recurrent_vsr_model
+from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.models.teacher import Teacher
 from animevsr.utils import device as devices
+from animevsr.utils.overlays import read_options
 
 GPU = 'cuda'
 CLIP = (2, 3, 3, 64, 64)
@@ -223,3 +228,23 @@ def test_exact_float32_where_it_is_not_said_otherwise(monkeypatch):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     open_backend(MSRBVSR(8, (1, 1, 1)).eval(), torch.device('cpu'), 'torch')
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_validation_divided_among_processes(monkeypatch, tmp_path):
+    """Each process measures its clips; their sum is what one process measures alone."""
+    monkeypatch.chdir(tmp_path)
+    opt = read_options(REPO / 'options/tiny/net.yml')
+    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
+    opt['network_g'].update(num_feat=8, num_block=[1, 1, 1])
+    opt['val'].update(save_img=False)
+    model = RecurrentVSRModel(opt)
+    loader = SimpleNamespace(dataset=build_dataset(dict(opt['datasets']['val'], dataroot_gt=str(TINY_CLIPS), num_frame=1, scale=4,
+                                                        phase='val')))
+    model.nondist_validation(loader, 1, None, False)
+    alone, sums = dict(model.metric_results), []
+    monkeypatch.setattr(recurrent_vsr_model.distributed, 'all_reduce',
+                        lambda scores: scores.add_(sum(sums)) if sums else sums.append(scores))
+    for rank in (1, 0):
+        model.opt.update(dist=True, rank=rank, world_size=2)
+        model.dist_validation(loader, 1, None, False)
+    assert len(loader.dataset) > 1 and model.metric_results == pytest.approx(alone)

@@ -104,3 +104,15 @@ def test_what_the_stages_are_made_of():
         assert found == [*basic[:-1], {'vq': dict(vq['vq'], k=[1, k])}, basic[-1]]
         assert {key: value for key, value in other.items() if key not in ('name', 'datasets')} == {
             key: value for key, value in gan.items() if key not in ('name', 'datasets')}
+
+
+def test_what_a_file_starts_from_is_what_another_one_makes():
+    """Weights below experiments/ are the result of a YAML here, or one of the released files that docs/released_weights.md lists."""
+    made = {read_options(path)['name'] for path in FILES}
+    listed = (REPO / 'docs/released_weights.md').read_text()
+    for path in FILES:
+        for folder, rest in re.findall(r'experiments/([^/\s,}\']+)/([^\s,}\']+\.pth)', yaml.safe_dump(read_options(path), width=10**6)):
+            if folder == 'pretrained_models':
+                assert rest in listed, f'{path}: {rest}'
+            else:
+                assert folder in made, f'{path}: nothing trains {folder}'

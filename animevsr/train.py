@@ -6,6 +6,7 @@ written under the current directory.
 import logging
 import os
 import sys
+import tempfile
 
 import yaml
 from basicsr.train import train_pipeline
@@ -22,10 +23,10 @@ def run(pipeline):
     # torch.distributed.launch says --local-rank, BasicSR --local_rank
     sys.argv = [a.replace('--local-rank', '--local_rank') for a in sys.argv]
     try:
-        if '-opt' in sys.argv[:-1]:
-            at = sys.argv.index('-opt') + 1
-            sys.argv[at] = str(plain_file(find(sys.argv[at])))
-        with resumable_loaders():
+        with tempfile.TemporaryDirectory(prefix='animevsr-options-') as folder, resumable_loaders():
+            if '-opt' in sys.argv[:-1]:
+                at = sys.argv.index('-opt') + 1
+                sys.argv[at] = str(plain_file(find(sys.argv[at]), folder))
             pipeline(os.getcwd())
     except KeyboardInterrupt:
         sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')

@@ -21,9 +21,9 @@ def test_bases_of_bases_beside_the_file(tmp_path):
     (tmp_path / 'deep/b.yml').write_text('_base_: ../a.yml\ny: {w: 3}\n')
     (tmp_path / 'c.yml').write_text('_base_: deep/b.yml\nx: 4\n')
     assert read_options(tmp_path / 'c.yml') == dict(x=4, y=dict(z=2, w=3))
-    assert plain_file(tmp_path / 'a.yml') == tmp_path / 'a.yml'
-    whole = plain_file(tmp_path / 'c.yml')
-    assert whole.name == 'c.yml' and yaml.safe_load(whole.read_text()) == dict(x=4, y=dict(z=2, w=3))
+    assert plain_file(tmp_path / 'a.yml', tmp_path / 'deep') == tmp_path / 'a.yml'
+    whole = plain_file(tmp_path / 'c.yml', tmp_path / 'deep')
+    assert whole == tmp_path / 'deep/c.yml' and yaml.safe_load(whole.read_text()) == dict(x=4, y=dict(z=2, w=3))
     (tmp_path / 'a.yml').write_text('_base_: c.yml\n')
     with pytest.raises(ValueError, match='is its own base'):
         read_options(tmp_path / 'c.yml')

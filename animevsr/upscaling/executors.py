@@ -49,7 +49,7 @@ class LocalExecutor(Executor):
         while left and jobs > 0:
             try:
                 self._run(job, plan, left, min(jobs, len(left)), progress)
-            except (BrokenProcessPool, DifferentRounding, RuntimeError) as error:
+            except (DifferentRounding, RuntimeError) as error:
                 reason = 'it was killed' if isinstance(error, BrokenProcessPool) else ' '.join(str(error).split())[:200]
                 jobs -= 1
                 rest = f'{jobs} of them' if jobs else 'this process alone'

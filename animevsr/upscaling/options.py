@@ -128,9 +128,9 @@ class UpscaleOptions:
 
     def pixels(self):
         """{name: value} of the options that the output depends on, as JSON holds them."""
-        return {name: str(value) if isinstance(value, Fraction) else value
-                for part in (self, self.encode, self.compute) for name, value in vars(part).items()
-                if name not in ('encode', 'compute', 'weights') and type(part).__dataclass_fields__[name].metadata.get('pixels', True)}
+        values = {f.name: getattr(part, f.name) for part in (self, self.encode, self.compute) for f in fields(part)
+                  if f.name not in ('encode', 'compute', 'weights') and f.metadata.get('pixels', True)}
+        return {name: str(value) if isinstance(value, Fraction) else value for name, value in values.items()}
 
     def with_compute(self, **changes):
         return replace(self, compute=replace(self.compute, **changes))

@@ -16,9 +16,10 @@ from animevsr.errors import MediaError
 from animevsr.upscaling.options import UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder, image_name
 from animevsr.utils.device import exact_float32, select_device, share
+from animevsr.utils.files import partial_of
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import BackgroundWriter, prefetch
-from animevsr.video.mux import SegmentWriter, partial_of
+from animevsr.video.mux import SegmentWriter
 from animevsr.video.reader import open_reader
 
 PREFETCH = 6  # frames that are read before they are needed, and results that wait to be written

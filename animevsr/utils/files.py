@@ -10,12 +10,17 @@ from pathlib import Path
 from animevsr.errors import MediaError
 
 
+def partial_of(path):
+    """Where a part of the work lies until it is complete, of a name that no other process uses, on whatever machine."""
+    return path.with_name(f'{path.stem}.{socket.gethostname()}-{os.getpid()}.partial{path.suffix}')
+
+
 @contextlib.contextmanager
 def atomic_file(path, writers=1):
     """A hidden path beside `path` to write to, moved there at the end; after any error, an interrupt included, nothing appears there, and
     what was there before stays. With more than one of `writers` at a time each has a path of its own."""
-    own = f'.{socket.gethostname()}-{os.getpid()}' if writers > 1 else ''
-    partial = path.with_name(f'.{path.stem}{own}.partial{path.suffix}')
+    hidden = path.with_name(f'.{path.name}')
+    partial = partial_of(hidden) if writers > 1 else path.with_name(f'.{path.stem}.partial{path.suffix}')
     try:
         yield partial
         os.replace(partial, path)

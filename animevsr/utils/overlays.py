@@ -7,7 +7,6 @@
 `animevsr.train`, `animevsr.test` and `animevsr reproduce` merge them; what they write into the folder of an experiment is the merged file,
 which BasicSR alone reads.
 """
-import tempfile
 from pathlib import Path
 
 import yaml
@@ -49,12 +48,12 @@ def merged(base, changes, where):
     return result
 
 
-def plain_file(path):
-    """Path of a file that BasicSR reads: the file itself, or one of the same name in a temporary folder, merged with its bases."""
+def plain_file(path, folder):
+    """Path of a file that BasicSR reads: the file itself, or one of the same name in `folder`, merged with its bases."""
     path = Path(path)
     if BASE not in path.read_text(encoding='utf8'):
         return path
-    whole = Path(tempfile.mkdtemp(prefix='animevsr-options-')) / path.name
+    whole = Path(folder) / path.name
     text = yaml.safe_dump(read_options(path), sort_keys=False)
     whole.write_text(f'# {path.name}, merged with its base\n{text}', encoding='utf8')
     return whole

@@ -4,7 +4,6 @@ Nothing is encoded twice: the packets of the segments get their final times, tho
 """
 import contextlib
 import os
-import socket
 import subprocess
 import tempfile
 import warnings
@@ -14,7 +13,7 @@ from pathlib import Path
 import av
 
 from animevsr.errors import MediaError
-from animevsr.utils.files import atomic_file
+from animevsr.utils.files import atomic_file, partial_of
 from animevsr.video.color import from_rgb
 from animevsr.video.encoders import MP4
 from animevsr.video.ffmpeg import binary
@@ -74,11 +73,6 @@ class SegmentWriter:
                 os.replace(self.partial, self.path)
         finally:
             self.partial.unlink(missing_ok=True)
-
-
-def partial_of(path):
-    """Where a part of the work lies until it is complete, of a name that no other process uses, on whatever machine."""
-    return path.with_name(f'{path.stem}.{socket.gethostname()}-{os.getpid()}.partial{path.suffix}')
 
 
 def join(segments, ticks, time_base, output, source=None, video_index=0):

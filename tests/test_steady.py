@@ -29,6 +29,19 @@ def test_steadiness_counts_where_the_truth_is_held(device):
     assert loss(pred, truth).item() == pytest.approx((pred - truth).abs().mean().item(), rel=1e-5)
 
 
+def test_a_change_counts_more_the_longer_a_drawing_is_held():
+    truth = torch.rand(1, 1, 3, 4, 6).repeat(1, 5, 1, 1, 1)
+    truth[:, 3:] = torch.rand(3, 4, 6)  # two drawings, of three and two frames
+    pred = torch.rand_like(truth)
+    loss = SteadyLoss(lambda a, b: (a - b).abs().mean(), weight=2.0, ramp=4)
+    loss.watch(truth)
+    change = (pred[:, 1:] - pred[:, :-1]).abs().mean((0, 2, 3, 4))
+    expected = 2 * (change[0] / 4 + change[1] / 2 + change[3] / 4) / 3
+    assert (loss(pred, truth) - (pred - truth).abs().mean()).item() == pytest.approx(expected.item(), rel=1e-5)
+    with pytest.raises(ValueError, match='steady_ramp'):
+        SteadyLoss(loss.pixel, 1.0, ramp=0)
+
+
 def test_a_teacher_wins_where_it_is_near_the_truth(tiny_weights):
     teacher = Teacher(tiny_weights, share=0.5, tolerance=12)
     gt = torch.from_numpy(moving_frames(2, 48, 64)).permute(0, 3, 1, 2)[None] / 255

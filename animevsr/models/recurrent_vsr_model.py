@@ -33,6 +33,7 @@ class RecurrentVSRModel(BaseSRModel):
           fix_flow: 5000                      # iterations for which it is not trained
           cleaning_opt: {type: L1Loss}        # of a network that cleans its frames first (RealBasicVSR), added to pixel_opt
           steady_weight: 1.0                  # of the change of the output where the ground truth is held, added to pixel_opt
+          steady_ramp: 1                      # frames for which a pixel must have been held for its change to count in full
           teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see `teacher.Teacher`
         val:
           metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
@@ -44,7 +45,7 @@ class RecurrentVSRModel(BaseSRModel):
     the clips are divided among the processes.
     """
 
-    TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'teacher_opt', 'flow_lr_mul', 'fix_flow')
+    TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'steady_ramp', 'teacher_opt', 'flow_lr_mul', 'fix_flow')
     usm = steady = teacher = None
     usm_in_losses = False
 
@@ -73,7 +74,7 @@ class RecurrentVSRModel(BaseSRModel):
         if self.opt['train'].get('steady_weight'):
             if self.cri_pix is None:
                 raise ValueError('steady_weight: needs pixel_opt')
-            self.cri_pix = self.steady = SteadyLoss(self.cri_pix, self.opt['train']['steady_weight'])
+            self.cri_pix = self.steady = SteadyLoss(self.cri_pix, self.opt['train']['steady_weight'], self.opt['train'].get('steady_ramp', 1))
         teacher = self.opt['train'].get('teacher_opt')
         check_keys(teacher or {}, ('weights', 'share', 'tolerance'), 'teacher_opt')
         self.teacher = Teacher(**teacher, device=self.device) if teacher else None

@@ -30,6 +30,7 @@ test-slow: setup  ## the few tests that take longest
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 docs: setup  ## the documentation as a site in build/site; a broken link fails
 	$(PIP) install --quiet mkdocs-material "mkdocstrings[python]"

@@ -1,13 +1,18 @@
 """`python inference_animevsr.py -i IN -o OUT`: `animevsr upscale` in the habits of this field."""
+
 import argparse
 
 from animevsr_cli.arguments import UPSCALE, add_upscale_options
 from animevsr_cli.commands import end_on_sigterm, run_upscale
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=UPSCALE, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=UPSCALE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('-i', '--input', required=True, help='video file, folder of frames or image')
-    parser.add_argument('-o', '--output', required=True, help='video file, image, or new folder for PNG images')
+    parser.add_argument(
+        '-o', '--output', required=True, help='video file, image, or new folder for PNG images'
+    )
     add_upscale_options(parser)
     args = parser.parse_args()
     end_on_sigterm()

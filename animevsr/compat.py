@@ -1,17 +1,19 @@
 """The one place that knows about broken upstream versions.
 
-`apply()` runs before anything of BasicSR is imported through this package. Every change replaces an attribute at run time and
-leaves the upstream files alone; it does nothing where the upstream version is sound, and nothing the second time. What a CUDA
-machine did before, it does after.
+`apply()` runs before anything of BasicSR is imported through this package. Every change replaces an attribute
+at run time and leaves the upstream files alone; it does nothing where the upstream version is sound, and
+nothing the second time. What a CUDA machine did before, it does after.
 
 BasicSR 1.4.2 (the last release):
 
 * imports `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed;
-* resumes with `torch.cuda.current_device()`, and unpickles the state without `weights_only`, so that it could run code;
-* starts `torch.distributed` with NCCL on a CUDA device, and wraps networks with CUDA device ids;
+* resumes with `torch.cuda.current_device()`, and unpickles the state without `weights_only`, so that it could
+run code; * starts `torch.distributed` with NCCL on a CUDA device, and wraps networks with CUDA device ids;
 * makes the folders of an experiment on the first process, and writes into them on all, without waiting;
-* counts epochs as if the last, incomplete batch were used, so that small datasets train too little, or not at all, in silence.
+* counts epochs as if the last, incomplete batch were used, so that small datasets train too little, or not at
+all, in silence.
 """
+
 import importlib.util
 import math
 import os
@@ -24,17 +26,29 @@ import zipfile
 from collections import Counter
 
 # what torch.load raises on a file that is damaged or no checkpoint at all
-UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, pickle.UnpicklingError,
-              zipfile.BadZipFile)
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    AssertionError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 
 
 def apply():
     """Make the installed BasicSR work with the installed torch, torchvision and device. Idempotent."""
-    warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')  # BasicSR's optical flow
+    # BasicSR's optical flow
+    warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')
     _restore_functional_tensor()
     import basicsr.models.base_model
     import basicsr.train
     import basicsr.utils.dist_util
+
     if getattr(basicsr, '_animevsr_compat', False):
         return
     basicsr._animevsr_compat = True
@@ -51,19 +65,23 @@ def _restore_functional_tensor():
     if name in sys.modules or importlib.util.find_spec(name) is not None:
         return
     from torchvision.transforms.functional import rgb_to_grayscale
+
     module = types.ModuleType(name)
     module.rgb_to_grayscale = rgb_to_grayscale
     sys.modules[name] = module
 
 
-# --- devices -----------------------------------------------------------------------------------------------------------------
+# --- devices
 
 
 def _init_dist_pytorch(backend='nccl', **kwargs):
     """`torchrun` with CUDA devices as upstream does it, without them over gloo."""
     import torch
+
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', os.environ['RANK'])) % torch.cuda.device_count())
+        torch.cuda.set_device(
+            int(os.environ.get('LOCAL_RANK', os.environ['RANK'])) % torch.cuda.device_count()
+        )
     elif backend == 'nccl':
         backend = 'gloo'
     torch.distributed.init_process_group(backend=backend, **kwargs)
@@ -72,11 +90,13 @@ def _init_dist_pytorch(backend='nccl', **kwargs):
 def _model_to_device(self, net):
     """BasicSR's `BaseModel.model_to_device`, with device ids only where there are CUDA devices."""
     from torch.nn.parallel import DataParallel, DistributedDataParallel
+
     net = net.to(self.device)
     if self.opt['dist']:
         device_ids = None if self.device.type == 'cpu' else [net_device(net)]
-        return DistributedDataParallel(net, device_ids=device_ids,
-                                       find_unused_parameters=self.opt.get('find_unused_parameters', False))
+        return DistributedDataParallel(
+            net, device_ids=device_ids, find_unused_parameters=self.opt.get('find_unused_parameters', False)
+        )
     return DataParallel(net) if self.opt['num_gpu'] > 1 else net
 
 
@@ -85,21 +105,26 @@ def net_device(net):
     return next(net.parameters()).device
 
 
-# --- resume ------------------------------------------------------------------------------------------------------------------
+# --- resume
 
 
 def _load_resume_state(opt):
-    """The newest complete training state, on the CPU (optimisers move their state to their parameters), or None.
+    """The newest complete training state, on the CPU (optimisers move their state to their parameters), or
+    None.
 
     A state file that an interrupt left half-written is passed over with a warning.
     """
     import torch
     from basicsr.utils import check_resume
+
     candidates = [opt['path']['resume_state']] if opt['path'].get('resume_state') else []
     if opt['auto_resume']:
         folder = opt['path']['training_states']
         names = [n for n in (os.listdir(folder) if os.path.isdir(folder) else []) if n.endswith('.state')]
-        candidates = [os.path.join(folder, n) for n in sorted(names, key=lambda n: float(n[:-len('.state')]), reverse=True)]
+        candidates = [
+            os.path.join(folder, n)
+            for n in sorted(names, key=lambda n: float(n[: -len('.state')]), reverse=True)
+        ]
     for path in candidates:
         try:
             with torch.serialization.safe_globals(_harmless()):
@@ -107,20 +132,31 @@ def _load_resume_state(opt):
         except UNREADABLE as error:
             found = re.search(r'Unsupported global: GLOBAL (\S+)', str(error))
             if found:
-                raise ValueError(f'{path}: refused, because it holds {found[1]}: reading it could run code') from None
-            print(f'Passing over {path}, which is damaged (an interrupted save?): {type(error).__name__}', flush=True)
+                raise ValueError(
+                    f'{path}: refused, because it holds {found[1]}: reading it could run code'
+                ) from None
+            print(
+                f'Passing over {path}, which is damaged (an interrupted save?): {type(error).__name__}',
+                flush=True,
+            )
             continue
         opt['path']['resume_state'] = path
         check_resume(opt, state['iter'])
         return state
     if candidates:
-        raise ValueError(f'none of the training states can be read ({", ".join(candidates)}); to start anew, move them away')
+        raise ValueError(
+            f'none of the training states can be read ({", ".join(candidates)}); to start anew, move them'
+            ' away'
+        )
     return None
 
 
 def _harmless():
-    """What a training state may hold beside tensors and plain values: the counters of schedulers, and numbers of numpy."""
+    """What a training state may hold beside tensors and plain values: the counters of schedulers, and numbers
+    of numpy.
+    """
     import numpy as np
+
     scalar = getattr(np, '_core', None) or np.core
     kinds = {type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'bool')}
     return [Counter, np.dtype, scalar.multiarray.scalar, *kinds]
@@ -131,6 +167,7 @@ def _then_wait(function):
 
     def wrapper(*args):
         import torch
+
         function(*args)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
@@ -144,8 +181,10 @@ def _count_epochs(create):
     def create_train_val_dataloader(opt, logger):
         loader, sampler, validation, _, total_iters = create(opt, logger)
         if len(loader) == 0:
-            raise ValueError(f'an epoch of {len(sampler)} samples is less than one batch of {loader.batch_size}; '
-                             'raise dataset_enlarge_ratio')
+            raise ValueError(
+                f'an epoch of {len(sampler)} samples is less than one batch of {loader.batch_size}; '
+                'raise dataset_enlarge_ratio'
+            )
         return loader, sampler, validation, math.ceil(total_iters / len(loader)), total_iters
 
     return create_train_val_dataloader

@@ -1,4 +1,6 @@
-"""What a person can cause: errors whose message is one line that says what is wrong, where, and what to do."""
+"""What a person can cause: errors whose message is one line that says what is wrong, where, and what to
+do.
+"""
 
 
 class MediaError(ValueError):

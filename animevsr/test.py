@@ -1,4 +1,7 @@
-"""`python -m animevsr.test -opt options/vqd_sr/test.yml`: BasicSR's test runner with everything of animevsr registered."""
+"""`python -m animevsr.test -opt options/vqd_sr/test.yml`: BasicSR's test runner with everything of animevsr
+registered.
+"""
+
 from basicsr.test import test_pipeline
 
 from animevsr.train import run

@@ -1,8 +1,10 @@
-"""`python -m animevsr.train -opt options/vqd_sr/net.yml`: BasicSR's training runner with everything of animevsr registered.
+"""`python -m animevsr.train -opt options/vqd_sr/net.yml`: BasicSR's training runner with everything of
+animevsr registered.
 
-All of BasicSR's arguments work: `--auto_resume`, `--launcher pytorch|slurm`, `--debug`, `--force_yml key:key=value`. Experiments are
-written under the current directory.
+All of BasicSR's arguments work: `--auto_resume`, `--launcher pytorch|slurm`, `--debug`, `--force_yml
+key:key=value`. Experiments are written under the current directory.
 """
+
 import logging
 import os
 import sys
@@ -18,7 +20,9 @@ from animevsr.utils.resources import find
 
 
 def run(pipeline):
-    """Run one of BasicSR's pipelines on this process' arguments; what is wrong with the input is one line, without traceback."""
+    """Run one of BasicSR's pipelines on this process' arguments; what is wrong with the input is one line,
+    without traceback.
+    """
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     # torch.distributed.launch says --local-rank, BasicSR --local_rank
     sys.argv = [a.replace('--local-rank', '--local_rank') for a in sys.argv]
@@ -30,8 +34,19 @@ def run(pipeline):
             pipeline(os.getcwd())
     except KeyboardInterrupt:
         sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')
-    except (MediaError, CheckpointError, CodecError, OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError,
-            RuntimeError, yaml.YAMLError) as error:
+    except (
+        MediaError,
+        CheckpointError,
+        CodecError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        yaml.YAMLError,
+    ) as error:
         if os.environ.get('ANIMEVSR_TRACEBACK'):
             raise
         log_traceback()
@@ -42,7 +57,9 @@ def run(pipeline):
 
 def log_traceback():
     """Write where an error came from into the log file of the experiment, where there is one."""
-    record = logging.getLogger('basicsr').makeRecord('basicsr', logging.ERROR, __file__, 0, 'Stopped by:', (), sys.exc_info())
+    record = logging.getLogger('basicsr').makeRecord(
+        'basicsr', logging.ERROR, __file__, 0, 'Stopped by:', (), sys.exc_info()
+    )
     for handler in logging.getLogger('basicsr').handlers:
         if isinstance(handler, logging.FileHandler):
             handler.emit(record)

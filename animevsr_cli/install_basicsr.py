@@ -4,13 +4,17 @@
 
 Three things stand in the way, and one more behind them:
 
-* there is no wheel, and its setup asks for torch in an isolated build: it is built here without isolation, against the torch that is
+* there is no wheel, and its setup asks for torch in an isolated build: it is built here without isolation,
+against the torch that is
   installed already;
 * its setup.py reads a variable that `exec` set through `locals()`, which Python 3.13 no longer allows;
-* once installed, it imports `torchvision.transforms.functional_tensor`, which is gone, so that `import basicsr` fails.
+* once installed, it imports `torchvision.transforms.functional_tensor`, which is gone, so that `import
+basicsr` fails.
 
-Two lines of its source are corrected before it is built; installed files are never touched. Only the standard library and pip are used.
+Two lines of its source are corrected before it is built; installed files are never touched. Only the standard
+library and pip are used.
 """
+
 import importlib.metadata
 import os
 import subprocess
@@ -21,10 +25,17 @@ from pathlib import Path
 VERSION = '1.4.2'
 # file in the source -> (what stands there, what it becomes)
 CORRECTIONS = {
-    'setup.py': ("        exec(compile(f.read(), version_file, 'exec'))\n    return locals()['__version__']",
-                 "        scope = {}\n        exec(compile(f.read(), version_file, 'exec'), scope)\n    return scope['__version__']"),
-    'basicsr/data/degradations.py': ('from torchvision.transforms.functional_tensor import',
-                                     'from torchvision.transforms.functional import'),
+    'setup.py': (
+        "        exec(compile(f.read(), version_file, 'exec'))\n    return locals()['__version__']",
+        (
+            "        scope = {}\n        exec(compile(f.read(), version_file, 'exec'), scope)\n    return"
+            " scope['__version__']"
+        ),
+    ),
+    'basicsr/data/degradations.py': (
+        'from torchvision.transforms.functional_tensor import',
+        'from torchvision.transforms.functional import',
+    ),
 }
 
 
@@ -35,14 +46,29 @@ def pip(*arguments, **kwargs):
 def unpack_source(folder):
     """The unpacked source of BasicSR below `folder`.
 
-    `pip download` wants to build metadata, which is what fails; with `--no-clean` it leaves the source that it unpacked.
+    `pip download` wants to build metadata, which is what fails; with `--no-clean` it leaves the source that
+    it unpacked.
     """
     environment = dict(os.environ, TMPDIR=folder, TEMP=folder, TMP=folder)
-    done = pip('download', '--no-clean', '--no-deps', '--no-build-isolation', '--no-binary', 'basicsr', '--dest', folder,
-               f'basicsr=={VERSION}', env=environment, capture_output=True, text=True)
+    done = pip(
+        'download',
+        '--no-clean',
+        '--no-deps',
+        '--no-build-isolation',
+        '--no-binary',
+        'basicsr',
+        '--dest',
+        folder,
+        f'basicsr=={VERSION}',
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     found = list(Path(folder).glob('*/basicsr*/setup.py'))
     if not found:
-        reason = [line for line in done.stderr.splitlines() if line.startswith('ERROR')] or ['pip gave no reason']
+        reason = [line for line in done.stderr.splitlines() if line.startswith('ERROR')] or [
+            'pip gave no reason'
+        ]
         sys.exit(f'BasicSR {VERSION} could not be downloaded: {reason[-1]}')
     return found[0].parent
 

@@ -1,10 +1,12 @@
-"""Gradient checkpointing: peak memory against time of one training iteration, on clips of 15 frames and GT crops of 256.
+"""Gradient checkpointing: peak memory against time of one training iteration, on clips of 15 frames and GT
+crops of 256.
 
     python benchmarks/checkpointing.py [--batch 1] [--repeat 3]
 
-Each variant runs in a process of its own. Memory: on a GPU torch's peak; on a CPU the growth of the process's peak above what it
-had before the first iteration. Time: median of the iterations after the first.
+Each variant runs in a process of its own. Memory: on a GPU torch's peak; on a CPU the growth of the process's
+peak above what it had before the first iteration. Time: median of the iterations after the first.
 """
+
 import argparse
 import json
 import resource
@@ -31,7 +33,10 @@ def measure(checkpointing, batch, repeat):
     device = select_device()
     net = MSRBVSR(checkpointing=checkpointing).to(device)
     optimizer = torch.optim.Adam(net.parameters())
-    lq, gt = torch.rand(batch, 15, 3, 64, 64, device=device), torch.rand(batch, 15, 3, 256, 256, device=device)
+    lq, gt = (
+        torch.rand(batch, 15, 3, 64, 64, device=device),
+        torch.rand(batch, 15, 3, 256, 256, device=device),
+    )
     before, times = peak(device), []
     for _ in range(repeat + 1):
         start = time.perf_counter()
@@ -55,9 +60,21 @@ if __name__ == '__main__':
         sys.exit()
     rows = []
     for variant in (0, 1):
-        command = [sys.executable, __file__, '--variant', str(variant), '--batch', str(args.batch), '--repeat', str(args.repeat)]
+        command = [
+            sys.executable,
+            __file__,
+            '--variant',
+            str(variant),
+            '--batch',
+            str(args.batch),
+            '--repeat',
+            str(args.repeat),
+        ]
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     print('| checkpointing | memory | time of an iteration |\n| --- | --- | --- |')
     for name, row in zip(('off', 'on'), rows):
         print(f'| {name} | {row["memory"]:.2f} GiB | {row["time"]:.2f} s |')
-    print(f'{rows[0]["memory"] / rows[1]["memory"]:.1f} times less memory, {rows[1]["time"] / rows[0]["time"]:.2f} times the time')
+    print(
+        f'{rows[0]["memory"] / rows[1]["memory"]:.1f} times less memory,'
+        f' {rows[1]["time"] / rows[0]["time"]:.2f} times the time'
+    )

@@ -1,9 +1,11 @@
-"""The curve of a training run: pixel loss and validation PSNR from BasicSR's log files, as CSV and as a picture (needs matplotlib).
+"""The curve of a training run: pixel loss and validation PSNR from BasicSR's log files, as CSV and as a
+picture (needs matplotlib).
 
     python benchmarks/curve.py LOG [LOG ...] -o weights/animevsr_x4_curve
 
 Several logs are the steps of one training, in order; a log of a resumed run goes on where it was resumed.
 """
+
 import argparse
 import csv
 import re
@@ -37,14 +39,19 @@ def read(paths):
 
 def draw(rows, path):
     from matplotlib import pyplot
+
     figure, left = pyplot.subplots(figsize=(8, 4), layout='constrained')
     losses = [(i, float(loss)) for i, _, loss, _ in rows if loss]
     width = 15
-    smooth = [(losses[k][0], sum(v for _, v in losses[k - width:k]) / width) for k in range(width, len(losses))]
+    smooth = [
+        (losses[k][0], sum(v for _, v in losses[k - width : k]) / width) for k in range(width, len(losses))
+    ]
     left.plot(*zip(*smooth), label=f'training L1 (mean of {width} logged values)', color='tab:blue')
     left.set(xlabel='iteration', ylabel='L1')
     right = left.twinx()
-    right.plot(*zip(*[(i, float(p)) for i, _, _, p in rows if p]), 'o-', label='validation PSNR', color='tab:red')
+    right.plot(
+        *zip(*[(i, float(p)) for i, _, _, p in rows if p]), 'o-', label='validation PSNR', color='tab:red'
+    )
     right.set_ylabel('dB')
     figure.legend(loc='outside upper center', ncols=2)
     figure.savefig(path, dpi=100)

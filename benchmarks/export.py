@@ -2,9 +2,10 @@
 
     python benchmarks/export.py CHECKPOINT OUT [--half] [--average CHECKPOINT ...]
 
-The averaged ones, where there are any. `--half` stores them as float16, half the size; they are loaded as float32. `--average` takes the
-mean with other checkpoints of the same training.
+The averaged ones, where there are any. `--half` stores them as float16, half the size; they are loaded as
+float32. `--average` takes the mean with other checkpoints of the same training.
 """
+
 import argparse
 
 import torch
@@ -21,7 +22,9 @@ if __name__ == '__main__':
     states = [load_network(path).state_dict() for path in (args.checkpoint, *args.average)]
     state = {name: sum(state[name] for state in states) / len(states) for name in states[0]}
     if args.half:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        state = {
+            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()
+        }
     torch.save({'params_ema': state}, args.out)
     load_network(args.out)  # it can be read again
     print(args.out)

@@ -2,10 +2,12 @@
 
     python benchmarks/fuzz.py [--minutes 30] [--seed 0] [--out FOLDER]
 
-Small videos of several containers are changed (bytes overwritten, removed, doubled, cut off) and upscaled, each in a forked process with a
-time limit. Counted: done, refused in one line, killed by a signal (the decoder's own crash), and what must not be: a traceback, an exit
-without a line, a time-out, a file left at the output's name after a failure. The files of the last two kinds are kept in FOLDER.
+Small videos of several containers are changed (bytes overwritten, removed, doubled, cut off) and upscaled,
+each in a forked process with a time limit. Counted: done, refused in one line, killed by a signal (the
+decoder's own crash), and what must not be: a traceback, an exit without a line, a time-out, a file left at
+the output's name after a failure. The files of the last two kinds are kept in FOLDER.
 """
+
 import argparse
 import os
 import shutil
@@ -25,14 +27,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tests'))
 def seeds_of(folder):
     """The videos that are changed."""
     from conftest import moving_frames, write_video
+
     frames = moving_frames(8, 32, 48)
-    kinds = [('.mp4', 'libx264'), ('.mkv', 'libx264'), ('.avi', 'mpeg4'), ('.ts', 'mpeg2video'), ('.flv', 'flv'), ('.mov', 'mjpeg'),
-             ('.mkv', 'ffv1'), ('.mpg', 'mpeg1video'), ('.webm', 'libvpx')]
+    kinds = [
+        ('.mp4', 'libx264'),
+        ('.mkv', 'libx264'),
+        ('.avi', 'mpeg4'),
+        ('.ts', 'mpeg2video'),
+        ('.flv', 'flv'),
+        ('.mov', 'mjpeg'),
+        ('.mkv', 'ffv1'),
+        ('.mpg', 'mpeg1video'),
+        ('.webm', 'libvpx'),
+    ]
     videos = []
     for i, (suffix, codec) in enumerate(kinds):
         pix_fmt = dict(mjpeg='yuvj420p', ffv1='bgr0').get(codec, 'yuv420p')
-        videos.append(write_video(folder / f'seed{i}{suffix}', frames, codec=codec, pix_fmt=pix_fmt, sound=suffix in ('.mp4', '.mkv', '.ts')
-                                  and codec in ('libx264', 'mpeg2video')))
+        videos.append(
+            write_video(
+                folder / f'seed{i}{suffix}',
+                frames,
+                codec=codec,
+                pix_fmt=pix_fmt,
+                sound=suffix in ('.mp4', '.mkv', '.ts') and codec in ('libx264', 'mpeg2video'),
+            )
+        )
     return videos
 
 
@@ -40,19 +59,20 @@ def changed(data, rng):
     """Bytes with one to four changes."""
     data = bytearray(data)
     for _ in range(rng.integers(1, 5)):
-        at = int(rng.integers(len(data)) ** rng.choice([1, 0.6]))  # more of them near the start, where the headers are
+        # more of them near the start, where the headers are
+        at = int(rng.integers(len(data)) ** rng.choice([1, 0.6]))
         count = int(2 ** rng.uniform(0, 9))
         kind = rng.integers(5)
         if kind == 0:
-            data[at:at + count] = rng.bytes(count)
+            data[at : at + count] = rng.bytes(count)
         elif kind == 1:
-            data[at:at + 1] = bytes([data[at] ^ (1 << int(rng.integers(8)))]) if at < len(data) else b''
+            data[at : at + 1] = bytes([data[at] ^ (1 << int(rng.integers(8)))]) if at < len(data) else b''
         elif kind == 2:
-            del data[at:at + count]
+            del data[at : at + count]
         elif kind == 3:
-            data[at:at] = data[at:at + count]
+            data[at:at] = data[at : at + count]
         else:
-            del data[max(64, at):]
+            del data[max(64, at) :]
         if len(data) < 64:
             data += bytes(64)
     return bytes(data)
@@ -68,7 +88,21 @@ def attempt(source, output, weights, log):
         code = 98
         try:
             import animevsr_cli
-            animevsr_cli.main(['upscale', str(source), '-o', str(output), '-n', str(weights), '--backend', 'torch', '--threads', '1'])
+
+            animevsr_cli.main(
+                [
+                    'upscale',
+                    str(source),
+                    '-o',
+                    str(output),
+                    '-n',
+                    str(weights),
+                    '--backend',
+                    'torch',
+                    '--threads',
+                    '1',
+                ]
+            )
             code = 0
         except SystemExit as stop:
             if isinstance(stop.code, str):
@@ -102,7 +136,9 @@ def attempt(source, output, weights, log):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--minutes', type=float, default=30)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', default='fuzz_findings')
@@ -111,6 +147,7 @@ def main():
 
     import animevsr  # noqa: F401  (before the forks)
     from animevsr.archs.vsr_arch import MSRBVSR
+
     torch.set_num_threads(1)
     rng, counts, end = np.random.default_rng(args.seed), Counter(), time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory() as folder:

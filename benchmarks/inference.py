@@ -1,17 +1,20 @@
-"""Speed of upscaling from file to file: the plain loop of the published scripts against this engine, on the same clip, in one go.
+"""Speed of upscaling from file to file: the plain loop of the published scripts against this engine, on the
+same clip, in one go.
 
     python benchmarks/inference.py [--frames 48] [--clip held|moving|FILE] [--methods abcde]
     python benchmarks/inference.py --memory
 
-(a) reads a frame, runs the network in eager float32 PyTorch and writes the frame, one after the other. (b) is `animevsr upscale`, exact;
-(c) with held-region reuse; (d) with `--fast`; (e) with both. Each runs in a process of its own, so that peak memory is its own; the rounds
-are interleaved, medians are printed. The times hold all but Python's imports: loading, looking for cuts, encoding, joining. PSNR is
-against (a), on the frames before encoding (lossless outputs of a separate pass).
+(a) reads a frame, runs the network in eager float32 PyTorch and writes the frame, one after the other. (b) is
+`animevsr upscale`, exact; (c) with held-region reuse; (d) with `--fast`; (e) with both. Each runs in a
+process of its own, so that peak memory is its own; the rounds are interleaved, medians are printed. The times
+hold all but Python's imports: loading, looking for cuts, encoding, joining. PSNR is against (a), on the
+frames before encoding (lossless outputs of a separate pass).
 
-The clip `held` is made here: a still background, a figure that moves on twos and a mouth on threes, 640x480, through x264. `moving` pans,
-with film grain: nothing is held there, and reuse must fall back to computing everything. `--memory` prints the peak memory for 10 and
-1,000 frames of 160x120.
+The clip `held` is made here: a still background, a figure that moves on twos and a mouth on threes, 640x480,
+through x264. `moving` pans, with film grain: nothing is held there, and reuse must fall back to computing
+everything. `--memory` prints the peak memory for 10 and 1,000 frames of 160x120.
 """
+
 import argparse
 import json
 import os
@@ -24,7 +27,13 @@ from pathlib import Path
 
 import numpy as np
 
-METHODS = {'a': 'plain loop, eager PyTorch', 'b': 'exact', 'c': 'exact, reuse', 'd': 'fast', 'e': 'fast, reuse'}
+METHODS = {
+    'a': 'plain loop, eager PyTorch',
+    'b': 'exact',
+    'c': 'exact, reuse',
+    'd': 'fast',
+    'e': 'fast, reuse',
+}
 OPTIONS = {'b': {}, 'c': dict(reuse=True), 'd': dict(fast=True), 'e': dict(fast=True, reuse=True)}
 
 
@@ -33,15 +42,19 @@ def held_clip(path, count, size=(640, 480)):
     import cv2
 
     from animevsr.video.clips import list_clips, load_clip
+
     clips = list_clips('assets/heldout')
     background = cv2.resize(load_clip(clips[8], [0])[0], (640, 480), interpolation=cv2.INTER_AREA)
-    drawings = [cv2.resize(load_clip(clips[3], [i])[0][40:340, 120:420], (150, 150), interpolation=cv2.INTER_AREA) for i in range(6)]
+    drawings = [
+        cv2.resize(load_clip(clips[3], [i])[0][40:340, 120:420], (150, 150), interpolation=cv2.INTER_AREA)
+        for i in range(6)
+    ]
     frames = []
     for i in range(count):
         frame = background.copy()
         drawing = i // 2
         x, y = 90 + 3 * (drawing % 8), 250 + 2 * (drawing % 3)
-        frame[y:y + 150, x:x + 150] = drawings[drawing % 6]
+        frame[y : y + 150, x : x + 150] = drawings[drawing % 6]
         if (i // 3) % 2:
             cv2.ellipse(frame, (470, 330), (18, 9), 0, 0, 360, (120, 30, 40), -1, cv2.LINE_AA)
         else:
@@ -55,15 +68,23 @@ def moving_clip(path, count):
     import cv2
 
     from animevsr.video.clips import list_clips, load_clip
-    picture = cv2.resize(load_clip(list_clips('assets/heldout')[1], [0])[0], (1280, 480), interpolation=cv2.INTER_AREA)
+
+    picture = cv2.resize(
+        load_clip(list_clips('assets/heldout')[1], [0])[0], (1280, 480), interpolation=cv2.INTER_AREA
+    )
     rng = np.random.default_rng(0)
-    frames = [np.clip(picture[:, 4 * i % 640:4 * i % 640 + 640] + rng.normal(0, 6, (480, 640, 1)), 0, 255).astype(np.uint8)
-              for i in range(count)]
+    frames = [
+        np.clip(picture[:, 4 * i % 640 : 4 * i % 640 + 640] + rng.normal(0, 6, (480, 640, 1)), 0, 255).astype(
+            np.uint8
+        )
+        for i in range(count)
+    ]
     write(path, frames)
 
 
 def write(path, frames):
     import av
+
     with av.open(str(path), 'w') as out:
         stream = out.add_stream('libx264', rate=Fraction(24000, 1001), options={'crf': '21'})
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], 'yuv420p'
@@ -83,17 +104,22 @@ def plain_loop(source, output, lossless):
     from animevsr.video.color import Color, from_rgb
     from animevsr.video.encoders import choose_encoding
     from animevsr.video.reader import open_reader
+
     net = animevsr.load_network('weights/animevsr_x4.pth')
     with open_reader(source) as reader:
-        encoding = choose_encoding('ffv1' if lossless else 'h264', reader, (reader.height * 4, reader.width * 4))
+        encoding = choose_encoding(
+            'ffv1' if lossless else 'h264', reader, (reader.height * 4, reader.width * 4)
+        )
         frames = [image for image, _ in reader.frames()]
         rate = reader.fps
     state = None
     with av.open(str(output), 'w') as out, torch.no_grad():
         stream = encoding.stream(out, rate, 1 / rate)
         for i in range(len(frames)):
-            triple = [torch.from_numpy(frames[j]).permute(2, 0, 1)[None].float() / 255 for j in
-                      (max(i - 1, 0), i, min(i + 1, len(frames) - 1))]
+            triple = [
+                torch.from_numpy(frames[j]).permute(2, 0, 1)[None].float() / 255
+                for j in (max(i - 1, 0), i, min(i + 1, len(frames) - 1))
+            ]
             sr, state = net.step(*triple, state)
             image = (sr[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             frame = from_rgb(image, encoding.pix_fmt, Color())
@@ -109,6 +135,7 @@ def measured(method, source, output, lossless):
 
     import animevsr
     from animevsr.utils.malloc_tuning import keep_freed_memory
+
     held = 0.0
     if method != 'a':
         keep_freed_memory()  # as the command does
@@ -116,17 +143,37 @@ def measured(method, source, output, lossless):
     if method == 'a':
         plain_loop(source, output, lossless)
     else:
-        done = animevsr.upscale(source, output, 'weights/animevsr_x4.pth', codec='ffv1' if lossless else 'h264', device='cpu',
-                                **OPTIONS[method])
+        done = animevsr.upscale(
+            source,
+            output,
+            'weights/animevsr_x4.pth',
+            codec='ffv1' if lossless else 'h264',
+            device='cpu',
+            **OPTIONS[method],
+        )
         held = done.held
-    print(json.dumps([time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, held]))
+    print(
+        json.dumps(
+            [time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, held]
+        )
+    )
 
 
 def run(method, source, folder, lossless=False):
     output = folder / f'{method}{"_lossless" if lossless else ""}.mkv'
     output.unlink(missing_ok=True)
-    command = [sys.executable, __file__, '--one', method, str(source), str(output), *(['--lossless'] if lossless else [])]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+    command = [
+        sys.executable,
+        __file__,
+        '--one',
+        method,
+        str(source),
+        str(output),
+        *(['--lossless'] if lossless else []),
+    ]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONWARNINGS': 'ignore'}
+    )
     if done.returncode:
         sys.exit(done.returncode)
     return json.loads(done.stdout.splitlines()[-1])
@@ -140,14 +187,23 @@ def memory_by_length(folder):
         for count in (10, 1000):
             held_clip(folder / f'{count}.mp4', count, (160, 120))
             peaks.append(run(method, folder / f'{count}.mp4', folder)[1])
-        print(f'| ({method}) {METHODS[method]} | {peaks[0]:.0f} | {peaks[1]:.0f} | {peaks[1] / peaks[0]:.3f} |', flush=True)
+        print(
+            f'| ({method}) {METHODS[method]} | {peaks[0]:.0f} | {peaks[1]:.0f} | {peaks[1] / peaks[0]:.3f} |',
+            flush=True,
+        )
 
 
 def compare(folder, method):
-    """(mean, lowest PSNR in dB; largest difference in levels; flicker of both where (a) holds) of a method against (a)."""
+    """(mean, lowest PSNR in dB; largest difference in levels; flicker of both where (a) holds) of a method
+    against (a).
+    """
     from animevsr.video.reader import open_reader
+
     values, largest, still, before = [], 0, [0.0, 0.0], None
-    with open_reader(folder / 'a_lossless.mkv') as first, open_reader(folder / f'{method}_lossless.mkv') as second:
+    with (
+        open_reader(folder / 'a_lossless.mkv') as first,
+        open_reader(folder / f'{method}_lossless.mkv') as second,
+    ):
         for (a, _), (b, _) in zip(first.frames(), second.frames()):
             difference = np.abs(a.astype(np.int16) - b)
             largest = max(largest, int(difference.max()))
@@ -161,7 +217,9 @@ def compare(folder, method):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--frames', type=int, default=48)
     parser.add_argument('--rounds', type=int, default=1)
     parser.add_argument('--clip', default='held', help='held, moving, or a video')
@@ -192,14 +250,24 @@ def main():
                 seconds, memory[method], held[method] = run(method, source, folder)
                 times[method].append(seconds)
         from animevsr.video.reader import count_decodable
+
         count, base = count_decodable(source), statistics.median(times['a'])
-        print('| | seconds | frames/s | ratio | peak MB | held | PSNR to (a): mean, lowest | largest difference | flicker / (a) |')
+        print(
+            '| | seconds | frames/s | ratio | peak MB | held | PSNR to (a): mean, lowest | largest difference'
+            ' | flicker / (a) |'
+        )
         print('| --- ' * 9 + '|')
         for method in args.methods:
             seconds = statistics.median(times[method])
-            quality = '| | |' if method == 'a' else '{:.1f}, {:.1f} dB | {} | {:.2f} |'.format(*compare(folder, method))
-            print(f'| ({method}) {METHODS[method]} | {seconds:.1f} | {count / seconds:.2f} | {base / seconds:.2f} | {memory[method]:.0f} '
-                  f'| {held[method]:.0%} | {quality}')
+            quality = (
+                '| | |'
+                if method == 'a'
+                else '{:.1f}, {:.1f} dB | {} | {:.2f} |'.format(*compare(folder, method))
+            )
+            print(
+                f'| ({method}) {METHODS[method]} | {seconds:.1f} | {count / seconds:.2f} |'
+                f' {base / seconds:.2f} | {memory[method]:.0f} | {held[method]:.0%} | {quality}'
+            )
 
 
 if __name__ == '__main__':

@@ -1,10 +1,12 @@
-"""What one iteration of VQD-SR's stage 2 computes and holds, counted and not measured: the figures of docs/gpu.md.
+"""What one iteration of VQD-SR's stage 2 computes and holds, counted and not measured: the figures of
+docs/gpu.md.
 
     python benchmarks/iteration_cost.py [--clips 4] [--frames 15] [--gt 256]
 
-Multiply-adds are counted by PyTorch's FlopCounterMode on tensors without content (`meta`), a backward pass as twice its forward; bytes are
-those of float32 tensors.
+Multiply-adds are counted by PyTorch's FlopCounterMode on tensors without content (`meta`), a backward pass as
+twice its forward; bytes are those of float32 tensors.
 """
+
 import argparse
 
 import torch
@@ -23,7 +25,9 @@ def multiply_adds(function, *shapes):
 
 
 class Held:
-    """Bytes of what the layers of a network give out in one forward pass: about what is held for the backward pass."""
+    """Bytes of what the layers of a network give out in one forward pass: about what is held for the backward
+    pass.
+    """
 
     def __init__(self, net):
         self.bytes = 0
@@ -39,20 +43,32 @@ def rows(b, t, gt):
     """(what, multiply-adds of all its passes, bytes that it holds)."""
     frames, lq = b * t, gt // 4
     with torch.device('meta'):
-        net, d, vqgan, vgg = MSRBVSR(), MultiScalePatchDiscriminator(use_sn=False), MultiScaleVQGAN(), get_model('vgg19').features[:35]
-    vqgan.quantize = lambda z, k=(1, 1, 1): (z, [torch.zeros((), device='meta')], {})  # the search is counted on its own
+        net, d, vqgan, vgg = (
+            MSRBVSR(),
+            MultiScalePatchDiscriminator(use_sn=False),
+            MultiScaleVQGAN(),
+            get_model('vgg19').features[:35],
+        )
+    # the search is counted on its own
+    vqgan.quantize = lambda z, k=(1, 1, 1): (z, [torch.zeros((), device='meta')], {})
     held = {name: Held(module) for name, module in (('net', net), ('d', d), ('vgg', vgg))}
-    cost = dict(vqgan=multiply_adds(vqgan, (frames, 3, lq, lq)), net=multiply_adds(net, (b, t, 3, lq, lq)),
-                d=multiply_adds(lambda x: d(x), (frames, 3, gt, gt)), vgg=multiply_adds(vgg, (frames, 3, gt, gt)))
-    vectors = frames * sum((lq // f)**2 for f in (2, 4, 8))
+    cost = dict(
+        vqgan=multiply_adds(vqgan, (frames, 3, lq, lq)),
+        net=multiply_adds(net, (b, t, 3, lq, lq)),
+        d=multiply_adds(lambda x: d(x), (frames, 3, gt, gt)),
+        vgg=multiply_adds(vgg, (frames, 3, gt, gt)),
+    )
+    vectors = frames * sum((lq // f) ** 2 for f in (2, 4, 8))
     images = frames * 3 * gt * gt * 4
-    return [('degradation: VQGAN, forward', cost['vqgan'], 0),
-            ('degradation: search of the codebook', vectors * 1024 * 256, vectors * 1024 * 4),
-            ('network, forward and backward', 3 * cost['net'], held['net'].bytes),
-            ('the same with checkpointing', 4 * cost['net'], held['net'].bytes // t + frames * 64 * lq * lq * 4),
-            ('VGG19 of output (and back) and truth', 3 * cost['vgg'], held['vgg'].bytes),
-            ('discriminator: for the network, on real, on fake', 8 * cost['d'], 2 * held['d'].bytes),
-            ('ground truth and output', 0, 2 * images)]
+    return [
+        ('degradation: VQGAN, forward', cost['vqgan'], 0),
+        ('degradation: search of the codebook', vectors * 1024 * 256, vectors * 1024 * 4),
+        ('network, forward and backward', 3 * cost['net'], held['net'].bytes),
+        ('the same with checkpointing', 4 * cost['net'], held['net'].bytes // t + frames * 64 * lq * lq * 4),
+        ('VGG19 of output (and back) and truth', 3 * cost['vgg'], held['vgg'].bytes),
+        ('discriminator: for the network, on real, on fake', 8 * cost['d'], 2 * held['d'].bytes),
+        ('ground truth and output', 0, 2 * images),
+    ]
 
 
 if __name__ == '__main__':

@@ -1,11 +1,14 @@
-"""PSNR-Y and SSIM-Y on the held-out clips, under the papers' basic degradation, of weights and of bicubic upscaling.
+"""PSNR-Y and SSIM-Y on the held-out clips, under the papers' basic degradation, of weights and of bicubic
+upscaling.
 
     python benchmarks/quality.py [WEIGHTS ...] [--root assets/heldout] [--frames 6]
 
-The degradation is fixed by the seed and the clip's name. Values are BasicSR's, on 8-bit frames, 4 pixels of border left out; a clip's
-value is the mean over its frames, the last row the mean over clips. `flicker` is `calculate_flicker_clip`: the mean change (of 255) from
-frame to frame where the ground truth does not change at all.
+The degradation is fixed by the seed and the clip's name. Values are BasicSR's, on 8-bit frames, 4 pixels of
+border left out; a clip's value is the mean over its frames, the last row the mean over clips. `flicker` is
+`calculate_flicker_clip`: the mean change (of 255) from frame to frame where the ground truth does not change
+at all.
 """
+
 import argparse
 from pathlib import Path
 
@@ -41,7 +44,16 @@ def table(root, weights, frames, seed):
     methods = {'bicubic': bicubic}
     for path in weights:
         methods[Path(path).stem] = Upscaler(animevsr.load_network(path, device), device)
-    dataset = ClipPairDataset(dict(name='heldout', dataroot_gt=str(root), degradation=DEGRADATION, seed=seed, num_frame=frames, scale=4))
+    dataset = ClipPairDataset(
+        dict(
+            name='heldout',
+            dataroot_gt=str(root),
+            degradation=DEGRADATION,
+            seed=seed,
+            num_frame=frames,
+            scale=4,
+        )
+    )
     rows = []
     for index in range(len(dataset)):
         sample = dataset[index]

@@ -2,9 +2,11 @@
 
     python benchmarks/quantizer.py [--rounds 5] [--entries 1024] [--channels 256]
 
-The inputs are those of the degradation: a clip of 15 frames whose bottom branch is 64x64, and a batch of 4 training crops at 256x256.
-Medians of interleaved rounds; the peak is that of the process above its size before, each method in a process of its own.
+The inputs are those of the degradation: a clip of 15 frames whose bottom branch is 64x64, and a batch of 4
+training crops at 256x256. Medians of interleaved rounds; the peak is that of the process above its size
+before, each method in a process of its own.
 """
+
 import argparse
 import resource
 import time
@@ -29,14 +31,18 @@ def by_topk(vectors, codebook, k):
 def data(shape, entries, channels, device):
     generator = torch.Generator().manual_seed(0)
     b, h, w = shape
-    return (torch.randn(b, h * w, channels, generator=generator).to(device), torch.randn(entries, channels, generator=generator).to(device))
+    return (
+        torch.randn(b, h * w, channels, generator=generator).to(device),
+        torch.randn(entries, channels, generator=generator).to(device),
+    )
 
 
 def peak(method, shape, entries, channels, k, queue):
     """MiB that one call adds to this process; runs in a process of its own."""
     device = select_device()
     inputs = data(shape, entries, channels, device)
-    method(*(x[:1, :64] if i == 0 else x for i, x in enumerate(inputs)), k)  # libraries allocate their own memory first
+    # libraries allocate their own memory first
+    method(*(x[:1, :64] if i == 0 else x for i, x in enumerate(inputs)), k)
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.max_memory_allocated()
@@ -67,8 +73,15 @@ def main(rounds, entries, channels):
     device, methods = select_device(), {'topk': by_topk, 'animevsr': kth_nearest}
     print(f'{entries} entries of {channels} channels, {torch.get_num_threads()} threads, {device}')
     # first of all, because a new process starts with the peak of the one that starts it
-    peaks = {(shape, k): [peak_of(method, shape, entries, channels, k) for method in methods.values()] for shape in SHAPES for k in KS}
-    print('| input | k | topk | animevsr | ratio | peak of topk | of animevsr |\n| --- | --- | --- | --- | --- | --- | --- |')
+    peaks = {
+        (shape, k): [peak_of(method, shape, entries, channels, k) for method in methods.values()]
+        for shape in SHAPES
+        for k in KS
+    }
+    print(
+        '| input | k | topk | animevsr | ratio | peak of topk | of animevsr |\n| --- | --- | --- | --- | ---'
+        ' | --- | --- |'
+    )
     for shape in SHAPES:
         inputs = data(shape, entries, channels, device)
         for k in KS:
@@ -78,8 +91,11 @@ def main(rounds, entries, channels):
                     times[name].append(seconds_of(method, *inputs, k))
             a, b = (median(times[name]) for name in methods)
             of_topk, of_ours = peaks[shape, k]
-            print(f'| {"x".join(map(str, shape))} | {k} | {a:.2f} s | {b:.2f} s | {a / b:.2f} | {of_topk:.0f} MiB | {of_ours:.0f} MiB |',
-                  flush=True)
+            print(
+                f'| {"x".join(map(str, shape))} | {k} | {a:.2f} s | {b:.2f} s | {a / b:.2f} | {of_topk:.0f}'
+                f' MiB | {of_ours:.0f} MiB |',
+                flush=True,
+            )
 
 
 if __name__ == '__main__':

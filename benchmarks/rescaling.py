@@ -1,10 +1,12 @@
-"""Which resize makes the better pseudo-HR (AnimeSR's input rescaling): antialiased bicubic, or Lanczos without antialiasing, as published.
+"""Which resize makes the better pseudo-HR (AnimeSR's input rescaling): antialiased bicubic, or Lanczos
+without antialiasing, as published.
 
     python benchmarks/rescaling.py [--weights animevsr_x4] [--frames 5]
 
-The held-out clips, damaged as the three sets of `recipes/open_animation/lbo_sets.yml` and rescaled, against their clean originals, which
-the rescaling does not see: mean PSNR in dB (RGB).
+The held-out clips, damaged as the three sets of `recipes/open_animation/lbo_sets.yml` and rescaled, against
+their clean originals, which the rescaling does not see: mean PSNR in dB (RGB).
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -36,9 +38,17 @@ if __name__ == '__main__':
             values = {mode: [] for mode in RESIZES}
             for clip in clips:
                 gt = to_tensor(load_clip(clip, range(args.frames)))
-                gt = gt[..., :gt.shape[-2] // 4 * 4, :gt.shape[-1] // 4 * 4]
+                gt = gt[..., : gt.shape[-2] // 4 * 4, : gt.shape[-1] // 4 * 4]
                 low = degrade(gt, config)
                 for mode in RESIZES:
-                    errors = [(high[0] - truth).square().mean().item() for high, truth in zip(pseudo_hr_frames(net, low, factor, mode), gt)]
+                    errors = [
+                        (high[0] - truth).square().mean().item()
+                        for high, truth in zip(pseudo_hr_frames(net, low, factor, mode), gt)
+                    ]
                     values[mode].append(-10 * np.log10(np.mean(errors)))
-            print(f'| {name} | {factor:g} | ' + ' | '.join(f'{np.mean(found):.2f}' for found in values.values()) + ' |', flush=True)
+            print(
+                f'| {name} | {factor:g} | '
+                + ' | '.join(f'{np.mean(found):.2f}' for found in values.values())
+                + ' |',
+                flush=True,
+            )

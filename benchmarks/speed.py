@@ -2,9 +2,10 @@
 
     python benchmarks/speed.py [--rounds 5]
 
-Prints the step of the full-size network on a 180x320 frame (the papers' runtime measure) with and without channels-last memory, and
-the frames per second of `animevsr.upscale` on the demo clip.
+Prints the step of the full-size network on a 180x320 frame (the papers' runtime measure) with and without
+channels-last memory, and the frames per second of `animevsr.upscale` on the demo clip.
 """
+
 import argparse
 import platform
 import tempfile
@@ -32,6 +33,7 @@ def seconds_of(function, device):
 def step_times(device, rounds):
     """{memory format: median seconds of one step on 180x320}."""
     from animevsr.archs.vsr_arch import MSRBVSR
+
     times, runs = {}, {}
     for name, layout in (('contiguous', torch.contiguous_format), ('channels-last', torch.channels_last)):
         net = MSRBVSR().to(device, memory_format=layout).eval()
@@ -47,12 +49,19 @@ def step_times(device, rounds):
 
 def main(rounds):
     device = select_device()
-    print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {device}')
+    print(
+        f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch'
+        f' {torch.__version__}, {device}'
+    )
     times = step_times(device, rounds)
     for name, value in times.items():
-        print(f'step on 180x320, {name}: {value:.3f} s (median of {rounds}; {times["contiguous"] / value:.2f}x)')
+        print(
+            f'step on 180x320, {name}: {value:.3f} s (median of {rounds}; {times["contiguous"] / value:.2f}x)'
+        )
     with tempfile.TemporaryDirectory() as folder:
-        done = animevsr.upscale(ROOT / 'assets/demo/butterfly.avi', Path(folder) / 'out.mp4', device=str(device))
+        done = animevsr.upscale(
+            ROOT / 'assets/demo/butterfly.avi', Path(folder) / 'out.mp4', device=str(device)
+        )
     print(f'upscale of the demo clip (520x380, {done.frames} frames): {done.fps:.2f} frames a second')
 
 

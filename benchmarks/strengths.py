@@ -1,14 +1,18 @@
-"""Networks on the held-out clips at three strengths of damage, and undamaged: how clean, how sharp, how steady.
+"""Networks on the held-out clips at three strengths of damage, and undamaged: how clean, how sharp, how
+steady.
 
     python benchmarks/strengths.py bicubic lanczos weights/animevsr_x4.pth realesr-animevideov3 animesr_v2
 
-Damage is fixed: light is sigma 0.8, noise of 2 levels, crf 20; medium 1.6, 5, 27; strong 2.8, 10, 34, all but `clean` through x264 as the
-papers' degradation; `clean` is MATLAB's bicubic shrinking alone. Drawings are held for two frames. Values are means over clips of
-PSNR-Y and SSIM-Y (BasicSR's, 4 pixels of border left out); `edge`, the steepness of the result along the gradient of the truth where that
-is steep, over the steepness of the truth (1 is as steep); `over`, the mean overshoot in levels of 255 beyond the local range of the truth;
-`flicker`, the mean change from frame to frame where the truth does not change, in levels. `averaging` is another measurement: the flicker
-of one held drawing under noise of 3 levels alone, between frames 30 and 40.
+Damage is fixed: light is sigma 0.8, noise of 2 levels, crf 20; medium 1.6, 5, 27; strong 2.8, 10, 34, all but
+`clean` through x264 as the papers' degradation; `clean` is MATLAB's bicubic shrinking alone. Drawings are
+held for two frames. Values are means over clips of PSNR-Y and SSIM-Y (BasicSR's, 4 pixels of border left
+out); `edge`, the steepness of the result along the gradient of the truth where that is steep, over the
+steepness of the truth (1 is as steep); `over`, the mean overshoot in levels of 255 beyond the local range of
+the truth; `flicker`, the mean change from frame to frame where the truth does not change, in levels.
+`averaging` is another measurement: the flicker of one held drawing under noise of 3 levels alone, between
+frames 30 and 40.
 """
+
 import argparse
 from pathlib import Path
 
@@ -54,7 +58,12 @@ def edge_and_overshoot(results, gt):
         size = np.hypot(gx, gy)
         steep = size > STEEP
         steepness.append(((gx * rx + gy * ry)[steep] / size[steep]).sum() / size[steep].sum())
-        beyond.append((np.maximum(result - cv2.dilate(truth, kernel), 0) + np.maximum(cv2.erode(truth, kernel) - result, 0)).mean())
+        beyond.append(
+            (
+                np.maximum(result - cv2.dilate(truth, kernel), 0)
+                + np.maximum(cv2.erode(truth, kernel) - result, 0)
+            ).mean()
+        )
     return np.mean(steepness), np.mean(beyond)
 
 
@@ -65,7 +74,9 @@ def held(clip, count, hold=2):
 def method(name):
     """Function of uint8 frames (t, h, w, 3) to a list of frames 4 times as large."""
     if name in INTERPOLATIONS:
-        return lambda frames: [cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames]
+        return lambda frames: [
+            cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames
+        ]
     device = select_device()
     upscaler = Upscaler(load_upscaler(name, device), device)
     return lambda frames: list(upscaler(frames))
@@ -74,28 +85,40 @@ def method(name):
 @torch.no_grad()
 def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
     clips, methods = list_clips(str(root))[:most], {Path(name).stem: method(name) for name in names}
-    lines = ['| method | strength | PSNR-Y | SSIM-Y | edge | over | flicker |', '| --- | --- | --- | --- | --- | --- | --- |']
+    lines = [
+        '| method | strength | PSNR-Y | SSIM-Y | edge | over | flicker |',
+        '| --- | --- | --- | --- | --- | --- | --- |',
+    ]
     for strength in strengths:
         rows = {name: [] for name in methods}
         for number, clip in enumerate(clips):
             gt = held(clip, count)
-            gt = gt[:, :gt.shape[1] // 4 * 4, :gt.shape[2] // 4 * 4]
+            gt = gt[:, : gt.shape[1] // 4 * 4, : gt.shape[2] // 4 * 4]
             lq = to_images(degrade(to_tensor(gt), STRENGTHS[strength], number))
             for name, run in methods.items():
                 results = run(lq)
                 pairs = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
-                rows[name].append((np.mean([calculate_psnr(r, g, 4, test_y_channel=True) for r, g in pairs]),
-                                   np.mean([calculate_ssim(r, g, 4, test_y_channel=True) for r, g in pairs]),
-                                   *edge_and_overshoot(results, gt), calculate_flicker_clip(to_tensor(results), to_tensor(gt))))
+                rows[name].append(
+                    (
+                        np.mean([calculate_psnr(r, g, 4, test_y_channel=True) for r, g in pairs]),
+                        np.mean([calculate_ssim(r, g, 4, test_y_channel=True) for r, g in pairs]),
+                        *edge_and_overshoot(results, gt),
+                        calculate_flicker_clip(to_tensor(results), to_tensor(gt)),
+                    )
+                )
         for name, found in rows.items():
             psnr, ssim, edge, over, flicker = np.nanmean(found, 0)
-            lines.append(f'| {name} | {strength} | {psnr:.2f} | {ssim:.4f} | {edge:.3f} | {over:.2f} | {flicker:.2f} |')
+            lines.append(
+                f'| {name} | {strength} | {psnr:.2f} | {ssim:.4f} | {edge:.3f} | {over:.2f} | {flicker:.2f} |'
+            )
     if averaging:
         gt = np.repeat(load_clip(clips[0], [0])[:, :192, :320], 40, 0)
         lq = to_images(D.add_gaussian_noise(D.resize(to_tensor(gt), 48, 80, 'matlab'), 3, False, 0))
         for name, run in methods.items():
             results = to_tensor(run(lq)[30:])
-            lines.append(f'| {name} | averaging | | | | | {calculate_flicker_clip(results, to_tensor(gt[30:])):.2f} |')
+            lines.append(
+                f'| {name} | averaging | | | | | {calculate_flicker_clip(results, to_tensor(gt[30:])):.2f} |'
+            )
     return '\n'.join(lines)
 
 

@@ -1,7 +1,9 @@
-"""For mkdocs: links from the pages to other files of the repository. Pictures are taken along; other files become their names.
+"""For mkdocs: links from the pages to other files of the repository. Pictures are taken along; other files
+become their names.
 
 A file that is not there stops a strict build.
 """
+
 import re
 from pathlib import Path
 
@@ -25,6 +27,12 @@ def on_page_markdown(markdown, page, config, files):
         picture, text, path = match.groups()
         if not (ROOT / path).exists():
             raise PluginError(f'{page.file.src_uri}: there is no {path} in the repository')
-        return f'![{text}](repository/{path})' if picture else f'{text.strip("`")} (`{path}`)' if text.strip('`') != path else f'`{path}`'
+        return (
+            f'![{text}](repository/{path})'
+            if picture
+            else f'{text.strip("`")} (`{path}`)'
+            if text.strip('`') != path
+            else f'`{path}`'
+        )
 
     return LINK.sub(replace, markdown)

@@ -2,8 +2,10 @@
 
     python examples/foreign_project.py -opt my_project.yml
 
-Its YAML is like those in options/, with `network_g: {type: PlainUpscaler}`: dataset, model, losses and metrics are this package's.
+Its YAML is like those in options/, with `network_g: {type: PlainUpscaler}`: dataset, model, losses and
+metrics are this package's.
 """
+
 from basicsr.train import train_pipeline
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
@@ -17,7 +19,9 @@ class PlainUpscaler(nn.Module):
 
     def __init__(self, num_feat=32):
         super().__init__()
-        self.up = nn.Sequential(nn.Conv2d(3, num_feat, 3, 1, 1), nn.ReLU(), nn.Conv2d(num_feat, 48, 3, 1, 1), nn.PixelShuffle(4))
+        self.up = nn.Sequential(
+            nn.Conv2d(3, num_feat, 3, 1, 1), nn.ReLU(), nn.Conv2d(num_feat, 48, 3, 1, 1), nn.PixelShuffle(4)
+        )
 
     def step(self, prev, cur, nxt, state=None):
         """One frame, (b, 3, h, w); so validation and `upscale` can run it frame by frame."""

@@ -1,7 +1,8 @@
 """Upscale a video from Python, and check that everything of it is in the result.
 
-    python examples/upscale.py IN OUT
+python examples/upscale.py IN OUT
 """
+
 import sys
 
 import animevsr

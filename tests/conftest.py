@@ -1,4 +1,5 @@
 """Shared fixtures: the devices present, tiny networks, clips and videos made on the spot."""
+
 import atexit
 import contextlib
 import functools
@@ -14,7 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # the tests run side by side
-os.environ['ANIMEVSR_CACHE'] = tempfile.mkdtemp(prefix='animevsr-tests-')  # converted networks; removed at the end
+# converted networks; removed at the end
+os.environ['ANIMEVSR_CACHE'] = tempfile.mkdtemp(prefix='animevsr-tests-')
 atexit.register(shutil.rmtree, os.environ['ANIMEVSR_CACHE'], True)
 
 import av  # noqa: E402
@@ -28,7 +30,11 @@ import animevsr  # noqa: E402,F401  (fills the registries)
 
 REPO = Path(__file__).resolve().parents[1]
 TINY_CLIPS = REPO / 'assets/tiny'
-DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else []), *(['mps'] if torch.backends.mps.is_available() else [])]
+DEVICES = [
+    'cpu',
+    *(['cuda'] if torch.cuda.is_available() else []),
+    *(['mps'] if torch.backends.mps.is_available() else []),
+]
 
 
 def pytest_addoption(parser):
@@ -45,6 +51,7 @@ def pytest_collection_modifyitems(config, items):
 def exact_float32():
     """TF32 is off: goldens and equalities are those of float32."""
     from animevsr.utils import device
+
     device.exact_float32()
 
 
@@ -54,13 +61,15 @@ def device(request):
 
 
 def golden(name):
-    """(constructor arguments, state dict, input, expected output) of a published network under seeded weights; several outputs are a
-    dict."""
+    """(constructor arguments, state dict, input, expected output) of a published network under seeded
+    weights; several outputs are a dict."""
     meta = json.loads((REPO / f'tests/golden/{name}.json').read_text())
     state = {k: torch.from_numpy(v) for k, v in golden_weights.state_dict(meta['keys']).items()}
     i = meta['input']
     x = torch.from_numpy(golden_weights.uniform(i['seed'], i['shape'], i['low'], i['high']))
-    outputs = {key: torch.from_numpy(value) for key, value in np.load(REPO / f'tests/golden/{name}.npz').items()}
+    outputs = {
+        key: torch.from_numpy(value) for key, value in np.load(REPO / f'tests/golden/{name}.npz').items()
+    }
     return meta['kwargs'], state, x, outputs['output'] if list(outputs) == ['output'] else outputs
 
 
@@ -68,6 +77,7 @@ def golden(name):
 def tiny_weights(tmp_path):
     """A small untrained network's file."""
     from animevsr.archs.vsr_arch import MSRBVSR
+
     torch.manual_seed(0)
     path = tmp_path / 'tiny.pth'
     torch.save({'params': MSRBVSR(num_feat=8, num_block=(1, 1, 1)).state_dict()}, path)
@@ -81,6 +91,7 @@ TINY_VQGAN = dict(ch=8, ch_mult=(1, 1, 2, 2, 2), num_res_blocks=1, embed_dim=8, 
 def tiny_vqgan(tmp_path):
     """A small untrained VQGAN's file, with a codebook about as wide as its encoder's output."""
     from animevsr.archs.vqgan_arch import MultiScaleVQGAN
+
     torch.manual_seed(0)
     net = MultiScaleVQGAN(**TINY_VQGAN)
     torch.nn.init.normal_(net.codebook)
@@ -112,8 +123,12 @@ def write_clip(folder, frames, start=0, suffix='.png'):
     return folder
 
 
-def write_video(path, frames, rate=Fraction(25), sound=False, codec='libx264', pix_fmt='yuv420p', times=None, **options):
-    """A video file of RGB frames, with a sine tone where `sound`; `times`: presentation times in milliseconds."""
+def write_video(
+    path, frames, rate=Fraction(25), sound=False, codec='libx264', pix_fmt='yuv420p', times=None, **options
+):
+    """A video file of RGB frames, with a sine tone where `sound`; `times`: presentation times in
+    milliseconds.
+    """
     with av.open(str(path), 'w') as out:
         stream = out.add_stream(codec, rate=rate, options={k: str(v) for k, v in options.items()})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
@@ -130,7 +145,7 @@ def write_video(path, frames, rate=Fraction(25), sound=False, codec='libx264', p
             count = int(44100 * len(frames) / rate)
             wave = (np.sin(np.arange(count) * 2 * np.pi * 440 / 44100) * 8000).astype(np.float32) / 32768
             for at in range(0, count, 1024):
-                piece = av.AudioFrame.from_ndarray(wave[None, at:at + 1024], format='fltp', layout='mono')
+                piece = av.AudioFrame.from_ndarray(wave[None, at : at + 1024], format='fltp', layout='mono')
                 piece.sample_rate, piece.pts, piece.time_base = 44100, at, Fraction(1, 44100)
                 out.mux(track.encode(piece))
             out.mux(track.encode(None))
@@ -140,6 +155,7 @@ def write_video(path, frames, rate=Fraction(25), sound=False, codec='libx264', p
 def decode(path):
     """All frames of a video as (t, h, w, 3) uint8 RGB, and their times."""
     from animevsr.video.reader import VideoReader
+
     with VideoReader(path) as reader:
         images, times = zip(*reader.frames())
     return np.stack(images), times
@@ -148,8 +164,14 @@ def decode(path):
 @functools.cache
 def zygote():
     """The process in which this package is imported already (zygote.py); it ends with the tests."""
-    process = subprocess.Popen([sys.executable, REPO / 'tests/zygote.py'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, 'PYTHONPATH': str(REPO)}, cwd=tempfile.gettempdir())
+    process = subprocess.Popen(
+        [sys.executable, REPO / 'tests/zygote.py'],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(REPO)},
+        cwd=tempfile.gettempdir(),
+    )
     atexit.register(lambda: (process.stdin.close(), process.wait(), process.stdout.close()))
     return process
 
@@ -161,8 +183,15 @@ def run_warm(arguments, cwd, environment, timeout, meanwhile=None, max_file=None
     """
     server = zygote()
     with tempfile.NamedTemporaryFile('r') as out, tempfile.NamedTemporaryFile('r') as error:
-        request = dict(arguments=arguments, cwd=str(cwd), environment=environment, stdout=out.name, stderr=error.name, timeout=timeout,
-                       max_file=max_file)
+        request = dict(
+            arguments=arguments,
+            cwd=str(cwd),
+            environment=environment,
+            stdout=out.name,
+            stderr=error.name,
+            timeout=timeout,
+            max_file=max_file,
+        )
         server.stdin.write(json.dumps(request) + '\n')
         server.stdin.flush()
         pid = int(server.stdout.readline())
@@ -176,18 +205,26 @@ def run_warm(arguments, cwd, environment, timeout, meanwhile=None, max_file=None
 
 def run_python(*arguments, cwd, check=True, timeout=300, **environment):
     """Run this Python in a folder; returns the finished process."""
-    arguments, whole = [str(argument) for argument in arguments], {**os.environ, 'PYTHONPATH': str(REPO), **environment}
+    arguments, whole = (
+        [str(argument) for argument in arguments],
+        {**os.environ, 'PYTHONPATH': str(REPO), **environment},
+    )
     if arguments[0] == '-m' and arguments[1].startswith('animevsr') and 'PYTHONPATH' not in environment:
         done = run_warm(arguments, cwd, whole, timeout)
     else:
-        done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, env=whole)
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, env=whole
+        )
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
 
 
 def interrupt_when(made, command, cwd, number=signal.SIGINT, code=130):
-    """Run a command of the console script, send it a signal as soon as the file `made` is there; what it said on standard error."""
+    """Run a command of the console script, send it a signal as soon as the file `made` is there; what it said
+    on standard error.
+    """
+
     def interrupt(pid):
         deadline = time.monotonic() + 120
         while not made.exists() and time.monotonic() < deadline:
@@ -195,14 +232,24 @@ def interrupt_when(made, command, cwd, number=signal.SIGINT, code=130):
         with contextlib.suppress(ProcessLookupError):  # it has ended before
             os.kill(pid, number)
 
-    done = run_warm(['-m', 'animevsr_cli', *map(str, command)], cwd, {**os.environ, 'PYTHONPATH': str(REPO)}, 180, interrupt)
+    done = run_warm(
+        ['-m', 'animevsr_cli', *map(str, command)],
+        cwd,
+        {**os.environ, 'PYTHONPATH': str(REPO)},
+        180,
+        interrupt,
+    )
     assert done.returncode == code and 'Traceback' not in done.stderr
     return done.stderr
 
 
 def browser():
-    """Path of a Chromium; without one the test is skipped, but not where ANIMEVSR_BROWSER says that there must be one."""
-    found = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
+    """Path of a Chromium; without one the test is skipped, but not where ANIMEVSR_BROWSER says that there
+    must be one.
+    """
+    found = next(
+        filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None
+    )
     if not found and os.environ.get('ANIMEVSR_BROWSER') != 'required':
         pytest.skip('no Chromium on this machine (Debian: apt-get install chromium)')
     assert found, 'ANIMEVSR_BROWSER=required, but there is no Chromium'

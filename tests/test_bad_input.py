@@ -1,5 +1,6 @@
-"""Bad input: one clear line, a non-zero exit, no traceback, no partial output, no hang. Every case runs the command as a user does, in
-forks of one process (starting Python and torch sixty times would take minutes)."""
+"""Bad input: one clear line, a non-zero exit, no traceback, no partial output, no hang. Every case runs the
+command as a user does, in forks of one process (starting Python and torch sixty times would take minutes)."""
+
 import os
 import shutil
 
@@ -14,32 +15,50 @@ from animevsr.archs.vsr_arch import MSRBVSR
 
 def truncated(good, share, start=0):
     data = good.read_bytes()
-    return data[start:int(len(data) * share)]
+    return data[start : int(len(data) * share)]
 
 
 def scrambled(good, at, count, seed=0):
     data = bytearray(good.read_bytes())
     place = int(len(data) * at)
-    data[place:place + count] = np.random.default_rng(seed).bytes(count)
+    data[place : place + count] = np.random.default_rng(seed).bytes(count)
     return bytes(data)
 
 
 def files(folder):
     """The bad inputs: {name: bytes}."""
     frames = moving_frames(6, 32, 48)
-    good = {suffix: write_video(folder / f'good{suffix}', frames, sound=suffix != '.avi') for suffix in ('.mp4', '.mkv', '.avi', '.ts')}
+    good = {
+        suffix: write_video(folder / f'good{suffix}', frames, sound=suffix != '.avi')
+        for suffix in ('.mp4', '.mkv', '.avi', '.ts')
+    }
     bad = {}
     for suffix, path in good.items():
         for share in (0.005, 0.02, 0.05, 0.1):
             bad[f'cut_{share}{suffix}'] = truncated(path, share)
     for share in (0.3, 0.6, 0.95):
         bad[f'cut_{share}.mp4'] = truncated(good['.mp4'], share)  # its index is at the end
-    bad['headless.mp4'], bad['headless.mkv'] = truncated(good['.mp4'], 1, 400), truncated(good['.mkv'], 1, 400)
+    bad['headless.mp4'], bad['headless.mkv'] = (
+        truncated(good['.mp4'], 1, 400),
+        truncated(good['.mkv'], 1, 400),
+    )
     for seed in range(4):
-        bad[f'random_{seed}{(".mp4", ".mkv", ".avi", ".webm")[seed]}'] = np.random.default_rng(seed).bytes(20000)
-    bad.update({'zeros.mkv': bytes(10000), 'empty.mp4': b'', 'text.avi': b'hello ' * 500, 'page.mp4': b'<html><body>404</body></html>',
-                'scrambled.mp4': scrambled(good['.mp4'], 0.0, 300), 'scrambled.mkv': scrambled(good['.mkv'], 0.0, 200),
-                'pdf.mkv': b'%PDF-1.4' + bytes(2000), 'zip.mp4': b'PK\x03\x04' + bytes(2000), 'script.mp4': b'#!/bin/sh\nexit 1\n'})
+        bad[f'random_{seed}{(".mp4", ".mkv", ".avi", ".webm")[seed]}'] = np.random.default_rng(seed).bytes(
+            20000
+        )
+    bad.update(
+        {
+            'zeros.mkv': bytes(10000),
+            'empty.mp4': b'',
+            'text.avi': b'hello ' * 500,
+            'page.mp4': b'<html><body>404</body></html>',
+            'scrambled.mp4': scrambled(good['.mp4'], 0.0, 300),
+            'scrambled.mkv': scrambled(good['.mkv'], 0.0, 200),
+            'pdf.mkv': b'%PDF-1.4' + bytes(2000),
+            'zip.mp4': b'PK\x03\x04' + bytes(2000),
+            'script.mp4': b'#!/bin/sh\nexit 1\n',
+        }
+    )
     png = cv2.imencode('.png', frames[0])[1].tobytes()
     bad.update({'cut.png': png[:60], 'empty.jpg': b'', 'random.png': np.random.default_rng(9).bytes(500)})
     for name, content in bad.items():
@@ -63,14 +82,34 @@ def place(tmp_path_factory):
 
 
 def run(place, cases):
-    """[(exit code, what was said)] of commands; `max_file`: the largest file that one may write, as on a disk that is full."""
-    done = [run_warm(['-m', 'animevsr_cli', *case['arguments']], place, {**os.environ}, 60, max_file=case.get('max_file'))
-            for case in cases]
+    """[(exit code, what was said)] of commands; `max_file`: the largest file that one may write, as on a disk
+    that is full.
+    """
+    done = [
+        run_warm(
+            ['-m', 'animevsr_cli', *case['arguments']],
+            place,
+            {**os.environ},
+            60,
+            max_file=case.get('max_file'),
+        )
+        for case in cases
+    ]
     return [(process.returncode, process.stdout + process.stderr) for process in done]
 
 
 def command(source, output='out.mkv', *more, weights='tiny.pth'):
-    return ['upscale', str(source), '-o', str(output), '-n', str(weights), '--backend', 'torch', *map(str, more)]
+    return [
+        'upscale',
+        str(source),
+        '-o',
+        str(output),
+        '-n',
+        str(weights),
+        '--backend',
+        'torch',
+        *map(str, more),
+    ]
 
 
 def judge(place, cases):
@@ -121,14 +160,23 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
         dict(arguments=command(good, 'out.mkv', '--device', 'warp'), says="device 'warp'"),
         dict(arguments=command(good, 'out.mkv', '--jobs', 0), says='jobs must be at least 1'),
         dict(arguments=command(good, 'out.mkv', '--tile', 'big'), says="tile must be 'auto' or at least 64"),
-        dict(arguments=command(good, 'out.mkv', '--codec', 'ffv1', '--depth', 10, '-s', 8), says='outscale must be'),
-        dict(arguments=command('small.mkv', 'out.mkv', '--codec', 'h265'), says='h265 takes pictures of 64x64 or more'),
+        dict(
+            arguments=command(good, 'out.mkv', '--codec', 'ffv1', '--depth', 10, '-s', 8),
+            says='outscale must be',
+        ),
+        dict(
+            arguments=command('small.mkv', 'out.mkv', '--codec', 'h265'),
+            says='h265 takes pictures of 64x64 or more',
+        ),
         dict(arguments=command(good, weights='gone.pth'), says='no such weights file'),
         dict(arguments=command(good, weights='cut.pth'), says='cut.pth'),
         dict(arguments=command(good, weights='text.pth'), says='text.pth'),
         dict(arguments=command(good, weights='incomplete.pth'), says='incomplete'),
         dict(arguments=command(good, weights='shapes.pth'), says='shapes'),
-        dict(arguments=command(good, 'out.mkv', '-s', 4, weights='x2.pth'), says='at most 2, the scale of these weights'),
+        dict(
+            arguments=command(good, 'out.mkv', '-s', 4, weights='x2.pth'),
+            says='at most 2, the scale of these weights',
+        ),
         dict(arguments=command(good, weights='vqgan_animation'), says='does not upscale'),
         dict(arguments=command(good, weights='fine.mp4')),
         dict(arguments=command(good, 'full.mkv', '--reuse', weights='ncnn:nothing'), says='ncnn:nothing'),
@@ -147,7 +195,7 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
 def test_sizes_that_are_odd_but_no_mistakes(height, width, place, tmp_path):
     """One pixel, one row, and a picture wider than most."""
     cv2.imwrite(str(tmp_path / 'in.png'), np.full((height, width, 3), 90, np.uint8))
-    (code, said), = run(place, [dict(arguments=command(tmp_path / 'in.png', tmp_path / 'out.png'))])
+    ((code, said),) = run(place, [dict(arguments=command(tmp_path / 'in.png', tmp_path / 'out.png'))])
     assert code == 0, said
     assert cv2.imread(str(tmp_path / 'out.png')).shape == (4 * height, 4 * width, 3)
 
@@ -158,15 +206,19 @@ def test_a_disk_that_is_full(place, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8)
     source = write_video(tmp_path / 'in.mkv', noise, codec='ffv1', pix_fmt='bgr0')
     for size in (5_000, 20_000, 400_000):
-        (code, said), = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'), max_file=size)])
+        ((code, said),) = run(
+            place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'), max_file=size)]
+        )
         assert code == 1 and 'Traceback' not in said and 'animevsr: ' in said, (size, code, said)
         assert not (tmp_path / 'out.mkv').exists() and not list(tmp_path.glob('.out.mkv.work/*partial*'))
-    (code, said), = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'))])
+    ((code, said),) = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'))])
     assert code == 0 and '12 frames' in said  # where there is space again, a rerun resumes
 
 
-@pytest.mark.skipif(os.getuid() == 0 and not os.path.exists('/proc/self/ns'), reason='needs a folder that cannot be written')
+@pytest.mark.skipif(
+    os.getuid() == 0 and not os.path.exists('/proc/self/ns'), reason='needs a folder that cannot be written'
+)
 def test_a_folder_that_cannot_be_written(place, tmp_path):
     source = write_video(tmp_path / 'in.mkv', moving_frames(2, 32, 48))
-    (code, said), = run(place, [dict(arguments=command(source, '/proc/out.mkv'))])
+    ((code, said),) = run(place, [dict(arguments=command(source, '/proc/out.mkv'))])
     assert code == 1 and 'Traceback' not in said and '/proc/out.mkv' in said

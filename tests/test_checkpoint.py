@@ -1,4 +1,5 @@
 """The checkpoint loader: what it recognises, and what it refuses."""
+
 import pickle
 import sys
 import types
@@ -14,19 +15,32 @@ from animevsr.utils import safe_unpickler
 from animevsr.utils.checkpoint import load_weights
 
 
-@pytest.mark.parametrize('arguments', [
-    dict(num_feat=64, num_block=(5, 3, 2), scale=4, sr_feedback=True), dict(num_feat=8, num_block=(3, 2, 1), scale=2, sr_feedback=False),
-    dict(num_feat=16, num_block=(2, 2, 2), scale=3, sr_feedback=True)
-])
-@pytest.mark.parametrize('wrap', [lambda s: s, lambda s: {'params': s}, lambda s: {'params': {}, 'params_ema': s},
-                                  lambda s: {'state_dict': {f'module.{k}': v for k, v in s.items()}, 'epoch': 3}])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(num_feat=64, num_block=(5, 3, 2), scale=4, sr_feedback=True),
+        dict(num_feat=8, num_block=(3, 2, 1), scale=2, sr_feedback=False),
+        dict(num_feat=16, num_block=(2, 2, 2), scale=3, sr_feedback=True),
+    ],
+)
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda s: s,
+        lambda s: {'params': s},
+        lambda s: {'params': {}, 'params_ema': s},
+        lambda s: {'state_dict': {f'module.{k}': v for k, v in s.items()}, 'epoch': 3},
+    ],
+)
 def test_recognises_the_network(arguments, wrap, tmp_path, device):
     net = MSRBVSR(**arguments)
     torch.save(wrap(net.state_dict()), tmp_path / 'w.pth')
     loaded = animevsr.load_network(tmp_path / 'w.pth', device)
     assert not loaded.training
     assert next(loaded.parameters()).device.type == device
-    assert (loaded.num_feat, loaded.scale, loaded.sr_feedback) == tuple(arguments[k] for k in ('num_feat', 'scale', 'sr_feedback'))
+    assert (loaded.num_feat, loaded.scale, loaded.sr_feedback) == tuple(
+        arguments[k] for k in ('num_feat', 'scale', 'sr_feedback')
+    )
     for name, value in net.state_dict().items():
         assert torch.equal(loaded.state_dict()[name].cpu(), value)
 
@@ -47,9 +61,8 @@ def test_prefers_averaged_weights(tmp_path):
 
 
 class Malicious:
-
     def __reduce__(self):
-        return exec, ("open('executed', 'w')", )
+        return exec, ("open('executed', 'w')",)
 
 
 def bad_files(tmp_path):
@@ -57,18 +70,28 @@ def bad_files(tmp_path):
     state = MSRBVSR(num_feat=8).state_dict()
     torch.save(state, good)
     whole = good.read_bytes()
-    files = {'truncated': whole[:len(whole) // 2], 'header only': whole[:200], 'empty': b'', 'text': b'not a checkpoint at all\n' * 50,
-             'picture': b'\x89PNG\r\n\x1a\n' + bytes(200), 'plain pickle of code': pickle.dumps(Malicious(), 2)}
+    files = {
+        'truncated': whole[: len(whole) // 2],
+        'header only': whole[:200],
+        'empty': b'',
+        'text': b'not a checkpoint at all\n' * 50,
+        'picture': b'\x89PNG\r\n\x1a\n' + bytes(200),
+        'plain pickle of code': pickle.dumps(Malicious(), 2),
+    }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    objects = {'zip with code': {'params': state, 'extra': Malicious()}, 'foreign network': {'conv.weight': torch.zeros(3)},
-               'a list': [1, 2],
-               'no tensors': {'params': {'a': 1}}, 'names that are numbers': {1: torch.zeros(2)},
-               'a last layer too small': {**state, 'recurrent_cell.fusion.2.weight': torch.zeros(2, 8, 3, 3)},
-               'a layer without size': {**state, 'recurrent_cell.fusion.2.weight': torch.tensor(1.)},
-               'a layer missing': {k: v for k, v in state.items() if 'fusion.0.bias' not in k},
-               'a block missing': {k: v for k, v in state.items() if 'body_s4_first' not in k},
-               'another shape': {**state, 'recurrent_cell.fusion.0.bias': torch.zeros(3)}}
+    objects = {
+        'zip with code': {'params': state, 'extra': Malicious()},
+        'foreign network': {'conv.weight': torch.zeros(3)},
+        'a list': [1, 2],
+        'no tensors': {'params': {'a': 1}},
+        'names that are numbers': {1: torch.zeros(2)},
+        'a last layer too small': {**state, 'recurrent_cell.fusion.2.weight': torch.zeros(2, 8, 3, 3)},
+        'a layer without size': {**state, 'recurrent_cell.fusion.2.weight': torch.tensor(1.0)},
+        'a layer missing': {k: v for k, v in state.items() if 'fusion.0.bias' not in k},
+        'a block missing': {k: v for k, v in state.items() if 'body_s4_first' not in k},
+        'another shape': {**state, 'recurrent_cell.fusion.0.bias': torch.zeros(3)},
+    }
     for name, content in objects.items():
         torch.save(content, tmp_path / name)
     return [*files, *objects]
@@ -86,16 +109,33 @@ def test_refuses_bad_files_with_one_line(tmp_path, monkeypatch):
 
 
 def lightning_file(path, extra=None):
-    """VQD-SR's checkpoint layout: the network under a prefix, losses and the trainer's objects beside it, a callback's class as a key."""
-    module, callbacks = (types.ModuleType(name) for name in ('pytorch_lightning', 'pytorch_lightning.callbacks'))
+    """VQD-SR's checkpoint layout: the network under a prefix, losses and the trainer's objects beside it, a
+    callback's class as a key.
+    """
+    module, callbacks = (
+        types.ModuleType(name) for name in ('pytorch_lightning', 'pytorch_lightning.callbacks')
+    )
     callbacks.ModelCheckpoint = type('ModelCheckpoint', (), {'__module__': callbacks.__name__})
     _, state, _, _ = golden('multiscale_vqgan')
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(3))])
     sys.modules.update({m.__name__: m for m in (module, callbacks)})
     try:
-        torch.save({'epoch': 3, 'global_step': 7, 'callbacks': {callbacks.ModelCheckpoint: {'best': torch.tensor(1.)}},
-                    'hyper_parameters': callbacks.ModelCheckpoint(), 'optimizer_states': [optimizer.state_dict()], 'extra': extra,
-                    'state_dict': {**state, 'loss.logvar': torch.ones(()), 'loss.discriminator.main.0.weight': torch.ones(2)}}, path)
+        torch.save(
+            {
+                'epoch': 3,
+                'global_step': 7,
+                'callbacks': {callbacks.ModelCheckpoint: {'best': torch.tensor(1.0)}},
+                'hyper_parameters': callbacks.ModelCheckpoint(),
+                'optimizer_states': [optimizer.state_dict()],
+                'extra': extra,
+                'state_dict': {
+                    **state,
+                    'loss.logvar': torch.ones(()),
+                    'loss.discriminator.main.0.weight': torch.ones(2),
+                },
+            },
+            path,
+        )
     finally:
         for m in (module, callbacks):
             del sys.modules[m.__name__]
@@ -129,7 +169,10 @@ def test_code_beside_a_trainers_objects_is_refused(zipped, tmp_path, monkeypatch
 
 def test_weights_for_another_network_say_what_differs(tmp_path):
     torch.save(MSRBVSR(num_feat=16).state_dict(), tmp_path / 'w.pth')
-    with pytest.raises(CheckpointError, match=r'w.pth: not the weights of this MSRBVSR: it has \S+ \(.*tensors do not fit, 0 are missing'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'w.pth: not the weights of this MSRBVSR: it has \S+ \(.*tensors do not fit, 0 are missing',
+    ):
         load_weights(MSRBVSR(num_feat=8), tmp_path / 'w.pth')
     state = MSRBVSR(num_feat=8).state_dict()
     state.pop('recurrent_cell.fusion.2.bias')

@@ -1,4 +1,5 @@
 """The in-memory codec round trip."""
+
 import subprocess
 import sys
 
@@ -17,7 +18,9 @@ def test_gives_back_its_frames(t, profile):
     out = codec.roundtrip(frames, crf=18, profile=profile)
     assert out.shape == frames.shape and out.dtype == np.uint8
     # each frame is closest to itself: none lost, doubled or exchanged
-    error = [[np.abs(o.astype(int) - f).mean() for f in frames[max(0, i - 2):i + 3]] for i, o in enumerate(out)]
+    error = [
+        [np.abs(o.astype(int) - f).mean() for f in frames[max(0, i - 2) : i + 3]] for i, o in enumerate(out)
+    ]
     assert all(np.argmin(row) == min(i, 2) for i, row in enumerate(error))
     assert 0 < max(np.abs(o.astype(int) - f).mean() for o, f in zip(out, frames)) < 8
 
@@ -27,7 +30,8 @@ def test_odd_sizes(h, w):
     frames = np.full((3, h, w, 3), (200, 90, 30), np.uint8)
     out = codec.roundtrip(frames, crf=20)
     assert out.shape == frames.shape
-    assert np.abs(out.astype(int) - frames).max() <= 6  # a flat colour keeps its value to the last row and column
+    # a flat colour keeps its value to the last row and column
+    assert np.abs(out.astype(int) - frames).max() <= 6
 
 
 def test_higher_crf_is_worse():
@@ -38,18 +42,28 @@ def test_higher_crf_is_worse():
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc fills fresh memory on demand')
 def test_does_not_read_memory_that_was_never_written(tmp_path):
-    """Whatever fresh memory holds, small pictures, for which x264's AVX-512 code reads beyond its rows, come out alike."""
-    code = ('import hashlib\nfrom conftest import moving_frames\nfrom animevsr.video import codec\n'
-            "print([hashlib.md5(codec.roundtrip(moving_frames(6, s, s), crf=30.5, profile='high')).hexdigest() for s in (48, 64, 96)])")
-    found = {run_python('-c', code, cwd=REPO / 'tests', MALLOC_PERTURB_=fill).stdout for fill in ('85', '170', '255')}
+    """Whatever fresh memory holds, small pictures, for which x264's AVX-512 code reads beyond its rows, come
+    out alike.
+    """
+    code = (
+        'import hashlib\nfrom conftest import moving_frames\nfrom animevsr.video import'
+        ' codec\nprint([hashlib.md5(codec.roundtrip(moving_frames(6, s, s), crf=30.5,'
+        " profile='high')).hexdigest() for s in (48, 64, 96)])"
+    )
+    found = {
+        run_python('-c', code, cwd=REPO / 'tests', MALLOC_PERTURB_=fill).stdout
+        for fill in ('85', '170', '255')
+    }
     assert len(found) == 1
 
 
 @pytest.mark.parametrize('profile', ['baseline', 'main', 'high'])
 @pytest.mark.parametrize('crf', [18, 23.4, 28, 35])
 def test_is_the_ffmpeg_command(crf, profile, tmp_path):
-    """`ffmpeg -c:v libx264 -crf N -profile:v P -pix_fmt yuv420p`: on average bits within 2 % and PSNR within 0.1 dB. (On as many
-    threads as the machine has, its rate control is a little other: single clips are off by up to 2 %. Many pictures are equal.)"""
+    """`ffmpeg -c:v libx264 -crf N -profile:v P -pix_fmt yuv420p`: on average bits within 2 % and PSNR within
+    0.1 dB. (On as many threads as the machine has, its rate control is a little other: single clips are off
+    by up to 2 %. Many pictures are equal.)
+    """
     sizes, values = [], []
     for seed in range(3):
         frames = moving_frames(15, 112, 160, seed)
@@ -67,9 +81,31 @@ def by_command(frames, crf, profile, folder):
     """(frames, size in bytes) after the plain command."""
     binary, file = imageio_ffmpeg.get_ffmpeg_exe(), folder / 'clip.h264'
     raw = ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', f'{frames.shape[2]}x{frames.shape[1]}', '-r', '25']
-    subprocess.run([binary, '-y', '-v', 'error', *raw, '-i', '-', '-c:v', 'libx264', '-crf', str(crf), '-profile:v', profile,
-                    '-pix_fmt', 'yuv420p', file], input=frames.tobytes(), check=True)
-    out = subprocess.run([binary, '-v', 'error', '-i', file, *raw[:4], '-'], capture_output=True, check=True).stdout
+    subprocess.run(
+        [
+            binary,
+            '-y',
+            '-v',
+            'error',
+            *raw,
+            '-i',
+            '-',
+            '-c:v',
+            'libx264',
+            '-crf',
+            str(crf),
+            '-profile:v',
+            profile,
+            '-pix_fmt',
+            'yuv420p',
+            file,
+        ],
+        input=frames.tobytes(),
+        check=True,
+    )
+    out = subprocess.run(
+        [binary, '-v', 'error', '-i', file, *raw[:4], '-'], capture_output=True, check=True
+    ).stdout
     return np.frombuffer(out, np.uint8).reshape(frames.shape), file.stat().st_size
 
 
@@ -92,11 +128,21 @@ def test_raises_where_the_encoder_refuses():
         codec.roundtrip(moving_frames(2, 32, 32), codec='vp12')
 
 
-@pytest.mark.parametrize('options, suffix, filters, decode_filters', [
-    ({'vcodec': 'mpeg1video', 'q:v': 6}, 'mpg', '', ''), ({'vcodec': 'mpeg4', 'q:v': 8}, 'avi', 'gblur=0.5', ''),
-    ({'vcodec': 'flv', 'q:v': 9}, 'flv', '', ''), ({'vcodec': 'wmv2', 'q:v': 9}, 'wmv', '', ''),
-    ({'vcodec': 'mpeg2video', 'q:v': 6, 'flags': '+ildct+ilme'}, 'mpg', 'tinterlace=interleave_top', 'yadif=1')
-])
+@pytest.mark.parametrize(
+    'options, suffix, filters, decode_filters',
+    [
+        ({'vcodec': 'mpeg1video', 'q:v': 6}, 'mpg', '', ''),
+        ({'vcodec': 'mpeg4', 'q:v': 8}, 'avi', 'gblur=0.5', ''),
+        ({'vcodec': 'flv', 'q:v': 9}, 'flv', '', ''),
+        ({'vcodec': 'wmv2', 'q:v': 9}, 'wmv', '', ''),
+        (
+            {'vcodec': 'mpeg2video', 'q:v': 6, 'flags': '+ildct+ilme'},
+            'mpg',
+            'tinterlace=interleave_top',
+            'yadif=1',
+        ),
+    ],
+)
 def test_external_ffmpeg(options, suffix, filters, decode_filters):
     frames = moving_frames(8, 48, 63)
     out = ffmpeg.roundtrip(frames, options, suffix, filters, decode_filters)

@@ -1,4 +1,5 @@
 """The datasets: windows, reproducibility, and errors that name the culprit."""
+
 import re
 import shutil
 import weakref
@@ -17,8 +18,19 @@ PIPELINE = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]
 
 
 def train_set(root, **options):
-    return build_dataset({'name': 'train', 'type': 'DegradedClipDataset', 'dataroot_gt': str(root), 'num_frame': 3, 'gt_size': 32,
-                          'scale': 4, 'phase': 'train', 'degradation': PIPELINE, **options})
+    return build_dataset(
+        {
+            'name': 'train',
+            'type': 'DegradedClipDataset',
+            'dataroot_gt': str(root),
+            'num_frame': 3,
+            'gt_size': 32,
+            'scale': 4,
+            'phase': 'train',
+            'degradation': PIPELINE,
+            **options,
+        }
+    )
 
 
 def val_set(**options):
@@ -41,6 +53,7 @@ def root(tmp_path):
 
 def sample_of(dataset, index, number):
     from animevsr.data.sampling import Draw
+
     return dataset[Draw(index, number)]
 
 
@@ -57,7 +70,7 @@ def test_windows_have_interval_and_reversal(root):
     assert abs(sum(s < 0 for s in steps) / len(steps) - 0.5) < 0.15
     forward = train_set(root, degradation=[{'down': 4}], interval=[2], random_reverse=False)
     levels = (forward[0]['gt'].mean((1, 2, 3)) * 25.5).round()
-    assert torch.equal(levels[1:] - levels[:-1], torch.full((2, ), 2.))
+    assert torch.equal(levels[1:] - levels[:-1], torch.full((2,), 2.0))
 
 
 def test_crop_and_flips_are_the_same_for_all_frames(tmp_path):
@@ -69,8 +82,12 @@ def test_crop_and_flips_are_the_same_for_all_frames(tmp_path):
         gt = sample_of(dataset, 0, number)['gt']
         assert torch.equal(gt[0], gt[1]) and torch.equal(gt[0], gt[2])
         crop = (gt[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        found = [(flip, turn) for flip in (0, 1) for turn in range(4)
-                 if contains(still[0], np.rot90(crop[:, ::-1] if flip else crop, turn))]
+        found = [
+            (flip, turn)
+            for flip in (0, 1)
+            for turn in range(4)
+            if contains(still[0], np.rot90(crop[:, ::-1] if flip else crop, turn))
+        ]
         assert found  # it is a crop of the picture, flipped or turned and not otherwise changed
         seen.add(found[0])
     assert len(seen) == 8  # as BasicSR's augment
@@ -115,7 +132,8 @@ def epoch(dataset, number, workers, batch=2, skip=None):
 def test_draws_depend_on_seed_and_epoch_and_not_on_workers(root):
     dataset = train_set(root, seed=1)
     first = epoch(dataset, 0, 0)
-    assert len(first) == 12 and len({params for _, params in first}) == 12  # a clip drawn again is another draw
+    # a clip drawn again is another draw
+    assert len(first) == 12 and len({params for _, params in first}) == 12
     assert first == epoch(dataset, 0, 0) == epoch(dataset, 0, 2) == epoch(dataset, 0, 3, batch=4)
     second = epoch(dataset, 1, 2)
     assert not {p for _, p in first} & {p for _, p in second}
@@ -153,13 +171,23 @@ def test_edge_bias_prefers_edges(tmp_path):
 
 def test_training_set_errors_name_the_culprit(root, tmp_path):
     (tmp_path / 'empty').mkdir()
-    cases = [(dict(dataroot_gt=str(tmp_path / 'empty')), 'empty: holds no clips'),
-             (dict(dataroot_gt=str(tmp_path / 'gone')), 'gone: no such folder'),
-             (dict(num_frame=30), r'clip0: has 20 frames.*needs 30'), (dict(gt_size=30), 'gt_size must be a multiple'),
-             (dict(gt_sise=32), "unknown key 'gt_sise' .* did you mean 'gt_size'"), (dict(degradation=['blur', {'nois': 1}]), "'nois'")]
+    cases = [
+        (dict(dataroot_gt=str(tmp_path / 'empty')), 'empty: holds no clips'),
+        (dict(dataroot_gt=str(tmp_path / 'gone')), 'gone: no such folder'),
+        (dict(num_frame=30), r'clip0: has 20 frames.*needs 30'),
+        (dict(gt_size=30), 'gt_size must be a multiple'),
+        (dict(gt_sise=32), "unknown key 'gt_sise' .* did you mean 'gt_size'"),
+        (dict(degradation=['blur', {'nois': 1}]), "'nois'"),
+    ]
     for options, message in cases:
         with pytest.raises(ValueError, match=message):
-            train_set(**{'root': root, **options} if 'dataroot_gt' not in options else {'root': options['dataroot_gt']})
+            train_set(
+                **(
+                    {'root': root, **options}
+                    if 'dataroot_gt' not in options
+                    else {'root': options['dataroot_gt']}
+                )
+            )
     with pytest.raises(ValueError, match=r'clip0: frames are 48x40, smaller than the crop of 64'):
         train_set(root, gt_size=64)[0]
     with pytest.raises(ValueError, match=r'gives 16 pixels for a GT of 32, but scale is 4'):
@@ -187,7 +215,11 @@ def test_frames_of_another_size_are_named(tmp_path):
 def test_validation_from_gt_is_fixed(root):
     options = dict(dataroot_gt=str(root), degradation=PIPELINE, seed=5, num_frame=4)
     first, again, other = val_set(**options)[1], val_set(**options)[1], val_set(**{**options, 'seed': 6})[1]
-    assert first['key'] == 'clip1' and first['gt'].shape == (4, 3, 40, 48) and first['lq'].shape == (4, 3, 10, 12)
+    assert (
+        first['key'] == 'clip1'
+        and first['gt'].shape == (4, 3, 40, 48)
+        and first['lq'].shape == (4, 3, 10, 12)
+    )
     assert torch.equal(first['lq'], again['lq']) and not torch.equal(first['lq'], other['lq'])
 
 

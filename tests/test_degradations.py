@@ -1,4 +1,5 @@
 """Operators and pipeline: their statistics against the paper's table, their effect on pixels, replay."""
+
 import json
 import math
 from collections import Counter
@@ -66,7 +67,10 @@ def test_noise_drawn_anew_for_every_frame(device):
 
 
 def test_choice():
-    parts = [{'prob': 0.25, 'degradation': [{'resize_to': 4}]}, {'prob': 0.75, 'degradation': [{'down': 2}, {'down': 2}]}]
+    parts = [
+        {'prob': 0.25, 'degradation': [{'resize_to': 4}]},
+        {'prob': 0.75, 'degradation': [{'down': 2}, {'down': 2}]},
+    ]
     pipeline = DegradationPipeline(['noise', {'choice': parts}])
     params = [pipeline.sample(np.random.default_rng(i), 2) for i in range(400)]
     assert np.mean([p[1]['part'] for p in params]) == pytest.approx(0.75, abs=0.08)
@@ -88,7 +92,8 @@ def test_down_parameters(draws):
         assert set(counts) == {'area', 'bilinear', 'bicubic'}
         assert all(n / DRAWS == share(1 / 3) for n in counts.values())
     pairs = Counter((d[2]['mode'], d[3]['mode']) for d in draws)
-    assert len(pairs) == 9 and all(n / DRAWS == share(1 / 9) for n in pairs.values())  # the two are drawn apart
+    # the two are drawn apart
+    assert len(pairs) == 9 and all(n / DRAWS == share(1 / 9) for n in pairs.values())
 
 
 def test_codec_parameters(draws):
@@ -119,7 +124,9 @@ def test_noise_on_pixels(gray, device):
     assert (torch.allclose(noise[:, 0], noise[:, 1], atol=1e-3)) == gray
 
 
-@pytest.mark.parametrize('sigmas, theta', [((1.5, 1.5), 0.0), ((3.0, 3.0), 0.0), ((0.9, 2.5), 0.0), ((0.9, 2.5), math.pi / 2)])
+@pytest.mark.parametrize(
+    'sigmas, theta', [((1.5, 1.5), 0.0), ((3.0, 3.0), 0.0), ((0.9, 2.5), 0.0), ((0.9, 2.5), math.pi / 2)]
+)
 def test_blur_width_on_pixels(sigmas, theta, device):
     """The second moments of a blurred point are the squared sigmas."""
     clip = torch.zeros(1, 3, 65, 65, device=device)
@@ -135,11 +142,12 @@ def test_blur_width_on_pixels(sigmas, theta, device):
 
 def test_blur_of_a_picture_smaller_than_its_kernel(device):
     clip = torch.full((1, 3, 5, 7), 0.25, device=device)
-    assert torch.allclose(D.gaussian_blur(clip, 21, 2., 2., 0.), clip, atol=1e-5)
+    assert torch.allclose(D.gaussian_blur(clip, 21, 2.0, 2.0, 0.0), clip, atol=1e-5)
 
 
 def test_resize_modes_against_opencv(device):
     import cv2
+
     image = moving_frames(1, 40, 56)[0].astype(np.float32) / 255
     clip = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
     for mode, flag in (('area', cv2.INTER_AREA), ('bilinear', cv2.INTER_LINEAR)):
@@ -149,17 +157,23 @@ def test_resize_modes_against_opencv(device):
     assert np.abs(ours - cv2.resize(image, (28, 20), interpolation=cv2.INTER_CUBIC).clip(0, 1)).max() < 1e-4
 
 
-@pytest.mark.parametrize('config, message', [
-    ([], 'must be a list'),
-    (['blurr'], "unknown key 'blurr' in degradation; did you mean 'blur'"),
-    ([{'noise': {'sigmas': [0, 5]}}], "unknown key 'sigmas' in degradation operator noise; did you mean 'sigma'"),
-    ([{'codec': 'h266'}], "unknown codec 'h266'"),
-    ([{'codec': {'profiles': {'high': 0.5}}}], 'add up to 1'),
-    ([{'down': {'factor': 2, 'modes': ['cubic']}}], "unknown mode 'cubic'"),
-    ([{'blur': {'kernel_size': 20}}], 'odd'),
-    ([{'noise': {'sigma': [5, 1]}}], 'above the upper end'),
-    ([{'blur': 21, 'noise': 1}], 'cannot read the entry'),
-])
+@pytest.mark.parametrize(
+    'config, message',
+    [
+        ([], 'must be a list'),
+        (['blurr'], "unknown key 'blurr' in degradation; did you mean 'blur'"),
+        (
+            [{'noise': {'sigmas': [0, 5]}}],
+            "unknown key 'sigmas' in degradation operator noise; did you mean 'sigma'",
+        ),
+        ([{'codec': 'h266'}], "unknown codec 'h266'"),
+        ([{'codec': {'profiles': {'high': 0.5}}}], 'add up to 1'),
+        ([{'down': {'factor': 2, 'modes': ['cubic']}}], "unknown mode 'cubic'"),
+        ([{'blur': {'kernel_size': 20}}], 'odd'),
+        ([{'noise': {'sigma': [5, 1]}}], 'above the upper end'),
+        ([{'blur': 21, 'noise': 1}], 'cannot read the entry'),
+    ],
+)
 def test_wrong_configurations_are_named(config, message):
     with pytest.raises(ValueError, match=message):
         DegradationPipeline(config)
@@ -187,11 +201,13 @@ def test_configuration_is_not_changed():
     assert json.dumps(config) == before
 
 
-# --- the learned degradation ------------------------------------------------------------------------------------------------------
+# --- the learned degradation
 
 
 def vq_pipeline(weights, **options):
-    return DegradationPipeline([{'down': 2}, {'vq': {'weights': str(weights), 'k': [1, 50], **options}}, {'codec': 'h264'}])
+    return DegradationPipeline(
+        [{'down': 2}, {'vq': {'weights': str(weights), 'k': [1, 50], **options}}, {'codec': 'h264'}]
+    )
 
 
 def drawn(weights, count=3000, **options):
@@ -218,6 +234,7 @@ def test_vq_draws_the_released_bands(tiny_vqgan):
 
 def test_vq_is_the_networks_lookup(tiny_vqgan, device):
     import animevsr
+
     clip = torch.from_numpy(moving_frames(3, 36, 44)).permute(0, 3, 1, 2).float().to(device) / 255
     net = animevsr.load_network(tiny_vqgan, device)
     operator = DegradationPipeline([{'vq': {'weights': str(tiny_vqgan)}}]).operators[0]
@@ -235,18 +252,22 @@ def test_vq_of_a_single_scale_network_perturbs_its_only_branch(branch, tmp_path)
     from conftest import TINY_VQGAN
 
     from animevsr.archs.vqgan_arch import MultiScaleVQGAN
-    net = MultiScaleVQGAN(**TINY_VQGAN, branches=(branch, ))
+
+    net = MultiScaleVQGAN(**TINY_VQGAN, branches=(branch,))
     torch.nn.init.normal_(net.codebook)
     torch.save(net.state_dict(), tmp_path / 'w.pth')
     operator = DegradationPipeline([{'vq': {'weights': str(tmp_path / 'w.pth')}}]).operators[0]
     with pytest.raises(ValueError, match='k_middle is given, but .* has no middle branch beside a finer one'):
         vq_pipeline(tmp_path / 'w.pth', k_middle=[1, 10])
     clip = torch.rand(1, 3, 16, 16)
-    assert not torch.allclose(operator.apply(clip, dict(k=1, k_middle=1)), operator.apply(clip, dict(k=30, k_middle=1)))
+    assert not torch.allclose(
+        operator.apply(clip, dict(k=1, k_middle=1)), operator.apply(clip, dict(k=30, k_middle=1))
+    )
 
 
 def test_vq_refuses_what_does_not_fit(tiny_vqgan, tiny_weights, tmp_path):
     from animevsr.utils.checkpoint import CheckpointError
+
     with pytest.raises(ValueError, match='k goes up to 65, but the codebook .* has 64 entries'):
         vq_pipeline(tiny_vqgan, k=[1, 65])
     with pytest.raises(ValueError, match='k goes up to 70'):
@@ -273,17 +294,29 @@ def batch_of(pipeline, seed, size=3):
 def test_batches_on_the_device_are_those_of_the_loader(tiny_vqgan, device):
     from animevsr.data.sampling import LookAhead
     from animevsr.degradations import BatchDegrader
-    config = ['blur', 'noise', {'down': 2}, {'down': 2}, {'vq': {'weights': str(tiny_vqgan)}}, {'codec': 'h264'}]
+
+    config = [
+        'blur',
+        'noise',
+        {'down': 2},
+        {'down': 2},
+        {'vq': {'weights': str(tiny_vqgan)}},
+        {'codec': 'h264'},
+    ]
     pipeline, degrader = DegradationPipeline(config), BatchDegrader(config, torch.device(device), threads=3)
     degrade, calls = degrader._degrade, []
     degrader._degrade = lambda *arguments: calls.append(1) or degrade(*arguments)
     batches = [batch_of(pipeline, seed) for seed in range(3)]
-    expected = [torch.stack([pipeline.apply(g, json.loads(p)) for g, p in zip(b['gt'], b['params'])]) for b in batches]
+    expected = [
+        torch.stack([pipeline.apply(g, json.loads(p)) for g, p in zip(b['gt'], b['params'])]) for b in batches
+    ]
     for i, batch in enumerate(LookAhead(batches)):
         lq, gt = degrader(batch)
         assert lq.device.type == device and torch.equal(gt.cpu(), batches[i]['gt'])
         # rounding on a GPU may choose another entry here and there
-        assert torch.equal(lq, expected[i]) if device == 'cpu' else (lq.cpu() - expected[i]).abs().mean() < 0.01
+        assert (
+            torch.equal(lq, expected[i]) if device == 'cpu' else (lq.cpu() - expected[i]).abs().mean() < 0.01
+        )
         begun = degrader._ahead[1]
         assert (begun is None) == (i == 2)  # the next batch is on its way
     assert len(calls) == 9  # nothing is done twice
@@ -292,6 +325,7 @@ def test_batches_on_the_device_are_those_of_the_loader(tiny_vqgan, device):
 
 def test_failure_in_a_thread_is_raised():
     from animevsr.degradations import BatchDegrader
+
     degrader = BatchDegrader(['noise'], torch.device('cpu'), threads=1)
     with pytest.raises(ValueError, match='do not fit'):
         degrader(dict(gt=torch.zeros(1, 1, 3, 8, 8), params=['[{"op": "blur"}]']))
@@ -299,6 +333,7 @@ def test_failure_in_a_thread_is_raised():
 
 def test_vq_goes_to_workers(tiny_vqgan):
     import pickle
+
     pipeline = DegradationPipeline([{'vq': {'weights': str(tiny_vqgan)}}])
     clip, params = torch.rand(1, 3, 16, 16), [dict(op='vq', k=9, k_middle=1)]
     assert torch.equal(pickle.loads(pickle.dumps(pipeline)).apply(clip, params), pipeline.apply(clip, params))
@@ -306,9 +341,11 @@ def test_vq_goes_to_workers(tiny_vqgan):
 
 def test_a_name_is_given_once():
     with pytest.raises(ValueError, match="a degradation operator is named 'blur' already: Blur"):
+
         @operator('blur')
         class Other(Operator):
             pass
+
     with pytest.raises(TypeError, match='abstract'):
-        Other = type('Other', (Operator, ), dict(sample=lambda *_: {}))
+        Other = type('Other', (Operator,), dict(sample=lambda *_: {}))
         Other()

@@ -1,10 +1,16 @@
 """The documentation: its links lead somewhere, and the front page stays one page."""
+
 import re
 
 import pytest
 from conftest import REPO
 
-PAGES = [*REPO.glob('*.md'), *REPO.glob('docs/*.md'), *REPO.glob('weights/*.md'), *REPO.glob('recipes/*/*.md')]
+PAGES = [
+    *REPO.glob('*.md'),
+    *REPO.glob('docs/*.md'),
+    *REPO.glob('weights/*.md'),
+    *REPO.glob('recipes/*/*.md'),
+]
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(REPO)))
@@ -16,7 +22,10 @@ def test_links_lead_somewhere(page):
             found = (page.parent / file) if file else page
             assert found.exists(), f'{page}: {target}'
             if anchor:
-                heads = [re.sub(r'[^a-z0-9 -]', '', h.lower()).replace(' ', '-') for h in re.findall(r'^#+ (.*)', found.read_text(), re.M)]
+                heads = [
+                    re.sub(r'[^a-z0-9 -]', '', h.lower()).replace(' ', '-')
+                    for h in re.findall(r'^#+ (.*)', found.read_text(), re.M)
+                ]
                 assert anchor in heads, f'{page}: {target}'
 
 

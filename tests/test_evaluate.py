@@ -1,4 +1,5 @@
 """Evaluation: values against the metrics themselves, several kinds of methods, tables."""
+
 import csv
 import io
 import json
@@ -26,7 +27,9 @@ from animevsr.utils.matlab_resize import matlab_resize
 
 @pytest.fixture
 def clips(tmp_path):
-    """Two clips, one with a cut: gt 64x96, lq a quarter of it, and results that are the ground truth with noise."""
+    """Two clips, one with a cut: gt 64x96, lq a quarter of it, and results that are the ground truth with
+    noise.
+    """
     rng, gts = np.random.default_rng(0), {}
     for name in 'ab':
         gt = moving_frames(5, 64, 96, seed=ord(name))
@@ -44,21 +47,35 @@ def test_values_are_those_of_the_metrics(clips, tmp_path):
     names = ['psnr', 'line_width', 'flicker', 'cut_bleed']
     roots = {'perfect': tmp_path / 'gt', 'noisy': tmp_path / 'noisy'}
     perfect, noisy = animevsr.evaluate(roots, gt=tmp_path / 'gt', metrics=names, every=2, device='cpu')
-    assert perfect.values['a']['flicker'] == 0 and perfect.values['b']['cut_bleed'] == pytest.approx(0, abs=1e-6)
+    assert perfect.values['a']['flicker'] == 0 and perfect.values['b']['cut_bleed'] == pytest.approx(
+        0, abs=1e-6
+    )
     assert math.isnan(noisy.values['a']['cut_bleed']) and noisy.params is None and noisy.runtime is None
     for name, gt in clips.items():
-        results = [animevsr.video.images.read_image(path) for path in sorted((tmp_path / 'noisy' / name).iterdir())]
+        results = [
+            animevsr.video.images.read_image(path) for path in sorted((tmp_path / 'noisy' / name).iterdir())
+        ]
         x, y = to_tensor(np.stack(results)), to_tensor(gt)
-        expected = dict(psnr=calculate_psnr_pt(x[::2], y[::2], 4).mean().item(), line_width=calculate_line_width_pt(x[::2]).mean().item(),
-                        flicker=calculate_flicker_clip(x, y), cut_bleed=calculate_cut_bleed_clip(x, y))
+        expected = dict(
+            psnr=calculate_psnr_pt(x[::2], y[::2], 4).mean().item(),
+            line_width=calculate_line_width_pt(x[::2]).mean().item(),
+            flicker=calculate_flicker_clip(x, y),
+            cut_bleed=calculate_cut_bleed_clip(x, y),
+        )
         assert noisy.values[name] == pytest.approx(expected, rel=1e-4, nan_ok=True), name
     assert noisy.means()['psnr'] == pytest.approx(np.mean([noisy.values[n]['psnr'] for n in 'ab']))
     assert noisy.means()['cut_bleed'] == noisy.values['b']['cut_bleed']  # the other clip has none
 
 
 def test_networks_and_bicubic_in_one_run(clips, tiny_weights, tmp_path):
-    bicubic, net, done = animevsr.evaluate({'bicubic': 'bicubic', 'net': tiny_weights, 'done': tmp_path / 'noisy'}, lq=tmp_path / 'lq',
-                                           gt=tmp_path / 'gt', metrics=['psnr'], every=2, device='cpu')
+    bicubic, net, done = animevsr.evaluate(
+        {'bicubic': 'bicubic', 'net': tiny_weights, 'done': tmp_path / 'noisy'},
+        lq=tmp_path / 'lq',
+        gt=tmp_path / 'gt',
+        metrics=['psnr'],
+        every=2,
+        device='cpu',
+    )
     lq = F.avg_pool2d(to_tensor(clips['a']), 4)
     expected = matlab_resize((lq * 255).round() / 255, 64, 96).clamp(0, 1)[::2]
     expected = calculate_psnr_pt((expected * 255).round() / 255, to_tensor(clips['a'])[::2], 4).mean().item()
@@ -80,22 +97,43 @@ def test_without_a_ground_truth(clips, tmp_path):
         (tmp_path / 'videos').mkdir(exist_ok=True)
         write_video(tmp_path / f'videos/{name}.mkv', bleeding, codec='ffv1', pix_fmt='bgr0')
     names = ['line_width', 'flicker', 'cut_bleed']
-    method, = animevsr.evaluate({'v': tmp_path / 'videos'}, lq=tmp_path / 'lq', metrics=names, device='cpu')
-    assert method.values['b']['cut_bleed'] == pytest.approx(0.2, abs=0.02) and math.isnan(method.values['a']['cut_bleed'])
-    alone, = animevsr.evaluate({'v': tmp_path / 'videos'}, metrics=['line_width', 'cut_bleed'], device='cpu')
-    assert alone.values['b']['line_width'] == method.values['b']['line_width'] and math.isnan(alone.values['b']['cut_bleed'])
+    (method,) = animevsr.evaluate({'v': tmp_path / 'videos'}, lq=tmp_path / 'lq', metrics=names, device='cpu')
+    assert method.values['b']['cut_bleed'] == pytest.approx(0.2, abs=0.02) and math.isnan(
+        method.values['a']['cut_bleed']
+    )
+    (alone,) = animevsr.evaluate(
+        {'v': tmp_path / 'videos'}, metrics=['line_width', 'cut_bleed'], device='cpu'
+    )
+    assert alone.values['b']['line_width'] == method.values['b']['line_width'] and math.isnan(
+        alone.values['b']['cut_bleed']
+    )
 
 
 def test_tables_hold_every_value(clips, tmp_path):
-    methods = animevsr.evaluate({'one': tmp_path / 'gt', 'two': tmp_path / 'noisy'}, gt=tmp_path / 'gt', metrics=['psnr_y', 'cut_bleed'],
-                                device='cpu')
+    methods = animevsr.evaluate(
+        {'one': tmp_path / 'gt', 'two': tmp_path / 'noisy'},
+        gt=tmp_path / 'gt',
+        metrics=['psnr_y', 'cut_bleed'],
+        device='cpu',
+    )
     text = markdown(methods)
-    assert '| two | - | - | ' in text and f'{methods[1].values["b"]["psnr_y"]:.2f}' in text and '| b | inf | ' in text
+    assert (
+        '| two | - | - | ' in text
+        and f'{methods[1].values["b"]["psnr_y"]:.2f}' in text
+        and '| b | inf | ' in text
+    )
     rows = list(csv.DictReader(io.StringIO(to_csv(methods))))
     assert len(rows) == 2 * 3 * 2 and {row['clip'] for row in rows} == {'a', 'b', 'mean'}
-    assert [row['value'] for row in rows if row['method'] == 'two' and row['clip'] == 'a' and row['metric'] == 'cut_bleed'] == ['']
+    assert [
+        row['value']
+        for row in rows
+        if row['method'] == 'two' and row['clip'] == 'a' and row['metric'] == 'cut_bleed'
+    ] == ['']
     data = json.loads(to_json(methods))
-    assert data[1]['clips']['b']['psnr_y'] == methods[1].values['b']['psnr_y'] and data[0]['clips']['a']['cut_bleed'] is None
+    assert (
+        data[1]['clips']['b']['psnr_y'] == methods[1].values['b']['psnr_y']
+        and data[0]['clips']['a']['cut_bleed'] is None
+    )
     assert data[0]['clips']['b']['psnr_y'] == 'inf'
     for suffix in ('md', 'csv', 'json'):
         write_table(methods, tmp_path / f't.{suffix}')
@@ -104,13 +142,34 @@ def test_tables_hold_every_value(clips, tmp_path):
 
 def test_the_command(clips, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    animevsr_cli.main(['evaluate', 'noisy', 'cubic=bicubic', '--lq', 'lq', '--gt', 'gt', '--metrics', 'psnr', '-o', 't.csv', 't.json',
-                       '--device', 'cpu'])
+    animevsr_cli.main(
+        [
+            'evaluate',
+            'noisy',
+            'cubic=bicubic',
+            '--lq',
+            'lq',
+            '--gt',
+            'gt',
+            '--metrics',
+            'psnr',
+            '-o',
+            't.csv',
+            't.json',
+            '--device',
+            'cpu',
+        ]
+    )
     out = capsys.readouterr().out
     (tmp_path / 'noisy').rename(tmp_path / 'bicubic')  # a folder of that name is a folder
     animevsr_cli.main(['evaluate', 'bicubic', '--gt', 'gt', '--metrics', 'psnr', '--device', 'cpu'])
     assert '| bicubic | - | - |' in capsys.readouterr().out
-    assert '| noisy |' in out and '| cubic |' in out and (tmp_path / 't.csv').exists() and (tmp_path / 't.json').exists()
+    assert (
+        '| noisy |' in out
+        and '| cubic |' in out
+        and (tmp_path / 't.csv').exists()
+        and (tmp_path / 't.json').exists()
+    )
 
 
 def test_bad_input_is_one_line(clips, tiny_vqgan, tmp_path, monkeypatch):
@@ -120,26 +179,34 @@ def test_bad_input_is_one_line(clips, tiny_vqgan, tmp_path, monkeypatch):
         write_clip(tmp_path / 'small' / name, moving_frames(5, 32, 96))
         write_clip(tmp_path / 'long' / name, moving_frames(7, 64, 96))
     write_clip(tmp_path / 'one/a', moving_frames(5, 64, 96))
-    for arguments, message in ((('noisy', '--metrics', 'psnr'), 'compares with a ground truth'),
-                               (('noisy', '--metrics', 'psn', '--gt', 'gt'), "did you mean 'psnr'"),
-                               (('bicubic', ), 'needs low-quality clips'),
-                               (('gone', '--lq', 'lq'), 'gone: no such folder of results, and no such weights'),
-                               (('short', '--gt', 'gt'), 'short, a: has 3 frames, the ground truth has 5'),
-                               (('small', '--gt', 'gt'), 'is 96x32, the ground truth is 96x64'),
-                               (('noisy', 'noisy', '--gt', 'gt'), 'two methods are named noisy'),
-                               (('noisy', '--metrics', 'pyiqa:maniqa'), 'pyiqa is not installed'),
-                               ((tiny_vqgan, '--lq', 'lq'), 'which does not upscale'),
-                               (('noisy', '--every', 0, '--gt', 'gt'), 'every must be'),
-                               (('x=short', '--gt', 'gt', '--metrics', 'line_width'), 'x, a: has 3 frames, the ground truth has 5'),
-                               (('one', '--gt', 'gt'), 'one: clip b is not in it and in gt alike'),
-                               (('gt', 'short', '--metrics', 'line_width'), 'short, a: has 3 frames, gt has 5'),
-                               (('short', '--lq', 'lq', '--metrics', 'line_width'), 'ends after 3 frames, the low-quality clip has more'),
-                               (('long', '--lq', 'lq', '--metrics', 'line_width'), 'has more frames than the low-quality clip, 5'),
-                               (('noisy', '--gt', 'gt', '-o', 'none/t.md'), 'its folder does not exist'),
-                               (('noisy', '--gt', 'gt', '-o', 't.txt'), 'written as .md, .csv or .json')):
+    for arguments, message in (
+        (('noisy', '--metrics', 'psnr'), 'compares with a ground truth'),
+        (('noisy', '--metrics', 'psn', '--gt', 'gt'), "did you mean 'psnr'"),
+        (('bicubic',), 'needs low-quality clips'),
+        (('gone', '--lq', 'lq'), 'gone: no such folder of results, and no such weights'),
+        (('short', '--gt', 'gt'), 'short, a: has 3 frames, the ground truth has 5'),
+        (('small', '--gt', 'gt'), 'is 96x32, the ground truth is 96x64'),
+        (('noisy', 'noisy', '--gt', 'gt'), 'two methods are named noisy'),
+        (('noisy', '--metrics', 'pyiqa:maniqa'), 'pyiqa is not installed'),
+        ((tiny_vqgan, '--lq', 'lq'), 'which does not upscale'),
+        (('noisy', '--every', 0, '--gt', 'gt'), 'every must be'),
+        (('x=short', '--gt', 'gt', '--metrics', 'line_width'), 'x, a: has 3 frames, the ground truth has 5'),
+        (('one', '--gt', 'gt'), 'one: clip b is not in it and in gt alike'),
+        (('gt', 'short', '--metrics', 'line_width'), 'short, a: has 3 frames, gt has 5'),
+        (
+            ('short', '--lq', 'lq', '--metrics', 'line_width'),
+            'ends after 3 frames, the low-quality clip has more',
+        ),
+        (('long', '--lq', 'lq', '--metrics', 'line_width'), 'has more frames than the low-quality clip, 5'),
+        (('noisy', '--gt', 'gt', '-o', 'none/t.md'), 'its folder does not exist'),
+        (('noisy', '--gt', 'gt', '-o', 't.txt'), 'written as .md, .csv or .json'),
+    ):
         with pytest.raises(SystemExit) as stopped:
             animevsr_cli.main(['evaluate', *map(str, arguments), '--device', 'cpu'])
-        assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, (arguments, stopped.value)
+        assert message in str(stopped.value) and len(str(stopped.value).splitlines()) == 1, (
+            arguments,
+            stopped.value,
+        )
     with pytest.raises(MediaError, match='written as .md, .csv or .json'):
         write_table([], tmp_path / 't.txt')
 
@@ -160,14 +227,20 @@ def test_what_does_not_fit_is_told_before_the_work(clips, tmp_path, monkeypatch)
     shutil.copytree(tmp_path / 'noisy/a', tmp_path / 'fewer/a')
     shutil.copytree(tmp_path / 'noisy/b', tmp_path / 'fewer/b')
     sorted((tmp_path / 'fewer/b').iterdir())[-1].unlink()
-    for methods, message in (({'one': tmp_path / 'noisy', 'fewer': tmp_path / 'fewer'}, 'fewer, b: has .* frames, the ground truth has'),
-                             ({'one': tmp_path / 'noisy', 'small': tmp_path / 'lq'}, 'small, a: is .*, the ground truth is ')):
+    for methods, message in (
+        (
+            {'one': tmp_path / 'noisy', 'fewer': tmp_path / 'fewer'},
+            'fewer, b: has .* frames, the ground truth has',
+        ),
+        ({'one': tmp_path / 'noisy', 'small': tmp_path / 'lq'}, 'small, a: is .*, the ground truth is '),
+    ):
         with pytest.raises(MediaError, match=message):
             animevsr.evaluate(methods, gt=tmp_path / 'gt', metrics=['psnr'], device='cpu')
 
 
 def test_psnr_is_basicsrs():
     from basicsr.metrics import calculate_psnr
+
     module = sys.modules['animevsr.evaluation.evaluator']
     a, b = moving_frames(2, 40, 48)
     close = a.copy()
@@ -185,6 +258,11 @@ def test_networks_start_anew_at_cuts(tiny_weights, tmp_path):
     write_clip(tmp_path / 'lq/a', frames)
     (tmp_path / 'up').mkdir()
     animevsr.upscale(tmp_path / 'lq/a', tmp_path / 'up/a', tiny_weights, backend='torch', device='cpu')
-    net, images = animevsr.evaluate({'net': tiny_weights, 'images': tmp_path / 'up'}, tmp_path / 'lq', metrics=['line_width', 'flicker'],
-                                    every=1, device='cpu')
+    net, images = animevsr.evaluate(
+        {'net': tiny_weights, 'images': tmp_path / 'up'},
+        tmp_path / 'lq',
+        metrics=['line_width', 'flicker'],
+        every=1,
+        device='cpu',
+    )
     assert net.values == images.values

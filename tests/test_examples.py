@@ -1,4 +1,5 @@
 """The examples run; the one of a foreign project in test_training."""
+
 import runpy
 import sys
 
@@ -20,7 +21,11 @@ def example(monkeypatch, name, *arguments):
 
 def test_upscale(tmp_path, monkeypatch, capsys, tiny_weights):
     source = write_video(tmp_path / 'in.mkv', moving_frames(3, 32, 48), sound=True)
-    monkeypatch.setattr(animevsr, 'upscale', lambda *a, real=animevsr.upscale, **k: real(*a, weights=tiny_weights, backend='torch', **k))
+    monkeypatch.setattr(
+        animevsr,
+        'upscale',
+        lambda *a, real=animevsr.upscale, **k: real(*a, weights=tiny_weights, backend='torch', **k),
+    )
     example(monkeypatch, 'upscale.py', source, tmp_path / 'out.mkv')
     said = capsys.readouterr().out
     assert '3 frames, 192x128' in said and 'ok   frames' in said
@@ -29,10 +34,15 @@ def test_upscale(tmp_path, monkeypatch, capsys, tiny_weights):
 def test_own_degradation(tmp_path, monkeypatch, capsys):
     write_clip(tmp_path / 'clip', moving_frames(3, 64, 96))
     names = example(monkeypatch, 'own_degradation.py', tmp_path / 'clip', tmp_path / 'out.png')
-    assert cv2.imread(str(tmp_path / 'out.png')).shape == (16, 24, 3) and '(3, 3, 16, 24)' in capsys.readouterr().out
+    assert (
+        cv2.imread(str(tmp_path / 'out.png')).shape == (16, 24, 3)
+        and '(3, 3, 16, 24)' in capsys.readouterr().out
+    )
     clip = torch.rand(2, 3, 16, 24)
     shifted = names['ColourBleed']().apply(clip, dict(shift=0))
-    assert torch.allclose(shifted.mean(1), clip.mean(1), atol=0.05) and not torch.allclose(shifted, clip, atol=0.05)
+    assert torch.allclose(shifted.mean(1), clip.mean(1), atol=0.05) and not torch.allclose(
+        shifted, clip, atol=0.05
+    )
 
 
 def test_onnx_loop(tmp_path, monkeypatch):

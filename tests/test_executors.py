@@ -1,4 +1,7 @@
-"""Where shots are computed: processes of this machine, nodes of a Ray cluster, parts of an array job; always the same frames."""
+"""Where shots are computed: processes of this machine, nodes of a Ray cluster, parts of an array job; always
+the same frames.
+"""
+
 import errno
 import os
 import signal
@@ -30,7 +33,9 @@ OPTIONS = dict(CODEC, threads=1)
 
 @pytest.fixture
 def source(tmp_path):
-    return write_video(tmp_path / 'in.mkv', np.concatenate([three_shots()[0]] * 2), codec='ffv1', pix_fmt='bgr0')
+    return write_video(
+        tmp_path / 'in.mkv', np.concatenate([three_shots()[0]] * 2), codec='ffv1', pix_fmt='bgr0'
+    )
 
 
 @pytest.fixture
@@ -42,7 +47,9 @@ def expected(source, tiny_weights, tmp_path):
 
 def same(path, expected):
     images, times = decode(path)
-    return np.array_equal(images, expected[0]) and times == expected[1] and not list(path.parent.glob('.*.work'))
+    return (
+        np.array_equal(images, expected[0]) and times == expected[1] and not list(path.parent.glob('.*.work'))
+    )
 
 
 @pytest.mark.parametrize('jobs', [3])  # two: below, where one of them dies
@@ -52,11 +59,16 @@ def test_processes_give_the_same_frames(jobs, source, expected, tiny_weights, tm
 
 
 class Dying(Job):
-    """A job whose workers die with the first shot of this video that they take, until a file says that this has happened often enough."""
+    """A job whose workers die with the first shot of this video that they take, until a file says that this
+    has happened often enough.
+    """
 
     def open_same_upscaler(self, plan, *arguments, **options):
         marks = Path(self.output).with_suffix('.deaths')
-        if executors.multiprocessing.parent_process() is not None and len(marks.read_text() if marks.exists() else '') < DEATHS:
+        if (
+            executors.multiprocessing.parent_process() is not None
+            and len(marks.read_text() if marks.exists() else '') < DEATHS
+        ):
             with open(marks, 'a') as file:
                 file.write('x')
             os.kill(os.getpid(), signal.SIGKILL)
@@ -68,7 +80,9 @@ DEATHS = 1
 
 def test_a_shot_whose_process_died_is_computed_again(source, expected, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setattr(api, 'Job', Dying)
-    with pytest.warns(UserWarning, match=r'a worker process has stopped \(it was killed\); the work goes on with 1 of them'):
+    with pytest.warns(
+        UserWarning, match=r'a worker process has stopped \(it was killed\); the work goes on with 1 of them'
+    ):
         animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, jobs=2, **OPTIONS)
     assert (tmp_path / 'out.deaths').read_text() and same(tmp_path / 'out.mkv', expected)
 
@@ -134,11 +148,13 @@ def test_paths_may_be_relative_or_absolute(source, tiny_weights, tmp_path, monke
     seen = []
     monkeypatch.setattr(api, 'Job', lambda *arguments: seen.append(arguments) or Job(*arguments))
     done = animevsr.upscale('in.mkv', 'again.mkv', 'tiny.pth', device=torch.device('cpu'), **OPTIONS)
-    assert seen[0][:2] == (str(source), str(tmp_path / 'again.mkv')) and seen[0][2].weights == str(tiny_weights)
+    assert seen[0][:2] == (str(source), str(tmp_path / 'again.mkv')) and seen[0][2].weights == str(
+        tiny_weights
+    )
     assert str(done.output) == 'again.mkv'
 
 
-# --- parts of an array job ------------------------------------------------------------------------------------------------------
+# --- parts of an array job
 
 
 def test_parts_share_the_shots_and_the_last_one_joins(source, expected, tiny_weights, tmp_path):
@@ -147,10 +163,29 @@ def test_parts_share_the_shots_and_the_last_one_joins(source, expected, tiny_wei
     assert (first.missing, first.shots) == (4, 6) and not out.exists()
     with pytest.raises(MediaError, match='4 of 6 shots missing, the first is number 0'):
         join_parts(out)
-    with pytest.raises(ValueError, match='was begun with different options; all parts must be given the same ones'):
+    with pytest.raises(
+        ValueError, match='was begun with different options; all parts must be given the same ones'
+    ):
         animevsr.upscale(source, out, part=(1, 3), **{**options, 'codec': 'h264'})
-    said = run_python('-m', 'animevsr_cli', 'upscale', source, '-o', out, '-n', tiny_weights, '--codec', 'ffv1', '--backend', 'torch',
-                      '--threads', 1, '--part', '3/3', cwd=tmp_path).stdout
+    said = run_python(
+        '-m',
+        'animevsr_cli',
+        'upscale',
+        source,
+        '-o',
+        out,
+        '-n',
+        tiny_weights,
+        '--codec',
+        'ffv1',
+        '--backend',
+        'torch',
+        '--threads',
+        1,
+        '--part',
+        '3/3',
+        cwd=tmp_path,
+    ).stdout
     assert 'this part is done, 2 of 6 shots left to other parts' in said
     last = animevsr.upscale(source, out, part=(1, 3), **options)
     assert last.missing == 0 and last.resumed == 4 and same(out, expected)
@@ -165,7 +200,7 @@ def test_parts_side_by_side(source, expected, tiny_weights, tmp_path):
     def run(number):
         missing.append(animevsr.upscale(source, out, tiny_weights, part=(number, 3), **OPTIONS).missing)
 
-    threads = [threading.Thread(target=run, args=(number, )) for number in (1, 2, 3)]
+    threads = [threading.Thread(target=run, args=(number,)) for number in (1, 2, 3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -184,11 +219,15 @@ def test_join_after_the_last_part_was_stopped(source, expected, tiny_weights, tm
         with pytest.raises(KeyboardInterrupt):
             animevsr.upscale(source, out, tiny_weights, part=(1, 1), **OPTIONS)
     assert not out.exists()
-    assert 'out.mkv' in run_python('-m', 'animevsr_cli', 'join', out, cwd=tmp_path).stdout and same(out, expected)
+    assert 'out.mkv' in run_python('-m', 'animevsr_cli', 'join', out, cwd=tmp_path).stdout and same(
+        out, expected
+    )
 
 
 def test_a_part_that_comes_after_the_join(source, expected, tiny_weights, tmp_path):
-    """Begun again, or one of more parts than there are shots: there is nothing to do, and nothing is left behind."""
+    """Begun again, or one of more parts than there are shots: there is nothing to do, and nothing is left
+    behind.
+    """
     out = tmp_path / 'out.mkv'
     for number in (1, 2):
         animevsr.upscale(source, out, tiny_weights, part=(number, 2), **OPTIONS)
@@ -207,7 +246,8 @@ def test_parts_and_other_runs_keep_apart(source, tiny_weights, tmp_path):
             animevsr.upscale(source, out, tiny_weights, **OPTIONS)
         with pytest.raises(MediaError, match='part 1/2 is at work on it already'):
             animevsr.upscale(source, out, tiny_weights, part=(1, 2), **OPTIONS)
-    assert animevsr.upscale(source, out, tiny_weights, **OPTIONS).resumed == 3  # when nobody is at work, any run may go on
+    # when nobody is at work, any run may go on
+    assert animevsr.upscale(source, out, tiny_weights, **OPTIONS).resumed == 3
 
 
 def test_a_plan_of_another_version_is_one_line(source, tiny_weights, tmp_path):
@@ -220,6 +260,7 @@ def test_a_plan_of_another_version_is_one_line(source, tiny_weights, tmp_path):
 
 def test_a_folder_without_locks(source, expected, tiny_weights, tmp_path, monkeypatch):
     """Some network folders know none: one run alone goes on, parts do not."""
+
     def acquire(self, *_, **__):
         raise OSError(errno.ENOLCK, 'No locks available')
 
@@ -231,7 +272,7 @@ def test_a_folder_without_locks(source, expected, tiny_weights, tmp_path, monkey
     assert same(tmp_path / 'out.mkv', expected)
 
 
-# --- a Ray cluster --------------------------------------------------------------------------------------------------------------
+# --- a Ray cluster
 
 
 @pytest.fixture(scope='module')
@@ -239,14 +280,17 @@ def cluster():
     """A Ray cluster of two nodes on this machine, each of one CPU."""
     pytest.importorskip('ray')
     from ray.cluster_utils import Cluster
+
     warnings.simplefilter('ignore')
     os.environ['RAY_DISABLE_IMPORT_WARNING'], before = '1', os.environ.get('PYTHONPATH')
     os.environ['PYTHONPATH'] = f'{REPO}:{REPO / "tests"}'
-    os.environ.update({'RAY_worker_niceness': '0'})  # it is 15 by default: beside other tests they would starve
+    # it is 15 by default: beside other tests they would starve
+    os.environ.update({'RAY_worker_niceness': '0'})
     made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
     made.second = made.add_node(num_cpus=1)
     yield made
     import ray
+
     ray.shutdown()
     made.shutdown()
     os.environ.pop('PYTHONPATH') if before is None else os.environ.update(PYTHONPATH=before)
@@ -257,9 +301,13 @@ def test_nodes_of_ray_give_the_same_frames(cluster, source, expected, tiny_weigh
     assert (done.frames, done.shots) == (24, 6) and same(tmp_path / 'out.mkv', expected)
 
 
-def test_workers_of_ray_that_round_differently_are_excluded(cluster, source, expected, tiny_weights, tmp_path, monkeypatch):
+def test_workers_of_ray_that_round_differently_are_excluded(
+    cluster, source, expected, tiny_weights, tmp_path, monkeypatch
+):
     monkeypatch.setattr(api, 'Job', Elsewhere)
-    with pytest.warns(UserWarning, match=r'were excluded \(it would .*another processor\); 6 of 6 shots are computed here'):
+    with pytest.warns(
+        UserWarning, match=r'were excluded \(it would .*another processor\); 6 of 6 shots are computed here'
+    ):
         animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, cluster=cluster.address, **OPTIONS)
     assert same(tmp_path / 'out.mkv', expected)
 
@@ -267,6 +315,7 @@ def test_workers_of_ray_that_round_differently_are_excluded(cluster, source, exp
 class Elsewhere(Job):
     def open_same_upscaler(self, plan, *arguments, **options):
         import ray
+
         if ray.get_runtime_context().get_task_id():
             raise DifferentRounding('here computes another processor')
         return super().open_same_upscaler(plan, *arguments, **options)
@@ -301,13 +350,32 @@ def kill_when(folder, cluster):
 
 def test_no_cluster_is_one_line(source, tiny_weights, tmp_path):
     pytest.importorskip('ray')
-    done = run_python('-m', 'animevsr_cli', 'upscale', source, '-o', 'o.mkv', '-n', tiny_weights, '--backend', 'torch', '--cluster',
-                      '127.0.0.1:1', cwd=tmp_path, check=False)
+    done = run_python(
+        '-m',
+        'animevsr_cli',
+        'upscale',
+        source,
+        '-o',
+        'o.mkv',
+        '-n',
+        tiny_weights,
+        '--backend',
+        'torch',
+        '--cluster',
+        '127.0.0.1:1',
+        cwd=tmp_path,
+        check=False,
+    )
     said = [line for line in done.stderr.splitlines() if line.startswith('animevsr: ')][-1]
-    assert done.returncode == 1 and 'no Ray cluster answers there' in said and 'ray start --head' in said and 'Traceback' not in done.stderr
+    assert (
+        done.returncode == 1
+        and 'no Ray cluster answers there' in said
+        and 'ray start --head' in said
+        and 'Traceback' not in done.stderr
+    )
 
 
-# --- options --------------------------------------------------------------------------------------------------------------------
+# --- options
 
 
 def test_flags_are_the_fields():
@@ -320,8 +388,26 @@ def test_flags_are_the_fields():
 
 
 def test_what_the_pixels_depend_on():
-    changed = dict(outscale=2, fps=25, deinterlace='off', cuts=False, codec='ffv1', crf=3, depth=10, chroma='444', hardware=True,
-                   device='cpu', backend='torch', fast=True, half=True, bf16=True, compiled=True, reuse=True, tile=64, threads=3)
+    changed = dict(
+        outscale=2,
+        fps=25,
+        deinterlace='off',
+        cuts=False,
+        codec='ffv1',
+        crf=3,
+        depth=10,
+        chroma='444',
+        hardware=True,
+        device='cpu',
+        backend='torch',
+        fast=True,
+        half=True,
+        bf16=True,
+        compiled=True,
+        reuse=True,
+        tile=64,
+        threads=3,
+    )
     names = {f.name for kind in (UpscaleOptions, EncodeOptions, ComputeOptions) for f in fields(kind)}
     assert set(changed) == names - {'encode', 'compute', 'weights', 'jobs', 'cluster', 'part'}
     plain = UpscaleOptions.of().pixels()
@@ -335,16 +421,34 @@ def test_unknown_options_are_refused(source, tmp_path):
         animevsr.upscale(source, tmp_path / 'o.mkv', cfr=3)
 
 
-# --- the end of a run -----------------------------------------------------------------------------------------------------------
+# --- the end of a run
 
 
 @pytest.mark.slow
 def test_a_worker_ends_with_the_first_process(tiny_weights, tmp_path):
     """It must not go on with the list of a run that is gone, or wait for it."""
     source = write_video(tmp_path / 'in.mkv', np.concatenate([three_shots((20, 20, 20), (48, 64))[0]] * 20))
-    command = ['upscale', str(source), '-o', 'out.mkv', '-n', str(tiny_weights), '--jobs', '2', '--backend', 'torch', '--threads', '1']
-    first = subprocess.Popen([sys.executable, '-m', 'animevsr_cli', *command], cwd=tmp_path, stderr=subprocess.DEVNULL,
-                             env={**os.environ, 'PYTHONPATH': str(REPO)}, start_new_session=True)
+    command = [
+        'upscale',
+        str(source),
+        '-o',
+        'out.mkv',
+        '-n',
+        str(tiny_weights),
+        '--jobs',
+        '2',
+        '--backend',
+        'torch',
+        '--threads',
+        '1',
+    ]
+    first = subprocess.Popen(
+        [sys.executable, '-m', 'animevsr_cli', *command],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'PYTHONPATH': str(REPO)},
+        start_new_session=True,
+    )
     for _ in range(900):
         if list(tmp_path.glob('.out.mkv.work/plan.json')):
             break

@@ -1,4 +1,5 @@
 """Adversarial training: the guard, clipped gradients, checkpointed gradients."""
+
 import copy
 import re
 
@@ -16,7 +17,9 @@ from animevsr.utils.overlays import read_options
 
 
 def problem_after(losses, **options):
-    """What the guard says after (l_d_real, l_d_fake, l_g_pix) of each iteration, and when it first said so."""
+    """What the guard says after (l_d_real, l_d_fake, l_g_pix) of each iteration, and when it first said
+    so.
+    """
     guard = CollapseGuard('lsgan', **{'window': 10, **options})
     for i, (real, fake, pix) in enumerate(losses, 1):
         guard.update(dict(l_d_real=real, l_d_fake=fake, l_g_pix=pix))
@@ -66,23 +69,59 @@ def test_losses_of_an_unknown_kind_are_not_judged():
 def train(tmp_path, *options, check=True):
     if not (tmp_path / 'assets').exists():
         (tmp_path / 'assets').symlink_to(REPO / 'assets')
-    smaller = ['path:pretrain_network_g=~', 'datasets:train:num_frame=2', 'datasets:train:degrade_on=loader', 'datasets:val:num_frame=1',
-               'val:save_img=false', 'network_g:num_feat=8', 'logger:print_freq=1', 'logger:use_tb_logger=false', 'train:total_iter=4']
-    return run_python('-m', 'animevsr.train', '-opt', 'options/tiny/gan.yml', '--force_yml', *smaller, *options, cwd=tmp_path,
-                      CUDA_VISIBLE_DEVICES='', check=check)
+    smaller = [
+        'path:pretrain_network_g=~',
+        'datasets:train:num_frame=2',
+        'datasets:train:degrade_on=loader',
+        'datasets:val:num_frame=1',
+        'val:save_img=false',
+        'network_g:num_feat=8',
+        'logger:print_freq=1',
+        'logger:use_tb_logger=false',
+        'train:total_iter=4',
+    ]
+    return run_python(
+        '-m',
+        'animevsr.train',
+        '-opt',
+        'options/tiny/gan.yml',
+        '--force_yml',
+        *smaller,
+        *options,
+        cwd=tmp_path,
+        CUDA_VISIBLE_DEVICES='',
+        check=check,
+    )
 
 
 def test_second_stage_trains_and_stops_at_a_collapse(tmp_path):
     out = train(tmp_path, 'network_g:checkpointing=true', 'train:grad_clip=0.5').stderr
     assert len(re.findall('l_g_gan', out)) == 4 and re.search(r'# psnr: \d', out)
     assert (tmp_path / 'experiments/tiny_vqd_sr_gan/models/net_g_latest.pth').exists()
-    options = ['name=collapsed', 'train:guard:window=2', 'train:guard:pix_rise=0.5', 'logger:save_checkpoint_freq=1']
+    options = [
+        'name=collapsed',
+        'train:guard:window=2',
+        'train:guard:pix_rise=0.5',
+        'logger:save_checkpoint_freq=1',
+    ]
     done = train(tmp_path, *options, check=False)
     last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and 'has drifted' in last and 'stops at iteration 2, the last checkpoint is kept' in last
-    assert sorted(p.name for p in (tmp_path / 'experiments/collapsed/models').iterdir()) == ['net_d_1.pth', 'net_g_1.pth']
-    for i, (option, message) in enumerate((('train:guard:windw=2', "did you mean 'window'"), ('train:gan_opt=~', 'gan_opt is missing'),
-                            ('train:grad_clip=0', 'grad_clip must be above 0'))):
+    assert (
+        done.returncode == 1
+        and 'has drifted' in last
+        and 'stops at iteration 2, the last checkpoint is kept' in last
+    )
+    assert sorted(p.name for p in (tmp_path / 'experiments/collapsed/models').iterdir()) == [
+        'net_d_1.pth',
+        'net_g_1.pth',
+    ]
+    for i, (option, message) in enumerate(
+        (
+            ('train:guard:windw=2', "did you mean 'window'"),
+            ('train:gan_opt=~', 'gan_opt is missing'),
+            ('train:grad_clip=0', 'grad_clip must be above 0'),
+        )
+    ):
         done = train(tmp_path, f'name=wrong{i}', option, check=False)
         assert done.returncode == 1 and message in done.stderr.strip().splitlines()[-1]
 
@@ -102,13 +141,14 @@ def test_clipped_gradients(device):
     weights = torch.nn.Parameter(torch.zeros(4, device=device))
     optimizer = torch.optim.SGD([weights], lr=1)
     optimizer.register_step_pre_hook(lambda optimizer, *_: clip_gradients(optimizer, 0.5))
-    (weights * torch.tensor([3., 0, 4, 0], device=device)).sum().backward()
+    (weights * torch.tensor([3.0, 0, 4, 0], device=device)).sum().backward()
     optimizer.step()
     assert torch.allclose(weights.cpu(), torch.tensor([-0.3, 0, -0.4, 0]), atol=1e-5)
     optimizer.zero_grad()
     (weights * torch.tensor([0.1, 0, 0, 0], device=device)).sum().backward()
     optimizer.step()
-    assert torch.allclose(weights.cpu(), torch.tensor([-0.4, 0, -0.4, 0]), atol=1e-5)  # small ones stay as they are
+    # small ones stay as they are
+    assert torch.allclose(weights.cpu(), torch.tensor([-0.4, 0, -0.4, 0]), atol=1e-5)
 
 
 def model_of(name, **train):
@@ -134,7 +174,12 @@ def test_grad_clip_reaches_both_optimizers(limit):
 def test_a_resumed_run_takes_the_learning_rate_of_its_options():
     """The advice that comes with a stop: lower it, and go on with --auto_resume."""
     first = model_of('net')
-    state = dict(epoch=0, iter=5, optimizers=[first.optimizer_g.state_dict()], schedulers=[first.schedulers[0].state_dict()])
+    state = dict(
+        epoch=0,
+        iter=5,
+        optimizers=[first.optimizer_g.state_dict()],
+        schedulers=[first.schedulers[0].state_dict()],
+    )
     for lr in (1e-3, 2e-4):
         second = model_of('net', optim_g=dict(type='Adam', lr=lr, betas=[0.9, 0.99]))
         second.resume_training(copy.deepcopy(state))
@@ -161,12 +206,17 @@ def test_signs_of_a_collapse_are_not_saved(tmp_path, monkeypatch):
 @pytest.mark.parametrize('sr_feedback', [False, True])
 def test_checkpointing_gives_the_same_gradients(sr_feedback, device):
     torch.manual_seed(0)
-    plain, saving = (MSRBVSR(num_feat=8, num_block=(2, 1, 1), sr_feedback=sr_feedback, checkpointing=c).to(device) for c in (False, True))
+    plain, saving = (
+        MSRBVSR(num_feat=8, num_block=(2, 1, 1), sr_feedback=sr_feedback, checkpointing=c).to(device)
+        for c in (False, True)
+    )
     saving.load_state_dict(plain.state_dict())
     clip, kept = torch.rand(1, 4, 3, 9, 12, device=device), []
     for net in (plain, saving):
         held = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, held=held: held.append(t.numel()) or t, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, held=held: held.append(t.numel()) or t, lambda t: t
+        ):
             loss = net(clip).square().mean()
         kept.append(sum(held))
         loss.backward()

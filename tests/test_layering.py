@@ -1,12 +1,22 @@
-"""Imports run one way: each module imports from layers below its own (LAYERS, lowest first), never from its siblings."""
+"""Imports run one way: each module imports from layers below its own (LAYERS, lowest first), never from its
+siblings.
+"""
+
 import ast
 from pathlib import Path
 
 import pytest
 from conftest import REPO
 
-LAYERS = [{'compat', 'errors', 'version'}, {'utils'}, {'zoo'}, {'archs', 'losses', 'metrics', 'video'}, {'engine', 'degradations'},
-          {'data', 'models', 'upscaling', 'evaluation', 'curation'}, {'__init__', 'train', 'test', 'reproduce'}]
+LAYERS = [
+    {'compat', 'errors', 'version'},
+    {'utils'},
+    {'zoo'},
+    {'archs', 'losses', 'metrics', 'video'},
+    {'engine', 'degradations'},
+    {'data', 'models', 'upscaling', 'evaluation', 'curation'},
+    {'__init__', 'train', 'test', 'reproduce'},
+]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted((REPO / 'animevsr').rglob('*.py'))
 
@@ -23,7 +33,10 @@ def imported_parts(tree):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, 'imports are absolute'
-            names = [f'{node.module}.{alias.name}' if node.module == 'animevsr' else node.module for alias in node.names]
+            names = [
+                f'{node.module}.{alias.name}' if node.module == 'animevsr' else node.module
+                for alias in node.names
+            ]
         else:
             continue
         for name in names:
@@ -44,14 +57,25 @@ def test_imports_run_one_way(path):
 
 
 def test_a_breach_is_found():
-    tree = ast.parse('def f():\n    from animevsr.models.x import y\nimport animevsr.data.clips\nfrom animevsr import train')
+    tree = ast.parse(
+        'def f():\n    from animevsr.models.x import y\nimport animevsr.data.clips\nfrom animevsr import'
+        ' train'
+    )
     assert sorted(imported_parts(tree)) == ['data', 'models', 'train']
 
 
-@pytest.mark.parametrize('path', [p for p in FILES if p.name not in ('device.py', 'compat.py')], ids=lambda p: str(p.relative_to(REPO)))
+@pytest.mark.parametrize(
+    'path',
+    [p for p in FILES if p.name not in ('device.py', 'compat.py')],
+    ids=lambda p: str(p.relative_to(REPO)),
+)
 def test_names_no_device(path):
     """Devices follow the data; only the chooser and the mending of upstream name one."""
-    strings = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    strings = [
+        n.value
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    ]
     assert 'cuda' not in strings
     calls = [n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)]
     assert 'cuda' not in calls

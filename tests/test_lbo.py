@@ -1,4 +1,7 @@
-"""Learnable basic operators: the network against the published one, the pairs it learns from, and its place in a degradation."""
+"""Learnable basic operators: the network against the published one, the pairs it learns from, and its place
+in a degradation.
+"""
+
 import json
 import pickle
 import re
@@ -38,7 +41,9 @@ def test_matches_the_published_network(device):
     assert (out - expected).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize('arguments', [dict(), dict(num_feat=8), dict(downscale=4, num_feat=8), dict(num_in_ch=1, num_out_ch=1)])
+@pytest.mark.parametrize(
+    'arguments', [dict(), dict(num_feat=8), dict(downscale=4, num_feat=8), dict(num_in_ch=1, num_out_ch=1)]
+)
 def test_arguments_are_read_off_a_file(arguments, tmp_path):
     net = LearnableBasicOperator(**arguments)
     torch.save({'params': net.state_dict()}, tmp_path / 'w.pth')
@@ -56,12 +61,12 @@ def test_any_size_is_halved_and_rounded_up(device):
 
 
 def test_l1_and_l2():
-    x, y = torch.tensor([0., 1.]), torch.tensor([0.5, 0.])
+    x, y = torch.tensor([0.0, 1.0]), torch.tensor([0.5, 0.0])
     assert L1L2Loss()(x, y).item() == pytest.approx(0.75 + 0.625)
     assert L1L2Loss(l1_weight=2, l2_weight=0)(x, y).item() == pytest.approx(1.5)
 
 
-# --- in a degradation -------------------------------------------------------------------------------------------------------------
+# --- in a degradation
 
 
 @pytest.fixture
@@ -82,11 +87,13 @@ def draws(config):
 
 def near(share, expected):
     """Whether a share of DRAWS is within four standard deviations of its probability."""
-    return abs(share - expected) < 4 * (expected * (1 - expected) / DRAWS)**0.5
+    return abs(share - expected) < 4 * (expected * (1 - expected) / DRAWS) ** 0.5
 
 
 def test_the_supplements_statistics(pool):
-    """Sec. 3: each LBO with probability 0.5, a pool of 3 chosen from at random, both uses share one weight."""
+    """Sec. 3: each LBO with probability 0.5, a pool of 3 chosen from at random, both uses share one
+    weight.
+    """
     drawn = draws({'down_or_lbo': {'pool': pool}})
     both = Counter((first['lbo'], second['lbo']) for first, second in drawn)
     assert len(both) == 4 and all(near(count / DRAWS, 0.25) for count in both.values())
@@ -94,7 +101,9 @@ def test_the_supplements_statistics(pool):
     assert sorted(weights) == pool and all(near(count / DRAWS, 1 / 3) for count in weights.values())
     assert all(first['weights'] == second['weights'] for first, second in drawn)
     modes = Counter(p['mode'] for clip in drawn for p in clip)
-    assert sorted(modes) == ['area', 'bicubic', 'bilinear'] and all(near(count / DRAWS / 2, 1 / 3) for count in modes.values())
+    assert sorted(modes) == ['area', 'bicubic', 'bilinear'] and all(
+        near(count / DRAWS / 2, 1 / 3) for count in modes.values()
+    )
 
 
 def test_weights_may_differ_and_the_probability_may(pool):
@@ -114,27 +123,39 @@ def test_the_operator_replaces_the_downscaling(pool, device):
         assert torch.allclose(out, net(clip).clamp(0, 1), atol=1e-6)
     assert out.device == clip.device and not out.requires_grad
     down = pipeline.apply(clip, [dict(op='down_or_lbo', lbo=False, weights=pool[1], factor=2, mode='area')])
-    assert torch.equal(down, DegradationPipeline([{'down': 2}]).apply(clip, [dict(op='down', factor=2, mode='area')]))
-    sent = pickle.loads(pickle.dumps(pipeline)).apply(clip, [dict(op='down_or_lbo', lbo=True, weights=pool[1], factor=2, mode='area')])
+    assert torch.equal(
+        down, DegradationPipeline([{'down': 2}]).apply(clip, [dict(op='down', factor=2, mode='area')])
+    )
+    sent = pickle.loads(pickle.dumps(pipeline)).apply(
+        clip, [dict(op='down_or_lbo', lbo=True, weights=pool[1], factor=2, mode='area')]
+    )
     assert torch.equal(sent, out)
 
 
 def test_a_pool_that_does_not_fit_is_refused(pool, tiny_weights, tmp_path):
-    for arguments, message in ((dict(pool=[]), 'one or more'), (dict(pool=[pool[0], pool[0]]), 'each once'),
-                               (dict(pool=pool, prob=2), 'prob'), (dict(pools=pool), "did you mean 'pool'"),
-                               (dict(pool=5), 'a list of'), (dict(pool=['lbo_tape', 'weights/lbo_tape.pth']), 'each once'),
-                               (dict(pool=pool, modes=[]), 'modes must name at least one'),
-                               (dict(pool=pool, factor=4), 'divides the size by 2, but factor is 4'),
-                               (dict(pool=[str(tiny_weights)]), 'holds a MSRBVSR, but degradation needs a LearnableBasicOperator'),
-                               (dict(pool=[str(tmp_path / 'gone.pth')]), 'no such weights file')):
+    for arguments, message in (
+        (dict(pool=[]), 'one or more'),
+        (dict(pool=[pool[0], pool[0]]), 'each once'),
+        (dict(pool=pool, prob=2), 'prob'),
+        (dict(pools=pool), "did you mean 'pool'"),
+        (dict(pool=5), 'a list of'),
+        (dict(pool=['lbo_tape', 'weights/lbo_tape.pth']), 'each once'),
+        (dict(pool=pool, modes=[]), 'modes must name at least one'),
+        (dict(pool=pool, factor=4), 'divides the size by 2, but factor is 4'),
+        (dict(pool=[str(tiny_weights)]), 'holds a MSRBVSR, but degradation needs a LearnableBasicOperator'),
+        (dict(pool=[str(tmp_path / 'gone.pth')]), 'no such weights file'),
+    ):
         with pytest.raises(ValueError, match=message):
             DegradationPipeline([{'down_or_lbo': arguments}])
 
 
 def test_bundled_operators_are_nearer_to_their_damage_than_bicubic(monkeypatch):
-    """Than both kinds of bicubic downscaling, on held-out clips; `python benchmarks/lbo.py` measures all of them."""
+    """Than both kinds of bicubic downscaling, on held-out clips; `python benchmarks/lbo.py` measures all of
+    them.
+    """
     monkeypatch.syspath_prepend(REPO / 'recipes/open_animation')
     from lbo_sets import degrade, read_sets
+
     operator = DegradationPipeline([{'down_or_lbo': 2}]).operators[0]
     assert list(operator.pool) == ['lbo_tape', 'lbo_disc', 'lbo_web']
     clips = [to_tensor(load_clip(path, range(2))) for path in list_clips(REPO / 'assets/heldout')[1:4]]
@@ -142,8 +163,13 @@ def test_bundled_operators_are_nearer_to_their_damage_than_bicubic(monkeypatch):
         assert (REPO / f'weights/lbo_{name}.pth').stat().st_size < 500_000
         errors = np.zeros(3)
         for clip in clips:
-            results = [operator.apply(clip, dict(lbo=True, weights=f'lbo_{name}', factor=2, mode='area')),
-                       *(F.interpolate(clip, scale_factor=0.5, mode='bicubic', antialias=a).clamp(0, 1) for a in (True, False))]
+            results = [
+                operator.apply(clip, dict(lbo=True, weights=f'lbo_{name}', factor=2, mode='area')),
+                *(
+                    F.interpolate(clip, scale_factor=0.5, mode='bicubic', antialias=a).clamp(0, 1)
+                    for a in (True, False)
+                ),
+            ]
             target = degrade(clip, config)
             errors += [F.mse_loss(result, target).item() for result in results]
         assert errors[0] < 0.8 * min(errors[1:]), name  # by 1 dB
@@ -155,24 +181,50 @@ def test_degrades_in_the_loader_and_on_the_device(place, pool):
     from conftest import TINY_CLIPS
 
     from animevsr.degradations import BatchDegrader
+
     config = ['noise', {'down_or_lbo': {'pool': pool}}, {'down_or_lbo': {'pool': pool}}, {'codec': 'h264'}]
-    opt = dict(name='t', type='DegradedClipDataset', dataroot_gt=str(TINY_CLIPS), num_frame=2, gt_size=64, scale=4, phase='train')
+    opt = dict(
+        name='t',
+        type='DegradedClipDataset',
+        dataroot_gt=str(TINY_CLIPS),
+        num_frame=2,
+        gt_size=64,
+        scale=4,
+        phase='train',
+    )
     loaded = [build_dataset(dict(opt, degradation=config))[Draw(0, i)] for i in range(8)]
     uses = [[p['lbo'] for p in json.loads(sample['params']) if p['op'] == 'down_or_lbo'] for sample in loaded]
     assert {True, False} == set(sum(uses, [])) and all(s['lq'].shape == (2, 3, 16, 16) for s in loaded)
     if place == 'device':
-        samples = [build_dataset(dict(opt, degradation=config, degrade_on='device'))[Draw(0, i)] for i in range(8)]
+        samples = [
+            build_dataset(dict(opt, degradation=config, degrade_on='device'))[Draw(0, i)] for i in range(8)
+        ]
         model = RecurrentVSRModel.__new__(RecurrentVSRModel)
-        model.opt, model.usm, model.degrader = dict(scale=4), None, BatchDegrader(config, torch.device('cpu'), threads=2)
-        model.feed_data(dict(gt=torch.stack([s['gt'] for s in samples]), params=[s['params'] for s in samples]))
+        model.opt, model.usm, model.degrader = (
+            dict(scale=4),
+            None,
+            BatchDegrader(config, torch.device('cpu'), threads=2),
+        )
+        model.feed_data(
+            dict(gt=torch.stack([s['gt'] for s in samples]), params=[s['params'] for s in samples])
+        )
         lq = model.lq
     else:  # as a loader's workers do
-        lq = torch.cat([b['lq'] for b in torch.utils.data.DataLoader(build_dataset(dict(opt, degradation=config)), sampler=[
-            Draw(0, i) for i in range(8)], batch_size=4, num_workers=2)])
+        lq = torch.cat(
+            [
+                b['lq']
+                for b in torch.utils.data.DataLoader(
+                    build_dataset(dict(opt, degradation=config)),
+                    sampler=[Draw(0, i) for i in range(8)],
+                    batch_size=4,
+                    num_workers=2,
+                )
+            ]
+        )
     assert torch.equal(lq, torch.stack([s['lq'] for s in loaded]))
 
 
-# --- pairs ------------------------------------------------------------------------------------------------------------------------
+# --- pairs
 
 
 @pytest.fixture
@@ -182,7 +234,13 @@ def pairs(tmp_path):
     lq = np.stack([cv2.resize(f, (28, 20), interpolation=cv2.INTER_AREA) for f in gt])
     write_clip(tmp_path / 'gt', gt)
     write_clip(tmp_path / 'lq', lq, suffix='.bmp')
-    return dict(name='pairs', type='PairedFrameDataset', dataroot_gt=str(tmp_path / 'gt'), dataroot_lq=str(tmp_path / 'lq'), gt_size=24)
+    return dict(
+        name='pairs',
+        type='PairedFrameDataset',
+        dataroot_gt=str(tmp_path / 'gt'),
+        dataroot_lq=str(tmp_path / 'lq'),
+        gt_size=24,
+    )
 
 
 def test_pairs_stay_pairs(pairs):
@@ -201,7 +259,8 @@ def test_pairs_stay_pairs(pairs):
     straight = build_dataset(dict(pairs, phase='train', use_hflip=False, use_rot=False))
     frame = to_tensor(moving_frames(1, 40, 56))[0]
     windows = frame.unfold(1, 24, 2).unfold(2, 24, 2).flatten(1, 2).transpose(0, 1)
-    assert all((windows == straight[Draw(0, i)]['gt']).flatten(1).all(1).any() for i in range(10))  # cut out, and no more
+    # cut out, and no more
+    assert all((windows == straight[Draw(0, i)]['gt']).flatten(1).all(1).any() for i in range(10))
 
 
 def test_pairs_of_several_folders_keep_their_names_apart(pairs, tmp_path):
@@ -209,7 +268,11 @@ def test_pairs_of_several_folders_keep_their_names_apart(pairs, tmp_path):
     for side, size in (('gt', (8, 12)), ('lq', (4, 6))):
         for folder in 'ab':
             write_clip(tmp_path / 'two' / side / folder, moving_frames(1, *size))
-    dataset = build_dataset(dict(pairs, phase='val', **{f'dataroot_{side}': str(tmp_path / 'two' / side) for side in ('gt', 'lq')}))
+    dataset = build_dataset(
+        dict(
+            pairs, phase='val', **{f'dataroot_{side}': str(tmp_path / 'two' / side) for side in ('gt', 'lq')}
+        )
+    )
     assert [sample['lq_path'] for sample in dataset] == ['a_00000000.png', 'b_00000000.png']
 
 
@@ -248,12 +311,17 @@ def test_the_model_exchanges_the_sides():
 @pytest.mark.slow
 @pytest.mark.parametrize('step', ['net', 'gan'])
 def test_resumed_run_continues_exactly(step, tmp_path):
-    """Also the adversarial one, with its discriminator; and the validation maps the large frame to the small one."""
+    """Also the adversarial one, with its discriminator; and the validation maps the large frame to the small
+    one.
+    """
     opt = read_options(REPO / f'options/tiny/animesr/step2_lbo_{step}.yml')
     for side, size in (('gt', (56, 72)), ('lq', (28, 36))):
         write_clip(tmp_path / 'larger' / side, moving_frames(3, *size))
     for name, dataset in opt['datasets'].items():
-        dataset.update({f'dataroot_{side}': str(tmp_path / 'larger' / side) for side in ('gt', 'lq')}, num_worker_per_gpu=0)
+        dataset.update(
+            {f'dataroot_{side}': str(tmp_path / 'larger' / side) for side in ('gt', 'lq')},
+            num_worker_per_gpu=0,
+        )
         if name == 'train':
             dataset.update(gt_size=48, batch_size_per_gpu=2, dataset_enlarge_ratio=2)
     opt['network_g']['num_feat'] = 8
@@ -265,19 +333,31 @@ def test_resumed_run_continues_exactly(step, tmp_path):
     def train(name, iterations, *arguments):
         opt['name'], opt['train']['total_iter'] = name, iterations
         (tmp_path / 'o.yml').write_text(yaml.safe_dump(opt))
-        return run_python('-m', 'animevsr.train', '-opt', 'o.yml', *arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES='').stderr
+        return run_python(
+            '-m', 'animevsr.train', '-opt', 'o.yml', *arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES=''
+        ).stderr
 
     out = train('whole', 8)
     assert re.search(r'# psnr: \d', out)
     train('halves', 5)
     train('halves', 8, '--auto_resume')
     for file in ('net_g_latest.pth', *(['net_d_latest.pth'] if step == 'gan' else [])):
-        nets = [torch.load(tmp_path / f'experiments/{name}/models/{file}', weights_only=True)['params'] for name in ('whole', 'halves')]
+        nets = [
+            torch.load(tmp_path / f'experiments/{name}/models/{file}', weights_only=True)['params']
+            for name in ('whole', 'halves')
+        ]
         assert all(torch.equal(nets[0][key], nets[1][key]) for key in nets[0]), file
-    assert cv2.imread(str(next((tmp_path / 'experiments/whole/visualization').rglob('*.png')))).shape == (28, 36, 3)
+    assert cv2.imread(str(next((tmp_path / 'experiments/whole/visualization').rglob('*.png')))).shape == (
+        28,
+        36,
+        3,
+    )
 
 
 def test_bad_weights_in_a_pool_are_one_line(pool, tmp_path):
-    torch.save({'params': {k: v for k, v in torch.load(pool[0])['params'].items() if 'bias' not in k}}, tmp_path / 'cut.pth')
+    torch.save(
+        {'params': {k: v for k, v in torch.load(pool[0])['params'].items() if 'bias' not in k}},
+        tmp_path / 'cut.pth',
+    )
     with pytest.raises(CheckpointError, match='cut.pth: weights of a network that is not known here'):
         DegradationPipeline([{'down_or_lbo': {'pool': [str(tmp_path / 'cut.pth')]}}])

@@ -1,4 +1,5 @@
 """The dataset of low-quality frames: what it finds, how it augments, and what it refuses."""
+
 import cv2
 import numpy as np
 import pytest
@@ -13,16 +14,29 @@ PLAIN = dict(rescale_prob=0, use_hflip=False, use_vflip=False, channel_shuffle=0
 
 
 def frames_of(root, **options):
-    return build_dataset({'name': 'lq', 'type': 'LowQualityFrameDataset', 'dataroot_lq': str(root), 'crop_size': 24, 'phase': 'train',
-                          'scale': 1, **options})
+    return build_dataset(
+        {
+            'name': 'lq',
+            'type': 'LowQualityFrameDataset',
+            'dataroot_lq': str(root),
+            'crop_size': 24,
+            'phase': 'train',
+            'scale': 1,
+            **options,
+        }
+    )
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Frames in the root itself, in folders of several sizes, in a video; a hidden and a half-made folder beside them."""
+    """Frames in the root itself, in folders of several sizes, in a video; a hidden and a half-made folder
+    beside them.
+    """
     write_clip(tmp_path / 'lq', moving_frames(2, 32, 40))
     write_clip(tmp_path / 'lq/b/deep', moving_frames(3, 48, 64, seed=1), suffix='.jpg')
-    write_video(tmp_path / 'lq/c.mkv', moving_frames(4, 32, 48, seed=2), codec='libx264rgb', pix_fmt='rgb24', crf=0)
+    write_video(
+        tmp_path / 'lq/c.mkv', moving_frames(4, 32, 48, seed=2), codec='libx264rgb', pix_fmt='rgb24', crf=0
+    )
     for name in ('.hidden', 'half.partial'):
         write_clip(tmp_path / 'lq' / name, moving_frames(1, 8, 8))
     (tmp_path / 'lq/notes.txt').write_text('not a frame')
@@ -63,7 +77,9 @@ def test_draws_depend_on_their_number_alone(root):
 def gradient(tmp_path):
     """One frame: red grows to the right by 2 a pixel, green downwards by 3, blue is 100."""
     y, x = np.mgrid[0:64, 0:64]
-    write_clip(tmp_path / 'g', np.stack([2 * x + 40, 3 * y + 40, np.full_like(x, 100)], -1).astype(np.uint8)[None])
+    write_clip(
+        tmp_path / 'g', np.stack([2 * x + 40, 3 * y + 40, np.full_like(x, 100)], -1).astype(np.uint8)[None]
+    )
     return tmp_path / 'g'
 
 
@@ -74,7 +90,9 @@ def slopes(crop):
 
 def test_flips_and_channels(gradient):
     seen = set()
-    dataset = frames_of(gradient, **{**PLAIN, 'use_hflip': True, 'use_vflip': True, 'use_rot': True, 'channel_shuffle': 0.5})
+    dataset = frames_of(
+        gradient, **{**PLAIN, 'use_hflip': True, 'use_vflip': True, 'use_rot': True, 'channel_shuffle': 0.5}
+    )
     for number in range(400):
         right, down = slopes(dataset[Draw(0, number)]['lq'])
         seen.add(tuple(round(v) for v in (*right, *down)))
@@ -97,7 +115,9 @@ def test_rgb_shift(gradient):
     blue = np.array([dataset[Draw(0, number)]['lq'][2].mean().item() * 255 - 100 for number in range(400)])
     shifted = blue[np.abs(blue) > 0.4]
     assert 0.2 < len(shifted) / 400 < 0.4
-    assert np.abs(blue).max() <= 20.5 and shifted.max() > 15 and shifted.min() < -15 and abs(shifted.mean()) < 4
+    assert (
+        np.abs(blue).max() <= 20.5 and shifted.max() > 15 and shifted.min() < -15 and abs(shifted.mean()) < 4
+    )
 
 
 def test_frames_are_never_shrunk_below_the_crop(tmp_path):
@@ -118,7 +138,9 @@ def test_bad_folders_are_named(tmp_path):
     with pytest.raises(MediaError, match='00000002.png: is 40x40, but 00000000.png beside it 40x32'):
         frames_of(mixed)
     small = write_clip(tmp_path / 'small', moving_frames(1, 20, 40))
-    with pytest.raises(MediaError, match=r'00000000.png: is 40x20, smaller than the crop of 24 \(crop_size\)'):
+    with pytest.raises(
+        MediaError, match=r'00000000.png: is 40x20, smaller than the crop of 24 \(crop_size\)'
+    ):
         frames_of(small)
     assert len(frames_of(small, phase='val')) == 1
     (small / '00000001.png').write_bytes(b'no image')
@@ -135,11 +157,18 @@ def test_a_large_folder_is_listed_once(tmp_path, monkeypatch):
     assert dataset[2]['lq'].shape == (3, 24, 24)
 
 
-@pytest.mark.parametrize('suffix, codec, options, exact', [
-    ('mkv', 'libx264', dict(bf=3, g=12), True), ('mp4', 'libx264', dict(bf=2, g=250), True), ('avi', 'mpeg4', dict(g=12), True),
-    ('mpg', 'mpeg2video', dict(bf=2, g=8), False)])
+@pytest.mark.parametrize(
+    'suffix, codec, options, exact',
+    [
+        ('mkv', 'libx264', dict(bf=3, g=12), True),
+        ('mp4', 'libx264', dict(bf=2, g=250), True),
+        ('avi', 'mpeg4', dict(g=12), True),
+        ('mpg', 'mpeg2video', dict(bf=2, g=8), False),
+    ],
+)
 def test_frames_of_a_video_are_found_by_seeking(suffix, codec, options, exact, tmp_path):
     from animevsr.video.reader import read_frames, seek_frame
+
     path = write_video(tmp_path / f'v.{suffix}', moving_frames(40, 48, 64), codec=codec, **options)
     frames = read_frames(path, range(40))
     for index in (0, 1, 11, 12, 25, 39):

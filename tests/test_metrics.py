@@ -1,4 +1,5 @@
 """Metrics: against BasicSR's, and on cases whose order is known."""
+
 import warnings
 
 import cv2
@@ -43,7 +44,11 @@ def ten_images():
     folders = [folder for folder in sorted((REPO / 'assets/heldout_lowquality').iterdir()) if folder.is_dir()]
     images += [read_image(list_images(folder)[0]) for folder in folders[:4]]
     noise = np.random.default_rng(0).normal(0, 8, images[0].shape)
-    return [*images, cv2.GaussianBlur(images[1], (0, 0), 1.5), (images[0] + noise).clip(0, 255).astype(np.uint8)]
+    return [
+        *images,
+        cv2.GaussianBlur(images[1], (0, 0), 1.5),
+        (images[0] + noise).clip(0, 255).astype(np.uint8),
+    ]
 
 
 def test_niqe_is_basicsrs(device):
@@ -53,10 +58,16 @@ def test_niqe_is_basicsrs(device):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             expected = calculate_niqe(image[..., ::-1], 4)
-        value = calculate_metric(dict(img=to_tensor(image[None]).to(device)), dict(type='calculate_niqe_pt', crop_border=4))
-        assert value.shape == (1, ) and value.item() == pytest.approx(expected, abs=1e-2)
+        value = calculate_metric(
+            dict(img=to_tensor(image[None]).to(device)), dict(type='calculate_niqe_pt', crop_border=4)
+        )
+        assert value.shape == (1,) and value.item() == pytest.approx(expected, abs=1e-2)
     pair = to_tensor(np.stack(images[:2])).to(device)
-    assert torch.allclose(calculate_niqe_pt(pair), torch.cat([calculate_niqe_pt(pair[:1]), calculate_niqe_pt(pair[1:])]), atol=1e-4)
+    assert torch.allclose(
+        calculate_niqe_pt(pair),
+        torch.cat([calculate_niqe_pt(pair[:1]), calculate_niqe_pt(pair[1:])]),
+        atol=1e-4,
+    )
 
 
 def test_niqe_of_what_it_cannot_judge():
@@ -65,7 +76,7 @@ def test_niqe_of_what_it_cannot_judge():
     assert calculate_niqe_pt(torch.full((1, 3, 192, 192), 0.5)).isnan().all()
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------------------
+# --- lines
 
 
 def bars(sigma):
@@ -80,23 +91,32 @@ def test_width_of_edges(device):
         assert calculate_line_width_pt(bars(sigma).to(device)).item() == pytest.approx(2.51 * sigma, rel=0.04)
     assert calculate_line_width_pt(torch.full((1, 3, 20, 20), 0.3)).isnan().all()
     both = calculate_line_width_pt(torch.cat([bars(1), bars(2)]).to(device))
-    assert both.shape == (2, ) and both[0] < both[1]
+    assert both.shape == (2,) and both[0] < both[1]
     # nor does the direction of the edge
     y, x = np.mgrid[0:96, 0:96]
     for angle in (0, 10, 30, 45):
         distance = (x - 48) * np.cos(np.radians(angle)) + (y - 48) * np.sin(np.radians(angle))
         ramp = np.clip(0.5 + distance, 0, 1)[..., None].repeat(3, 2).astype(np.float32)
         for sigma in (1.5, 3):
-            slanted = torch.from_numpy(cv2.GaussianBlur(ramp, (0, 0), sigma)).permute(2, 0, 1)[None, :, 16:-16, 16:-16]
-            assert calculate_line_width_pt(slanted).item() == pytest.approx(2.51 * sigma, rel=0.12), (angle, sigma)
+            slanted = torch.from_numpy(cv2.GaussianBlur(ramp, (0, 0), sigma)).permute(2, 0, 1)[
+                None, :, 16:-16, 16:-16
+            ]
+            assert calculate_line_width_pt(slanted).item() == pytest.approx(2.51 * sigma, rel=0.12), (
+                angle,
+                sigma,
+            )
     # contrast does not matter, nor which side is dark
-    assert calculate_line_width_pt(1 - bars(2)).item() == pytest.approx(calculate_line_width_pt(bars(2)).item(), rel=1e-3)
+    assert calculate_line_width_pt(1 - bars(2)).item() == pytest.approx(
+        calculate_line_width_pt(bars(2)).item(), rel=1e-3
+    )
 
 
 def test_width_does_not_count_noise():
     torch.manual_seed(0)
     noisy = (bars(2) + torch.randn(1, 3, 64, 96) * 3 / 255).clamp(0, 1)
-    assert calculate_line_width_pt(noisy).item() == pytest.approx(calculate_line_width_pt(bars(2)).item(), rel=0.2)
+    assert calculate_line_width_pt(noisy).item() == pytest.approx(
+        calculate_line_width_pt(bars(2)).item(), rel=0.2
+    )
     assert calculate_line_width_pt((0.5 + torch.randn(1, 3, 64, 96) * 4 / 255).clamp(0, 1)).isnan().all()
 
 
@@ -107,7 +127,7 @@ def test_real_frames_in_their_order():
     assert 1 <= calculate_line_width_pt(frame) < 0.6 * calculate_line_width_pt(bicubic)
 
 
-# --- time -------------------------------------------------------------------------------------------------------------------------
+# --- time
 
 
 def clip_with_a_held_half(t=6):
@@ -127,7 +147,9 @@ def test_flicker_counts_what_is_held(device):
     noise = torch.randn(gt.shape).to(device) * 2 / 255
     # the mean difference of two Gaussian values is 2 sigma / sqrt(pi)
     assert calculate_flicker_clip(gt + noise, gt) == pytest.approx(2 * 2 / np.pi**0.5, rel=0.05)
-    assert calculate_flicker_clip(gt + 2 * noise, gt) == pytest.approx(2 * calculate_flicker_clip(gt + noise, gt), rel=1e-3)
+    assert calculate_flicker_clip(gt + 2 * noise, gt) == pytest.approx(
+        2 * calculate_flicker_clip(gt + noise, gt), rel=1e-3
+    )
     moving = noise.clone()
     moving[..., :32] = 0  # noise where there is motion anyway
     assert calculate_flicker_clip(gt + moving, gt) < 0.1 * calculate_flicker_clip(gt + noise, gt)
@@ -154,17 +176,20 @@ def test_bleed_is_the_share_of_the_other_shot(device):
     for share in (0.1, 0.4):
         after = gt.clone()
         after[3] = (1 - share) * gt[3] + share * gt[2]
-        assert calculate_cut_bleed_clip(after, gt) == pytest.approx(share / 2, abs=1e-4)  # on one of the two sides
+        # on one of the two sides
+        assert calculate_cut_bleed_clip(after, gt) == pytest.approx(share / 2, abs=1e-4)
         before = gt.clone()
         before[2] = (1 - share) * gt[2] + share * gt[3]
         assert calculate_cut_bleed_clip(before, gt) == pytest.approx(share / 2, abs=1e-4)
     # blur is no bleeding
     blurred = F.avg_pool2d(gt, 3, 1, 1, count_include_pad=False)
     assert abs(calculate_cut_bleed_clip(blurred, gt)) < 0.03
-    assert np.isnan(calculate_cut_bleed_clip(a, a)) and calculate_cut_bleed_clip(a, a, cuts=[1]) == pytest.approx(0, abs=1e-6)
+    assert np.isnan(calculate_cut_bleed_clip(a, a)) and calculate_cut_bleed_clip(
+        a, a, cuts=[1]
+    ) == pytest.approx(0, abs=1e-6)
 
 
-# --- hyperIQA ---------------------------------------------------------------------------------------------------------------------
+# --- hyperIQA
 
 
 def test_hyperiqa_needs_its_weights(monkeypatch, tmp_path):
@@ -187,19 +212,29 @@ def test_hyperiqa_needs_its_weights(monkeypatch, tmp_path):
 def test_hyperiqa_is_the_mean_over_fixed_crops(tmp_path):
     """facexlib's network on the crops, one by one."""
     from facexlib.assessment.hyperiqa_net import HyperIQA
+
     torch.manual_seed(0)
     net = HyperIQA(16, 112, 224, 112, 56, 28, 14, 7).eval()
     torch.save(net.hypernet.state_dict(), tmp_path / 'w.pth')
     images = torch.rand(2, 3, 230, 240)
     value = calculate_hyperiqa_pt(images, crops=2, seed=3, weights=str(tmp_path / 'w.pth'))
-    rng, mean, std = np.random.default_rng(3), *(torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    rng, mean, std = (
+        np.random.default_rng(3),
+        *(torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
+    )
     expected = torch.zeros(2)
     with torch.no_grad():
         for _ in range(2):
             top, left = int(rng.integers(7)), int(rng.integers(17))
             for i in range(2):
-                expected[i] += net((images[i:i + 1, :, top:top + 224, left:left + 224] - mean) / std).item() / 2
+                expected[i] += (
+                    net((images[i : i + 1, :, top : top + 224, left : left + 224] - mean) / std).item() / 2
+                )
     assert torch.allclose(value, expected, atol=1e-4)
     assert torch.equal(value, calculate_hyperiqa_pt(images, crops=2, seed=3, weights=str(tmp_path / 'w.pth')))
-    assert calculate_hyperiqa_pt(torch.rand(1, 3, 220, 330), crops=1, weights=str(tmp_path / 'w.pth')).shape == (1, )
-    assert calculate_hyperiqa_pt(torch.rand(1, 3, 100, 130), crops=1, weights=str(tmp_path / 'w.pth')).shape == (1, )
+    assert calculate_hyperiqa_pt(
+        torch.rand(1, 3, 220, 330), crops=1, weights=str(tmp_path / 'w.pth')
+    ).shape == (1,)
+    assert calculate_hyperiqa_pt(
+        torch.rand(1, 3, 100, 130), crops=1, weights=str(tmp_path / 'w.pth')
+    ).shape == (1,)

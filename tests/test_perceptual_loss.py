@@ -1,4 +1,5 @@
 """The perceptual loss: its layers, its value, and that it never runs on random weights."""
+
 import types
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def test_value_and_gradient(vgg, device):
     value, style = loss(x, gt)
     value.backward()
     assert style is None and x.grad.abs().sum() > 0 and not any(p.requires_grad for p in loss.parameters())
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    mean, std = (
+        torch.tensor(v, device=device).view(1, 3, 1, 1)
+        for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
     net = net.to(device)
     with torch.no_grad():
         a, b = ([net['features'][:n]((y - mean) / std) for n in (3, 15)] for y in (x, gt))
@@ -46,8 +50,11 @@ def test_value_and_gradient(vgg, device):
 
 
 def test_lpips_by_its_definition(vgg, device):
-    """Mean over places of the heads' weights times the squared differences of unit-length features, summed over five layers."""
+    """Mean over places of the heads' weights times the squared differences of unit-length features, summed
+    over five layers.
+    """
     import lpips
+
     net, path = vgg
     loss = LPIPSLoss(path, loss_weight=2).to(device)
     x, gt = (torch.rand(2, 3, 32, 40, device=device) for _ in range(2))
@@ -55,8 +62,13 @@ def test_lpips_by_its_definition(vgg, device):
     value, style = loss(x, gt)
     value.backward()
     assert style is None and x.grad.abs().sum() > 0 and not any(p.requires_grad for p in loss.parameters())
-    heads = torch.load(Path(lpips.__file__).parent / 'weights/v0.1/vgg.pth', map_location=device, weights_only=True)
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    heads = torch.load(
+        Path(lpips.__file__).parent / 'weights/v0.1/vgg.pth', map_location=device, weights_only=True
+    )
+    mean, std = (
+        torch.tensor(v, device=device).view(1, 3, 1, 1)
+        for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
     features, expected = net.to(device)['features'], 0
     with torch.no_grad():
         for i, at in enumerate((4, 9, 16, 23, 30)):
@@ -70,8 +82,11 @@ def test_lpips_by_its_definition(vgg, device):
 
 
 def test_features_are_basicsrs(tmp_path, monkeypatch):
-    """The papers' layers of VGG19, and what BasicSR's extractor gives under their names: before their ReLU."""
+    """The papers' layers of VGG19, and what BasicSR's extractor gives under their names: before their
+    ReLU.
+    """
     from basicsr.archs import vgg_arch
+
     torch.manual_seed(0)
     net = torch.nn.ModuleDict(dict(features=vgg_features('vgg19')))
     torch.save(net.state_dict(), tmp_path / 'vgg19.pth')
@@ -79,15 +94,22 @@ def test_features_are_basicsrs(tmp_path, monkeypatch):
     x = torch.rand(1, 3, 48, 48)
     ours = VGGPerceptualLoss(layers, weights=tmp_path / 'vgg19.pth')._features(x)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(vgg_arch.vgg, 'vgg19', lambda pretrained: types.SimpleNamespace(features=net['features']))
+    monkeypatch.setattr(
+        vgg_arch.vgg, 'vgg19', lambda pretrained: types.SimpleNamespace(features=net['features'])
+    )
     theirs = vgg_arch.VGGFeatureExtractor(list(layers))(x)
     for name, mine in zip(layers, ours):
         assert torch.allclose(mine, theirs[name], atol=1e-6), name
 
 
 def test_never_random(vgg, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', lambda *a, **k: (_ for _ in ()).throw(OSError('no route')))
-    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', lambda *a, **k: (_ for _ in ()).throw(OSError('no route')))
+    monkeypatch.setattr(
+        torch.hub, 'load_state_dict_from_url', lambda *a, **k: (_ for _ in ()).throw(OSError('no route'))
+    )
+    monkeypatch.setattr(
+        'torchvision.models._api.load_state_dict_from_url',
+        lambda *a, **k: (_ for _ in ()).throw(OSError('no route')),
+    )
     with pytest.raises(CheckpointError) as caught:
         VGGPerceptualLoss()
     message = str(caught.value)
@@ -111,7 +133,9 @@ def test_checkpointing_gives_the_same_loss_and_gradients(vgg, device):
     x, gt = torch.rand(2, 3, 64, 64, device=device), torch.rand(2, 3, 64, 64, device=device)
     found = []
     for checkpointing in (False, True):
-        criterion = VGGPerceptualLoss(dict(conv5_3=1, conv1_2=0.1, conv3_3=0.5), 'vgg16', vgg[1], checkpointing=checkpointing).to(device)
+        criterion = VGGPerceptualLoss(
+            dict(conv5_3=1, conv1_2=0.1, conv3_3=0.5), 'vgg16', vgg[1], checkpointing=checkpointing
+        ).to(device)
         own = x.clone().requires_grad_()
         loss = criterion(own, gt)[0]
         loss.backward()

@@ -1,4 +1,7 @@
-"""The degradations of the other backbones: Real-ESRGAN's second-order one, BSRGAN's shuffled one, PDM's learned one."""
+"""The degradations of the other backbones: Real-ESRGAN's second-order one, BSRGAN's shuffled one, PDM's
+learned one.
+"""
+
 import json
 import math
 from collections import Counter
@@ -31,7 +34,9 @@ def covers(values, low, high):
     """Values from a range, as uniform draws fill it: both ends are reached, and passed by none."""
     reach = 20 * (high - low) / len(values)
     assert low <= min(values) < low + reach and high - reach < max(values) <= high
-    assert np.mean(values) == pytest.approx((low + high) / 2, abs=4 * (high - low) / math.sqrt(12 * len(values)))
+    assert np.mean(values) == pytest.approx(
+        (low + high) / 2, abs=4 * (high - low) / math.sqrt(12 * len(values))
+    )
 
 
 def share(count, draws=DRAWS):
@@ -55,15 +60,22 @@ def test_second_order_statistics(draws):
         assert {b['kernel_size'] for b in blurs} == set(range(7, 22, 2))
         covers([b['sigma_x'] for b in blurs], 0.2, high)
         covers([b['theta'] for b in blurs if b['sigma_x'] != b['sigma_y']], -math.pi, math.pi)
-        cutoffs = {size: [d[place]['cutoff'] for d in draws if d[place]['kind'] == 'sinc' and (d[place]['kernel_size'] < 13) == small]
-                   for size, small in ((3, True), (5, False))}
+        cutoffs = {
+            size: [
+                d[place]['cutoff']
+                for d in draws
+                if d[place]['kind'] == 'sinc' and (d[place]['kernel_size'] < 13) == small
+            ]
+            for size, small in ((3, True), (5, False))
+        }
         for size, found in cutoffs.items():
             covers(found, math.pi / size, math.pi)
         isotropic = sum(b['sigma_x'] == b['sigma_y'] for b in blurs) / len(blurs)
         assert isotropic == share(0.69, len(blurs))
         assert all(b['theta'] == 0 for b in blurs if b['sigma_x'] == b['sigma_y'])
         betas = [b['beta'] for b in blurs if b['kind'] == 'plateau']
-        covers([b for b in betas if b > 1], 1, 2)  # half of them are 1: the lower part of the range, 1 to 1, is a point
+        # half of them are 1: the lower part of the range, 1 to 1, is a point
+        covers([b for b in betas if b > 1], 1, 2)
         assert np.mean([b == 1 for b in betas]) == share(0.5, len(betas))
         betas = [b['beta'] for b in blurs if b['kind'] == 'generalized']
         covers([b for b in betas if b < 1], 0.5, 1)
@@ -75,7 +87,9 @@ def test_second_order_statistics(draws):
         assert low <= factors.min() < low + 0.01 and high - 0.01 < factors.max() <= high
     for place, high, scale in ((2, 30, 3.0), (6, 25, 2.5)):
         noises = [d[place] for d in draws]
-        assert sum(n['kind'] == 'gaussian' for n in noises) / DRAWS == share(0.5) and sum(n['gray'] for n in noises) / DRAWS == share(0.4)
+        assert sum(n['kind'] == 'gaussian' for n in noises) / DRAWS == share(0.5) and sum(
+            n['gray'] for n in noises
+        ) / DRAWS == share(0.4)
         covers([n['sigma'] for n in noises if 'sigma' in n], 1, high)
         covers([n['scale'] for n in noises if 'scale' in n], 0.05, scale)
     assert sum(d[7]['order'] == [0, 1] for d in draws) / DRAWS == share(0.5)
@@ -95,7 +109,9 @@ def test_any_draw_gives_a_quarter_of_the_size_and_replays(name, device):
 
 
 def test_shuffle_applies_in_the_order_that_it_drew():
-    pipeline = DegradationPipeline([{'shuffle': [{'blur': {'sigma': [2, 2], 'isotropic_prob': 1}}, [{'jpeg': [10, 10]}, {'down': 2}]]}])
+    pipeline = DegradationPipeline(
+        [{'shuffle': [{'blur': {'sigma': [2, 2], 'isotropic_prob': 1}}, [{'jpeg': [10, 10]}, {'down': 2}]]}]
+    )
     clip, seen = to_tensor(moving_frames(1, 32, 48)), set()
     for seed in range(8):
         params = pipeline.sample(np.random.default_rng(seed), 1)
@@ -142,17 +158,25 @@ def test_kernels_are_those_of_their_names():
     assert ringing.max() > 0.78 and ringing.min() < 0.22  # overshoot on both sides of the edge
 
 
-@pytest.mark.parametrize('entry, message', [
-    ({'mixed_blur': {'kernels': {'iso': 0.5}}}, 'add up to 1'), ({'mixed_blur': {'kernel_size': [8, 20]}}, 'must be odd'),
-    ({'random_resize': [1.2, 1.5]}, 'hold 1'), ({'random_resize': {'probs': [0.5, 0.6, 0]}}, 'add up to 1'),
-    ({'resize_to': {'factor': 4, 'modes': ['lanczos']}}, "unknown mode 'lanczos'"), ({'jpeg': [30, 101]}, 'up to 100'),
-    ({'mixed_noise': {'gray_prob': 2}}, 'gray_prob must be in'), ({'shuffle': ['blurr']}, "did you mean 'blur'")])
+@pytest.mark.parametrize(
+    'entry, message',
+    [
+        ({'mixed_blur': {'kernels': {'iso': 0.5}}}, 'add up to 1'),
+        ({'mixed_blur': {'kernel_size': [8, 20]}}, 'must be odd'),
+        ({'random_resize': [1.2, 1.5]}, 'hold 1'),
+        ({'random_resize': {'probs': [0.5, 0.6, 0]}}, 'add up to 1'),
+        ({'resize_to': {'factor': 4, 'modes': ['lanczos']}}, "unknown mode 'lanczos'"),
+        ({'jpeg': [30, 101]}, 'up to 100'),
+        ({'mixed_noise': {'gray_prob': 2}}, 'gray_prob must be in'),
+        ({'shuffle': ['blurr']}, "did you mean 'blur'"),
+    ],
+)
 def test_wrong_options(entry, message):
     with pytest.raises(ValueError, match=message):
         DegradationPipeline([entry])
 
 
-# --- PDM ----------------------------------------------------------------------------------------------------------------------
+# --- PDM
 
 
 def test_pdm_blurs_shrinks_and_adds_noise(device):
@@ -175,7 +199,9 @@ def test_pdm_as_an_operator(tmp_path, device):
     assert isinstance(animevsr.load_network(tmp_path / 'pdm.pth'), ProbabilisticDegradation)
     pipeline = DegradationPipeline([{'pdm': str(tmp_path / 'pdm.pth')}])
     clip = torch.rand(1, 3, 24, 32, device=device).expand(4, -1, -1, -1) * 0.5 + 0.25
-    first, again, other = (pipeline.apply(clip, pipeline.sample(np.random.default_rng(seed), 4)) for seed in (0, 0, 1))
+    first, again, other = (
+        pipeline.apply(clip, pipeline.sample(np.random.default_rng(seed), 4)) for seed in (0, 0, 1)
+    )
     assert first.shape == (4, 3, 12, 16) and torch.equal(first, again) and not torch.equal(first, other)
     assert not torch.equal(first[0], first[1])  # the noise differs from frame to frame
     with pytest.raises(ValueError, match='needs a ProbabilisticDegradation'):
@@ -185,11 +211,21 @@ def test_pdm_as_an_operator(tmp_path, device):
 def test_pdm_learns_noise_only_as_far_as_it_must():
     net = ProbabilisticDegradation(num_feat=8)
     net(torch.rand(1, 3, 32, 32))
-    assert NoiseLoss(net, 100)(None, None).item() == pytest.approx(100 * net.last_noise.square().mean().item())
+    assert NoiseLoss(net, 100)(None, None).item() == pytest.approx(
+        100 * net.last_noise.square().mean().item()
+    )
 
 
 def test_unpaired_frames():
-    opt = dict(name='x', phase='train', scale=4, gt_size=64, dataroot_gt='assets/tiny', dataroot_lq='assets/heldout_lowquality', seed=3)
+    opt = dict(
+        name='x',
+        phase='train',
+        scale=4,
+        gt_size=64,
+        dataroot_gt='assets/tiny',
+        dataroot_lq='assets/heldout_lowquality',
+        seed=3,
+    )
     data = UnpairedFrameDataset(opt)
     a, b, c = data[Draw(1, 1)], data[Draw(1, 1)], data[Draw(1, 99)]
     assert a['gt'].shape == (3, 64, 64) and a['lq'].shape == (3, 16, 16)
@@ -201,17 +237,28 @@ def test_unpaired_frames():
 
 
 def test_a_walk_from_frame_to_frame(device):
-    """RealBasicVSR: neighbours differ by at most a step, the values stay in their range, and each frame is treated by its own."""
-    config = [{'mixed_blur': dict(walk=True, sinc_prob=0.3)}, {'random_resize': dict(walk=0.015, probs=[0, 1, 0])},
-              {'mixed_noise': dict(walk=True)}, {'jpeg': dict(quality=[30, 95], walk=3)}, {'resize_to': 4}]
+    """RealBasicVSR: neighbours differ by at most a step, the values stay in their range, and each frame is
+    treated by its own.
+    """
+    config = [
+        {'mixed_blur': dict(walk=True, sinc_prob=0.3)},
+        {'random_resize': dict(walk=0.015, probs=[0, 1, 0])},
+        {'mixed_noise': dict(walk=True)},
+        {'jpeg': dict(quality=[30, 95], walk=3)},
+        {'resize_to': 4},
+    ]
     pipeline, clip = DegradationPipeline(config), torch.rand(6, 3, 32, 40, device=device)
     seen = set()
     for number in range(40):
         params = pipeline.sample(np.random.default_rng(number), 6)
         blur, resize, noise, jpeg, _ = params
-        for values, step, (low, high) in ((blur.get('sigma_x'), 0.02, (0.2, 3)), (resize['factor'], 0.015, (0.15, 1.5)),
-                                          (noise.get('sigma'), 0.1, (1, 30)), (noise.get('scale'), 0.005, (0.05, 3)),
-                                          (jpeg['quality'], 4, (30, 95))):
+        for values, step, (low, high) in (
+            (blur.get('sigma_x'), 0.02, (0.2, 3)),
+            (resize['factor'], 0.015, (0.15, 1.5)),
+            (noise.get('sigma'), 0.1, (1, 30)),
+            (noise.get('scale'), 0.005, (0.05, 3)),
+            (jpeg['quality'], 4, (30, 95)),
+        ):
             if values is not None:
                 assert len(values) == 6 and low <= min(values) and max(values) <= high
                 assert 0 < np.abs(np.diff(values)).max() <= step + 1e-9
@@ -220,10 +267,22 @@ def test_a_walk_from_frame_to_frame(device):
         seen.add(blur['kind'])
     assert {'gaussian', 'sinc', 'generalized'} <= seen
     still = DegradationPipeline([{'mixed_blur': dict(walk=True, sinc_prob=0, kernels={'iso': 1.0})}])
-    one = [dict(op='mixed_blur', kind='gaussian', kernel_size=7, sigma_x=[0.5, 2.0], sigma_y=[0.5, 2.0], theta=[0.0, 0.0], beta=None)]
+    one = [
+        dict(
+            op='mixed_blur',
+            kind='gaussian',
+            kernel_size=7,
+            sigma_x=[0.5, 2.0],
+            sigma_y=[0.5, 2.0],
+            theta=[0.0, 0.0],
+            beta=None,
+        )
+    ]
     frames = clip[:1].expand(2, -1, -1, -1)
     out = still.apply(frames, one)
-    assert torch.allclose(out[1:], D.gaussian_blur(frames[:1], 7, 2.0, 2.0, 0.0)) and not torch.allclose(out[0], out[1])
+    assert torch.allclose(out[1:], D.gaussian_blur(frames[:1], 7, 2.0, 2.0, 0.0)) and not torch.allclose(
+        out[0], out[1]
+    )
 
 
 def test_codecs_by_bit_rate():
@@ -231,6 +290,8 @@ def test_codecs_by_bit_rate():
     pipeline = DegradationPipeline([{'codec': dict(bit_rate=[10000, 100000])}])
     clip = torch.from_numpy(moving_frames(6, 48, 64)).permute(0, 3, 1, 2) / 255
     params = [pipeline.sample(np.random.default_rng(number), 6) for number in range(50)]
-    assert 10000 <= min(p[0]['b'] for p in params) < 20000 and 90000 < max(p[0]['b'] for p in params) <= 100000
+    assert (
+        10000 <= min(p[0]['b'] for p in params) < 20000 and 90000 < max(p[0]['b'] for p in params) <= 100000
+    )
     low, high = ((D.compress(clip, 'h264', b=rate) - clip).abs().mean() for rate in (10000, 400000))
     assert high < low and pipeline.apply(clip, params[0]).shape == clip.shape

@@ -1,4 +1,5 @@
 """The open-data recipe: clips depend on their number alone, and the two splits share no source."""
+
 import json
 import sys
 
@@ -20,11 +21,19 @@ def root(tmp_path):
     index, folder = [], tmp_path / 'materials'
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for i, (kind, size) in enumerate([('backdrop', (300, 420)), ('anime', (200, 120)), ('face', (150, 150)), ('sprite', (90, 90))]):
+    for i, (kind, size) in enumerate(
+        [('backdrop', (300, 420)), ('anime', (200, 120)), ('face', (150, 150)), ('sprite', (90, 90))]
+    ):
         files = []
         for j in range(1 if kind == 'backdrop' else 5):
-            image = cv2.resize(rng.integers(0, 255, (6, 6, 4), np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
-            image[..., 3] = 255 if kind == 'backdrop' else cv2.circle(np.zeros(size, np.uint8), (size[1] // 2, size[0] // 2), 40, 255, -1)
+            image = cv2.resize(
+                rng.integers(0, 255, (6, 6, 4), np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST
+            )
+            image[..., 3] = (
+                255
+                if kind == 'backdrop'
+                else cv2.circle(np.zeros(size, np.uint8), (size[1] // 2, size[0] // 2), 40, 255, -1)
+            )
             cv2.imwrite(str(folder / f'{i}_{j}.png'), image)
             files.append(f'{i}_{j}.png')
         index.append(dict(kind=kind, split='train', files=files, source=f'source {i}', licence='CC0'))
@@ -57,27 +66,46 @@ def test_place_composites_exactly():
     image = np.zeros((10, 10, 4), np.float32)
     image[...] = (1, 0, 0, 1)
     compose.place(canvas, image, 30, 20, 1, 0)
-    assert np.allclose(canvas[18:22, 28:32], (1, 0, 0)) and np.allclose(canvas[:10], 0.5) and np.allclose(canvas[:, :20], 0.5)
+    assert (
+        np.allclose(canvas[18:22, 28:32], (1, 0, 0))
+        and np.allclose(canvas[:10], 0.5)
+        and np.allclose(canvas[:, :20], 0.5)
+    )
     compose.place(canvas, image, -100, 20, 1, 0)  # outside: nothing, and no error
 
 
 def test_splits_are_disjoint():
-    """No source of the bundled held-out clips is one of the training set's (weights/CREDITS.md lists those)."""
+    """No source of the bundled held-out clips is one of the training set's (weights/CREDITS.md lists
+    those).
+    """
     assert not set(materials.STYLES['train']) & set(materials.STYLES['heldout'])
-    sources = [{line.split('|')[1].strip() for line in (REPO / name).read_text().splitlines() if line.startswith('| ')} - {'source', '---'}
-               for name in ('weights/CREDITS.md', 'assets/heldout/CREDITS.md')]
+    sources = [
+        {
+            line.split('|')[1].strip()
+            for line in (REPO / name).read_text().splitlines()
+            if line.startswith('| ')
+        }
+        - {'source', '---'}
+        for name in ('weights/CREDITS.md', 'assets/heldout/CREDITS.md')
+    ]
     assert len(sources[0]) > 20 and len(sources[1]) >= 4 and not sources[0] & sources[1]
 
 
 def test_debian_licences_by_file(tmp_path):
-    (tmp_path / 'copyright').write_text('Format: x\n\nFiles: *\nCopyright: A\nLicense: GPL-3+\n\n'
-                                        'Files: art/*.svg\n art/sub/b.png\nCopyright: B\nLicense: CC0\n')
-    licence = [materials.debian_licence(tmp_path / 'copyright', name) for name in ('code.c', 'art/a.svg', 'art/sub/b.png')]
+    (tmp_path / 'copyright').write_text(
+        'Format: x\n\nFiles: *\nCopyright: A\nLicense: GPL-3+\n\n'
+        'Files: art/*.svg\n art/sub/b.png\nCopyright: B\nLicense: CC0\n'
+    )
+    licence = [
+        materials.debian_licence(tmp_path / 'copyright', name)
+        for name in ('code.c', 'art/a.svg', 'art/sub/b.png')
+    ]
     assert licence == ['GPL-3+', 'CC0', 'CC0']
 
 
 def test_heldout_clips_are_bundled():
     from animevsr.video.reader import count_frames
+
     clips = sorted((REPO / 'assets/heldout').glob('*.mkv'))
     assert len(clips) == 12 and all(count_frames(c) == 6 for c in clips)
     text = (REPO / 'assets/heldout/CREDITS.md').read_text()
@@ -86,7 +114,9 @@ def test_heldout_clips_are_bundled():
 
 @pytest.mark.parametrize('chain', list(lowquality.CHAINS))
 def test_low_quality_files(chain, tmp_path, monkeypatch):
-    """Every chain of codecs gives frames that are worse than the clip, the same ones again, and never half a folder."""
+    """Every chain of codecs gives frames that are worse than the clip, the same ones again, and never half a
+    folder.
+    """
     write_clip(tmp_path / 'train/0000', np.repeat(moving_frames(6, 192, 320), 2, 0))
     monkeypatch.setattr(lowquality, 'CHAINS', {chain: lowquality.CHAINS[chain]})
     out = tmp_path / 'lowquality/train'

@@ -1,4 +1,7 @@
-"""Input rescaling: the artefact score on cases whose order is known, the study, the page in a real browser, the pairs."""
+"""Input rescaling: the artefact score on cases whose order is known, the study, the page in a real browser,
+the pairs.
+"""
+
 import json
 import shlex
 
@@ -13,13 +16,19 @@ from torch.nn import functional as F
 import animevsr
 import animevsr_cli
 from animevsr.curation.artefacts import artefact_score, rank
-from animevsr.curation.input_rescaling import FACTORS, choose_patches, edge_rich_patches, edge_rich_places, look_at_factors
+from animevsr.curation.input_rescaling import (
+    FACTORS,
+    choose_patches,
+    edge_rich_patches,
+    edge_rich_places,
+    look_at_factors,
+)
 from animevsr.curation.pseudo_hr import spread_runs
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.video.shots import is_cut
 
-# --- the score --------------------------------------------------------------------------------------------------------------------
+# --- the score
 
 
 def drawing(busy=False):
@@ -41,7 +50,9 @@ def blurred(image, sigma):
 
 
 def ringing(image):
-    return (2.5 * image - 1.5 * cv2.GaussianBlur(image.astype(float), (0, 0), 4)).clip(0, 255).astype(np.uint8)
+    return (
+        (2.5 * image - 1.5 * cv2.GaussianBlur(image.astype(float), (0, 0), 4)).clip(0, 255).astype(np.uint8)
+    )
 
 
 def blocky(image):
@@ -61,7 +72,11 @@ def test_damage_raises_the_score(clean):
     if clean is not FLAT:
         assert good < artefact_score(ringing(clean), source)
         # a result that lost its lines has no artefacts, but is not good
-        assert good < artefact_score(blurred(clean, 3), source) < artefact_score(np.full_like(clean, 180), source)
+        assert (
+            good
+            < artefact_score(blurred(clean, 3), source)
+            < artefact_score(np.full_like(clean, 180), source)
+        )
 
 
 def test_on_a_flat_patch_only_unrest_counts():
@@ -82,11 +97,12 @@ def test_a_busy_patch_does_not_outvote_a_quiet_one():
     assert list(order) == [1, 0] and np.isfinite(relative).all()
 
 
-# --- the study --------------------------------------------------------------------------------------------------------------------
+# --- the study
 
 
 class Enlarge(torch.nn.Module):
     """A network of which it is known what it does: plain enlargement by 4."""
+
     scale = 4
 
     def __init__(self):
@@ -102,7 +118,11 @@ def test_patches_have_edges_and_differ():
     frame[10:30, 60:80] = 0
     places = edge_rich_places(frame, 24)
     assert places[0][0] > 0 and places[0][1] <= 10 + 8 and 48 <= places[0][2] <= 76
-    assert all(abs(t1 - t2) >= 24 or abs(l1 - l2) >= 24 for i, (_, t1, l1) in enumerate(places) for _, t2, l2 in places[:i])
+    assert all(
+        abs(t1 - t2) >= 24 or abs(l1 - l2) >= 24
+        for i, (_, t1, l1) in enumerate(places)
+        for _, t2, l2 in places[:i]
+    )
 
 
 def test_patches_of_held_frames_are_taken_once(tmp_path):
@@ -128,12 +148,16 @@ def test_each_factor_is_applied(tmp_path):
     write_clip(tmp_path / 'v', moving_frames(6, 48, 64))
     study = look_at_factors(tmp_path / 'v', 6, Enlarge(), 2, 40)
     assert list(study.results) == list(FACTORS) and study.scores.shape == (10, 2)
-    assert all(image.shape == (80, 80, 3) for images in (study.sources, *study.results.values()) for image in images)
+    assert all(
+        image.shape == (80, 80, 3) for images in (study.sources, *study.results.values()) for image in images
+    )
     # enlarging alone loses more, the smaller the picture was made
     errors = [np.abs(study.results[f][0].astype(int) - study.sources[0]).mean() for f in FACTORS]
     assert errors == sorted(errors, reverse=True) and errors[0] > 5 * errors[-1]
     assert sorted(f for f, _ in study.ranking) == list(FACTORS)
-    assert [r for _, r in study.ranking] == sorted(r for _, r in study.ranking) and study.ranking[-1][0] == 0.1
+    assert [r for _, r in study.ranking] == sorted(r for _, r in study.ranking) and study.ranking[-1][
+        0
+    ] == 0.1
 
 
 def test_runs_are_spread():
@@ -143,7 +167,7 @@ def test_runs_are_spread():
     assert spread_runs(100, 4) == [range(4)]
 
 
-# --- the commands -----------------------------------------------------------------------------------------------------------------
+# --- the commands
 
 
 @pytest.fixture
@@ -156,18 +180,29 @@ def rescale(*arguments, cwd, **options):
 
 
 def test_the_page_in_a_browser_and_its_answer(video, tiny_weights, tmp_path):
-    """From the video to the pairs as a person goes: open the page, click a factor, save, hand the answer back."""
+    """From the video to the pairs as a person goes: open the page, click a factor, save, hand the answer
+    back.
+    """
     path = browser()
     from playwright import sync_api
-    done = rescale(video, '-o', 'out', '--weights', tiny_weights, '--patches', 3, '--patch-size', 32, cwd=tmp_path)
-    assert len([line for line in done.stdout.splitlines() if 'relative score' in line]) == 10 and 'choose.html' in done.stdout
+
+    done = rescale(
+        video, '-o', 'out', '--weights', tiny_weights, '--patches', 3, '--patch-size', 32, cwd=tmp_path
+    )
+    assert (
+        len([line for line in done.stdout.splitlines() if 'relative score' in line]) == 10
+        and 'choose.html' in done.stdout
+    )
     ranked = [row['factor'] for row in json.loads((tmp_path / 'out/scores.json').read_text())['rows']]
     with sync_api.sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=path, args=['--no-sandbox'])
         page = chromium.new_page()
         problems = []
         page.on('pageerror', lambda error: problems.append(error))
-        page.on('request', lambda request: problems.append(request.url) if request.url.startswith('http') else None)
+        page.on(
+            'request',
+            lambda request: problems.append(request.url) if request.url.startswith('http') else None,
+        )
         page.goto((tmp_path / 'out/choose.html').as_uri())
         rows = page.locator('tr.factor')
         assert [float(rows.nth(i).get_attribute('data-factor')) for i in range(10)] == ranked
@@ -177,7 +212,10 @@ def test_the_page_in_a_browser_and_its_answer(video, tiny_weights, tmp_path):
         assert page.locator('#save').is_disabled() and page.locator('#chosen').inner_text() == 'none'
 
         page.click('tr.factor[data-factor="0.4"] img >> nth=1')
-        assert page.locator('#chosen').inner_text() == '0.4' and page.locator('tr.chosen').get_attribute('data-factor') == '0.4'
+        assert (
+            page.locator('#chosen').inner_text() == '0.4'
+            and page.locator('tr.chosen').get_attribute('data-factor') == '0.4'
+        )
         command = shlex.split(page.locator('#command').inner_text())
 
         page.check('#by-factor')
@@ -193,22 +231,40 @@ def test_the_page_in_a_browser_and_its_answer(video, tiny_weights, tmp_path):
         chromium.close()
     assert not problems
     answer = json.loads((tmp_path / 'factor.json').read_text())
-    assert answer['factor'] == 0.5 and answer['video'] == str(video) and answer['rank'] == ranked.index(0.5) + 1
+    assert (
+        answer['factor'] == 0.5 and answer['video'] == str(video) and answer['rank'] == ranked.index(0.5) + 1
+    )
     done = rescale(video, '-o', 'out', '--weights', tiny_weights, '--factor', 'factor.json', cwd=tmp_path)
     assert '24 pairs' in done.stdout
     # the command that the page shows does the same for the factor that was chosen when it was read
     assert command[:2] == ['animevsr', 'rescale'] and command[-2:] == ['--factor', '0.4']
-    assert '24 pairs' in rescale(*command[2:], cwd=tmp_path).stdout and (tmp_path / 'out/factor_0.4/gt/00000023.png').exists()
-    with pytest.raises(ValueError, match='was saved for .*old video.mp4, not for .*other.mp4; if it is meant, write --factor 0.5'):
-        animevsr.rescale(tmp_path / 'other.mp4', tmp_path / 'out', tiny_weights, factor=tmp_path / 'factor.json')
-    pairs = dict(name='p', type='PairedFrameDataset', phase='train', dataroot_gt=str(tmp_path / 'out/factor_0.5/gt'),
-                 dataroot_lq=str(tmp_path / 'out/factor_0.5/lq'), gt_size=64)
+    assert (
+        '24 pairs' in rescale(*command[2:], cwd=tmp_path).stdout
+        and (tmp_path / 'out/factor_0.4/gt/00000023.png').exists()
+    )
+    with pytest.raises(
+        ValueError,
+        match='was saved for .*old video.mp4, not for .*other.mp4; if it is meant, write --factor 0.5',
+    ):
+        animevsr.rescale(
+            tmp_path / 'other.mp4', tmp_path / 'out', tiny_weights, factor=tmp_path / 'factor.json'
+        )
+    pairs = dict(
+        name='p',
+        type='PairedFrameDataset',
+        phase='train',
+        dataroot_gt=str(tmp_path / 'out/factor_0.5/gt'),
+        dataroot_lq=str(tmp_path / 'out/factor_0.5/lq'),
+        gt_size=64,
+    )
     assert len(build_dataset(pairs)) == 24 and build_dataset(pairs)[0]['gt'].shape == (3, 64, 64)
 
 
 def test_names_cannot_leave_the_data_of_the_page(tiny_weights, tmp_path):
     write_clip(tmp_path / '</script><b>', moving_frames(2, 32, 32))
-    animevsr.rescale(tmp_path / '</script><b>', tmp_path / 'out', tiny_weights, patches=1, patch_size=32, device='cpu')
+    animevsr.rescale(
+        tmp_path / '</script><b>', tmp_path / 'out', tiny_weights, patches=1, patch_size=32, device='cpu'
+    )
     page = (tmp_path / 'out/choose.html').read_text()
     assert page.count('</script>') == 1 and '<b>"' not in page
     assert cv2.imread(str(tmp_path / 'out/contact_sheet.png')).shape[1] == 64
@@ -225,23 +281,36 @@ def test_pairs_are_the_frames_and_what_the_network_makes_of_them(tiny_weights, t
         for first, shot, kept in ((0, small[0:11], 10), (8, small[8:12], 4), (12, small[12:16], 4)):
             large = net(shot[None])[0].clamp(0, 1)
             for i in range(first, first + kept):
-                frame = large[i - first:i - first + 1]
-                expected.setdefault(i, F.interpolate(frame, (66, 92), mode='bicubic', antialias=True)[0].clamp(0, 1))
+                frame = large[i - first : i - first + 1]
+                expected.setdefault(
+                    i, F.interpolate(frame, (66, 92), mode='bicubic', antialias=True)[0].clamp(0, 1)
+                )
     for i in range(16):
         assert (cv2.imread(str(folder / f'lq/{i:08d}.png'))[..., ::-1] == frames[i]).all()
         gt = cv2.imread(str(folder / f'gt/{i:08d}.png'))[..., ::-1]
-        assert gt.shape == (66, 92, 3) and np.abs(gt - expected[i].permute(1, 2, 0).numpy() * 255).max() < 0.6, i
+        assert (
+            gt.shape == (66, 92, 3) and np.abs(gt - expected[i].permute(1, 2, 0).numpy() * 255).max() < 0.6
+        ), i
     made = {path: path.stat().st_mtime_ns for path in folder.rglob('*.png')}
     (folder / 'gt/00000011.png').unlink()  # as after an interrupt
-    assert animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, device='cpu') == folder
-    assert {int(p.stem) for p in folder.rglob('*.png') if p.stat().st_mtime_ns != made[p]} == set(range(10, 16))
+    assert (
+        animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, device='cpu') == folder
+    )
+    assert {int(p.stem) for p in folder.rglob('*.png') if p.stat().st_mtime_ns != made[p]} == set(
+        range(10, 16)
+    )
 
     def refused(**changes):
-        with pytest.raises(MediaError, match='holds pairs of another video or network, or made in another way'):
-            animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, device='cpu', **changes)
+        with pytest.raises(
+            MediaError, match='holds pairs of another video or network, or made in another way'
+        ):
+            animevsr.rescale(
+                tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=0.5, device='cpu', **changes
+            )
 
     refused(max_frames=3)
-    torch.save({'params': {k: v + 0.01 for k, v in net.state_dict().items()}}, tiny_weights)  # another network of the same name
+    # another network of the same name
+    torch.save({'params': {k: v + 0.01 for k, v in net.state_dict().items()}}, tiny_weights)
     refused()
     (folder / 'pairs.json').write_text('')  # half written
     refused()
@@ -249,11 +318,13 @@ def test_pairs_are_the_frames_and_what_the_network_makes_of_them(tiny_weights, t
 
 def test_a_video_that_ends_before_its_header_says(tiny_weights, tmp_path):
     whole = (REPO / 'assets/demo/butterfly.avi').read_bytes()
-    (tmp_path / 'cut.avi').write_bytes(whole[:len(whole) * 6 // 10])
+    (tmp_path / 'cut.avi').write_bytes(whole[: len(whole) * 6 // 10])
     folder = animevsr.rescale(tmp_path / 'cut.avi', tmp_path / 'out', tiny_weights, factor=0.2, device='cpu')
     count = len(list((folder / 'gt').iterdir()))
     assert 8 <= count < 18 and count == len(list((folder / 'lq').iterdir()))
-    study = animevsr.rescale(tmp_path / 'cut.avi', tmp_path / 'out', tiny_weights, patches=1, patch_size=32, device='cpu')
+    study = animevsr.rescale(
+        tmp_path / 'cut.avi', tmp_path / 'out', tiny_weights, patches=1, patch_size=32, device='cpu'
+    )
     assert len(study.patches) == 1
 
 
@@ -262,7 +333,9 @@ def test_frames_of_several_sizes_are_named(tiny_weights, tmp_path):
     cv2.imwrite(str(tmp_path / 'v/00000001.png'), moving_frames(1, 30, 40)[0])
     for factor in (None, 0.5):
         with pytest.raises(MediaError, match='00000001.png: is 40x30, but the first frame is 40x32'):
-            animevsr.rescale(tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=factor, patch_size=16, device='cpu')
+            animevsr.rescale(
+                tmp_path / 'v', tmp_path / 'out', tiny_weights, factor=factor, patch_size=16, device='cpu'
+            )
 
 
 def test_cuts():
@@ -275,7 +348,9 @@ def test_cuts():
 def test_interrupted_pairs_go_on(tiny_weights, tmp_path):
     write_clip(tmp_path / 'v', moving_frames(200, 64, 64))
     command = ['rescale', 'v', '-o', 'out', '--weights', tiny_weights, '--factor', 1]
-    assert 'interrupted, rerun the command to resume' in interrupt_when(tmp_path / 'out/factor_1/gt/00000012.png', command, tmp_path)
+    assert 'interrupted, rerun the command to resume' in interrupt_when(
+        tmp_path / 'out/factor_1/gt/00000012.png', command, tmp_path
+    )
     before = len(list((tmp_path / 'out/factor_1/gt').glob('0*.png')))
     assert 12 < before < 200
     done = rescale('v', '-o', 'out', '--weights', tiny_weights, '--factor', 1, cwd=tmp_path)
@@ -288,12 +363,15 @@ def test_bad_input_is_one_line(video, tiny_weights, tiny_vqgan, tmp_path, monkey
     write_clip(tmp_path / 'small', moving_frames(2, 8, 20))
     (tmp_path / 'file').write_text('')
     usual = ('-o', 'out', '--weights', tiny_weights)
-    for arguments, message in (((tmp_path / 'gone.avi', *usual), 'no such file'),
-                               ((video, *usual, '--factor', 1.5), 'factor must be above 0'),
-                               ((video, *usual, '--factor', 'bad.json'), 'neither a number nor a file that choose.html saved'),
-                               ((video, *usual, '--patch-size', 4), 'patch_size at least 16'), (('small', *usual), 'at least 16 pixels'),
-                               ((video, '-o', 'file', '--weights', tiny_weights), 'is not a folder for results'),
-                               ((video, '-o', 'out', '--weights', tiny_vqgan), 'holds a MultiScaleVQGAN, which does not upscale')):
+    for arguments, message in (
+        ((tmp_path / 'gone.avi', *usual), 'no such file'),
+        ((video, *usual, '--factor', 1.5), 'factor must be above 0'),
+        ((video, *usual, '--factor', 'bad.json'), 'neither a number nor a file that choose.html saved'),
+        ((video, *usual, '--patch-size', 4), 'patch_size at least 16'),
+        (('small', *usual), 'at least 16 pixels'),
+        ((video, '-o', 'file', '--weights', tiny_weights), 'is not a folder for results'),
+        ((video, '-o', 'out', '--weights', tiny_vqgan), 'holds a MultiScaleVQGAN, which does not upscale'),
+    ):
         with pytest.raises(SystemExit) as stopped:
             animevsr_cli.main(['rescale', *map(str, arguments)])
         assert str(stopped.value).startswith('animevsr: ') and message in str(stopped.value), arguments

@@ -1,4 +1,5 @@
 """The shot is the unit: where cuts are, what does not depend on how the work was divided or stopped."""
+
 import importlib.util
 import os
 import signal
@@ -41,7 +42,7 @@ def three_shots(lengths=(4, 3, 5), size=(32, 48)):
     return np.concatenate(shots), [sum(lengths[:i]) for i in range(len(lengths))]
 
 
-# --- cuts -----------------------------------------------------------------------------------------------------------------------
+# --- cuts
 
 
 def pictures():
@@ -50,8 +51,12 @@ def pictures():
 
 
 def still(picture, n):
-    return [np.clip(picture.astype(int) + np.random.default_rng(i).integers(-3, 4, picture.shape), 0, 255).astype(np.uint8)[:, 40:-40]
-            for i in range(n)]
+    return [
+        np.clip(picture.astype(int) + np.random.default_rng(i).integers(-3, 4, picture.shape), 0, 255).astype(
+            np.uint8
+        )[:, 40:-40]
+        for i in range(n)
+    ]
 
 
 def pan(picture, n, speed):
@@ -76,9 +81,21 @@ def dissolve(a, b, n):
 def planted():
     """(frames, first frames of shots): cuts between pictures, and what looks like cuts and is none."""
     p = pictures()
-    shots = [still(p[0], 8), pan(p[1], 10, 30), flash(p[2], 12), still(p[3], 3), fade(p[4], 10) + fade(p[4], 10)[::-1], still(p[6], 5),
-             pan(p[7], 8, 60), flash(p[9], 11), still(p[10], 4), pan(p[11], 9, 45), still(p[5], 6),
-             dissolve(p[5], p[8], 16), still(p[2], 5)]
+    shots = [
+        still(p[0], 8),
+        pan(p[1], 10, 30),
+        flash(p[2], 12),
+        still(p[3], 3),
+        fade(p[4], 10) + fade(p[4], 10)[::-1],
+        still(p[6], 5),
+        pan(p[7], 8, 60),
+        flash(p[9], 11),
+        still(p[10], 4),
+        pan(p[11], 9, 45),
+        still(p[5], 6),
+        dissolve(p[5], p[8], 16),
+        still(p[2], 5),
+    ]
     frames, starts = [], []
     for shot in shots:
         starts.append(len(frames))
@@ -106,17 +123,22 @@ def test_the_state_starts_anew_at_a_cut(tiny_weights, tmp_path):
     """Bit-identical output after a cut, whatever came before."""
     frames, starts = three_shots()
     outputs = []
-    for name, before in (('a', frames[:starts[1]]), ('b', moving_frames(6, 32, 48, seed=9) // 2 + 120)):
-        source = write_video(tmp_path / f'{name}.mkv', np.concatenate([before, frames[starts[1]:starts[2]]]), codec='ffv1', pix_fmt='bgr0')
+    for name, before in (('a', frames[: starts[1]]), ('b', moving_frames(6, 32, 48, seed=9) // 2 + 120)):
+        source = write_video(
+            tmp_path / f'{name}.mkv',
+            np.concatenate([before, frames[starts[1] : starts[2]]]),
+            codec='ffv1',
+            pix_fmt='bgr0',
+        )
         done = animevsr.upscale(source, tmp_path / f'{name}_x4.mkv', tiny_weights, **CODEC)
         assert done.shots == 2
-        outputs.append(decode(tmp_path / f'{name}_x4.mkv')[0][len(before):])
+        outputs.append(decode(tmp_path / f'{name}_x4.mkv')[0][len(before) :])
     assert len(outputs[0]) == 3 and np.array_equal(*outputs)
     whole = animevsr.upscale(source, tmp_path / 'whole.mkv', tiny_weights, cuts=False, **CODEC)
     assert whole.shots == 1 and not np.array_equal(decode(tmp_path / 'whole.mkv')[0][6:], outputs[0])
 
 
-# --- kill and go on -------------------------------------------------------------------------------------------------------------
+# --- kill and go on
 
 ZYGOTE = """
 import os, signal, sys, time, warnings
@@ -146,8 +168,13 @@ def test_killed_at_ten_moments_and_run_again(tiny_weights, tmp_path):
     output = tmp_path / 'z/out.mkv'
     rng = np.random.default_rng(0)
     moments = np.sort(rng.uniform(0.02, max(0.3, whole.seconds), 10))
-    done = subprocess.run([sys.executable, '-c', ZYGOTE, str(source), str(output), str(tiny_weights), *map(str, moments)],
-                          env={**os.environ, 'PYTHONPATH': str(REPO)}, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, '-c', ZYGOTE, str(source), str(output), str(tiny_weights), *map(str, moments)],
+        env={**os.environ, 'PYTHONPATH': str(REPO)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 10, done.stderr[-2000:]
     if sorted(os.listdir(tmp_path / 'z')) != ['out.mkv']:
         summary = animevsr.upscale(source, output, tiny_weights, **options)
@@ -155,7 +182,8 @@ def test_killed_at_ten_moments_and_run_again(tiny_weights, tmp_path):
     assert sorted(os.listdir(tmp_path / 'z')) == ['out.mkv']  # nothing is left beside it
     for ours, theirs in zip(decode(output), decode(tmp_path / 'whole.mkv')):
         assert np.array_equal(ours, theirs)
-    assert all(check.ok for check in animevsr.verify(source, output) if check.name != 'picture')  # the network is not trained
+    # the network is not trained
+    assert all(check.ok for check in animevsr.verify(source, output) if check.name != 'picture')
 
 
 def interrupted(monkeypatch, after, *arguments, **options):
@@ -168,6 +196,7 @@ def interrupted(monkeypatch, after, *arguments, **options):
                 if i == after:
                     raise KeyboardInterrupt
                 yield shot
+
         real(job, plan, some(), upscaler, progress)
 
     with monkeypatch.context() as patch:
@@ -202,7 +231,9 @@ def test_a_damaged_segment_is_made_anew(tiny_weights, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('change', ['input', 'weights', 'codec', 'outscale'])
-def test_what_was_begun_with_something_else_is_no_part_of_the_result(change, tiny_weights, tmp_path, monkeypatch):
+def test_what_was_begun_with_something_else_is_no_part_of_the_result(
+    change, tiny_weights, tmp_path, monkeypatch
+):
     frames, _ = three_shots()
     source = write_video(tmp_path / 'in.mkv', frames, codec='ffv1', pix_fmt='bgr0')
     interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
@@ -211,6 +242,7 @@ def test_what_was_begun_with_something_else_is_no_part_of_the_result(change, tin
         write_video(source, 255 - frames, codec='ffv1', pix_fmt='bgr0')
     elif change == 'weights':
         import torch
+
         state = torch.load(tiny_weights, weights_only=True)
         state['params']['recurrent_cell.fusion.2.bias'] += 0.1
         torch.save(state, tiny_weights)
@@ -218,7 +250,9 @@ def test_what_was_begun_with_something_else_is_no_part_of_the_result(change, tin
         options['codec'] = 'h264'
     else:
         options['outscale'] = 2
-    with pytest.warns(UserWarning, match='out.mkv: was begun with different (input|weights|options); it starts anew'):
+    with pytest.warns(
+        UserWarning, match='out.mkv: was begun with different (input|weights|options); it starts anew'
+    ):
         done = animevsr.upscale(source, tmp_path / 'out.mkv', weights, **options)
     assert done.resumed == 0
     animevsr.upscale(source, tmp_path / 'again.mkv', weights, **options)
@@ -268,7 +302,9 @@ def test_images_that_were_being_brought_together(moment, tiny_weights, tmp_path,
     def replace(a, b):
         moves.append(str(b))
         images = [move for move in moves if move.endswith('.png')]
-        if (moment, len(images)) in (('first image', 1), ('fifth image', 5)) or (moment == 'last move' and str(b).endswith('/out')):
+        if (moment, len(images)) in (('first image', 1), ('fifth image', 5)) or (
+            moment == 'last move' and str(b).endswith('/out')
+        ):
             raise KeyboardInterrupt
         real(a, b)
 
@@ -293,7 +329,9 @@ def test_both_files_of_an_ncnn_model_are_signed(tmp_path):
     (tmp_path / 'a.bin').write_bytes(b'weights')
     before = hash_of_weights(tmp_path / 'a.param')
     (tmp_path / 'a.bin').write_bytes(b'other weights')
-    assert hash_of_weights(tmp_path / 'a.param') != before and hash_of_weights(tmp_path / 'ncnn:name') == str(tmp_path / 'ncnn:name')
+    assert hash_of_weights(tmp_path / 'a.param') != before and hash_of_weights(tmp_path / 'ncnn:name') == str(
+        tmp_path / 'ncnn:name'
+    )
 
 
 def test_two_runs_on_one_output(tiny_weights, tmp_path):
@@ -400,7 +438,7 @@ def test_a_handler_that_lets_a_signal_pass():
         signal.signal(signal.SIGTERM, before)
 
 
-# --- many videos ----------------------------------------------------------------------------------------------------------------
+# --- many videos
 
 
 def test_a_folder_of_videos(tiny_weights, tmp_path):
@@ -411,12 +449,30 @@ def test_a_folder_of_videos(tiny_weights, tmp_path):
     (root / 'broken.mp4').write_bytes(b'nothing')
     (root / 'notes.txt').write_text('not a video')
     cv2.imwrite(str(root / 'cover.jpg'), np.zeros((8, 8, 3), np.uint8))  # does not make it a folder of frames
-    done = run_python('-m', 'animevsr_cli', 'upscale', root, '-o', tmp_path / 'out', '-n', tiny_weights, '--backend', 'torch', cwd=tmp_path,
-                      check=False)
+    done = run_python(
+        '-m',
+        'animevsr_cli',
+        'upscale',
+        root,
+        '-o',
+        tmp_path / 'out',
+        '-n',
+        tiny_weights,
+        '--backend',
+        'torch',
+        cwd=tmp_path,
+        check=False,
+    )
     assert done.returncode == 1 and '3 done, 1 failed' in done.stdout and 'Traceback' not in done.stderr
     assert 'broken.mp4: failed: ' in done.stdout and 'not readable as a video' in done.stdout
-    found = sorted(str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('[!.]*') if p.is_file())
-    assert found == ['a.avi.mkv', 'a.mkv', 'season 2/b.mkv'] or found == ['a.mkv', 'a.mp4.mkv', 'season 2/b.mkv']
+    found = sorted(
+        str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('[!.]*') if p.is_file()
+    )
+    assert found == ['a.avi.mkv', 'a.mkv', 'season 2/b.mkv'] or found == [
+        'a.mkv',
+        'a.mp4.mkv',
+        'season 2/b.mkv',
+    ]
     (root / 'broken.mp4').unlink()
     again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
     assert set(again.values()) == {'was done already'} and len(again) == 3
@@ -430,17 +486,27 @@ def test_images_keep_their_rate(tiny_weights, tmp_path):
     animevsr.upscale(source, tmp_path / 'o.mp4', tiny_weights, fps='23.976', backend='torch')
     assert list(decode(tmp_path / 'o.mp4')[1]) == [Fraction(1001 * i, 24000) for i in range(4)]
     animevsr.upscale(source, tmp_path / 'frames', tiny_weights, backend='torch')
-    assert len(list((tmp_path / 'frames').iterdir())) == 4 and cv2.imread(str(tmp_path / 'frames/00000003.png')).shape == (64, 96, 3)
+    assert len(list((tmp_path / 'frames').iterdir())) == 4 and cv2.imread(
+        str(tmp_path / 'frames/00000003.png')
+    ).shape == (64, 96, 3)
 
 
 def test_a_folder_keeps_the_names_that_it_gave(tiny_weights, tmp_path):
     """A video that comes later does not take the result of another for its own."""
     (tmp_path / 'in').mkdir()
     write_video(tmp_path / 'in/a.mp4', moving_frames(3, 32, 48))
-    assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC) == {'a.mp4': 'done, 3 frames'}
+    assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC) == {
+        'a.mp4': 'done, 3 frames'
+    }
     write_video(tmp_path / 'in/a.avi', moving_frames(4, 32, 48))
-    for expected in ({'a.avi': 'done, 4 frames', 'a.mp4': 'was done already'}, {'a.avi': 'was done already', 'a.mp4': 'was done already'}):
-        assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC) == expected
+    for expected in (
+        {'a.avi': 'done, 4 frames', 'a.mp4': 'was done already'},
+        {'a.avi': 'was done already', 'a.mp4': 'was done already'},
+    ):
+        assert (
+            animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC)
+            == expected
+        )
     assert len(decode(tmp_path / 'out/a.mkv')[0]) == 3 and len(decode(tmp_path / 'out/a.avi.mkv')[0]) == 4
 
 
@@ -448,11 +514,15 @@ def test_what_of_a_folder_is_not_upscaled_is_told(tiny_weights, tmp_path):
     write_clip(tmp_path / 'in', moving_frames(2, 32, 48))
     (tmp_path / 'in/season').mkdir()
     write_video(tmp_path / 'in/season/a.mkv', moving_frames(2, 32, 48))
-    with pytest.warns(UserWarning, match='holds images, which are upscaled, and videos in folders, which are not'):
+    with pytest.warns(
+        UserWarning, match='holds images, which are upscaled, and videos in folders, which are not'
+    ):
         assert not animevsr.upscaling.is_batch(tmp_path / 'in')
     (tmp_path / 'linked').mkdir()
     os.symlink(tmp_path / 'in/season', tmp_path / 'linked/there')
     os.symlink(tmp_path / 'linked', tmp_path / 'linked/itself')
-    assert list(animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out', weights=tiny_weights, **CODEC)) == ['there/a.mkv']
+    assert list(
+        animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out', weights=tiny_weights, **CODEC)
+    ) == ['there/a.mkv']
     with pytest.raises(MediaError, match='is the name of a video, but .* is a folder of videos'):
         animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out.mkv', weights=tiny_weights, **CODEC)

@@ -1,4 +1,5 @@
 """What trains the default model beyond the papers: steadiness, the teacher, edges, bfloat16."""
+
 import copy
 import math
 
@@ -37,7 +38,9 @@ def test_a_change_counts_more_the_longer_a_drawing_is_held():
     loss.watch(truth)
     change = (pred[:, 1:] - pred[:, :-1]).abs().mean((0, 2, 3, 4))
     expected = 2 * (change[0] / 4 + change[1] / 2 + change[3] / 4) / 3
-    assert (loss(pred, truth) - (pred - truth).abs().mean()).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert (loss(pred, truth) - (pred - truth).abs().mean()).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
     with pytest.raises(ValueError, match='steady_ramp'):
         SteadyLoss(loss.pixel, 1.0, ramp=0)
 
@@ -46,7 +49,7 @@ def test_a_teacher_wins_where_it_is_near_the_truth(tiny_weights):
     teacher = Teacher(tiny_weights, share=0.5, tolerance=12)
     gt = torch.from_numpy(moving_frames(2, 48, 64)).permute(0, 3, 1, 2)[None] / 255
     near, far = gt + 2 / 255, gt + 60 / 255
-    for lines, share in ((near, 0.5 * math.exp(-(2 / 12)**2)), (far, 0.5 * math.exp(-25))):
+    for lines, share in ((near, 0.5 * math.exp(-((2 / 12) ** 2))), (far, 0.5 * math.exp(-25))):
         seen = []
         teacher.net = lambda small, lines=lines, seen=seen: seen.append(small) or lines
         teacher.net.scale = 4
@@ -55,7 +58,11 @@ def test_a_teacher_wins_where_it_is_near_the_truth(tiny_weights):
         assert torch.equal(seen[0], matlab_resize(gt, 12, 16).clamp(0, 1))  # the undamaged frames
         moved = ((target - gt) / (lines.clamp(0, 1) - gt).clamp_min(1e-6))[inside.expand_as(gt)]
         # near white, where the lines are clamped, the departure of the neighbourhood is smaller
-        assert moved.median().item() == pytest.approx(share, abs=0.02) and moved.min() >= -1e-4 and moved.max() <= 0.5 + 1e-3
+        assert (
+            moved.median().item() == pytest.approx(share, abs=0.02)
+            and moved.min() >= -1e-4
+            and moved.max() <= 0.5 + 1e-3
+        )
     with pytest.raises(ValueError, match=r'share must be in \[0, 1\]'):
         Teacher(tiny_weights, share=2)
 
@@ -68,34 +75,54 @@ def test_edges_count_more(device):
     edge[..., 3, 3] += 0.1  # beside the step
     loss = EdgeCharbonnierLoss(edge_weight=2.0, eps=1e-3)
     rest = loss(target, target).item()
-    assert (loss(edge, target).item() - rest) == pytest.approx(3 * (loss(flat, target).item() - rest), rel=1e-3)
+    assert (loss(edge, target).item() - rest) == pytest.approx(
+        3 * (loss(flat, target).item() - rest), rel=1e-3
+    )
     assert loss(flat, target).item() - rest == pytest.approx((math.hypot(0.1, 1e-3) - 1e-3) / 64, rel=1e-3)
 
 
 def tiny_model(**train):
     opt = read_options(REPO / 'options/tiny/net.yml')
-    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, network_g=dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1]))
+    opt.update(
+        num_gpu=0,
+        dist=False,
+        is_train=True,
+        rank=0,
+        world_size=1,
+        network_g=dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1]),
+    )
     opt['train'].update(dict(gt_usm=None, optim_g=dict(type='Adam', lr=2e-3), warmup_iter=-1), **train)
     torch.manual_seed(0)
     return RecurrentVSRModel(opt)
 
 
 def test_all_of_it_trains(tiny_weights):
-    """In bfloat16, with parameters and their averages in float32; the loss falls, and about as it does in float32."""
-    gt = torch.from_numpy(np.repeat(moving_frames(2, 32, 32), 2, 0)).permute(0, 3, 1, 2)[None] / 255  # held for two
+    """In bfloat16, with parameters and their averages in float32; the loss falls, and about as it does in
+    float32.
+    """
+    # held for two
+    gt = torch.from_numpy(np.repeat(moving_frames(2, 32, 32), 2, 0)).permute(0, 3, 1, 2)[None] / 255
     lq, last = matlab_resize(gt, 8, 8).clamp(0, 1), {}
     for amp in ('bf16', None):
-        model = tiny_model(amp=amp, steady_weight=0.5, teacher_opt=dict(weights=str(tiny_weights)),
-                           pixel_opt=dict(type='EdgeCharbonnierLoss'))
+        model = tiny_model(
+            amp=amp,
+            steady_weight=0.5,
+            teacher_opt=dict(weights=str(tiny_weights)),
+            pixel_opt=dict(type='EdgeCharbonnierLoss'),
+        )
         seen = []
-        model.net_g.recurrent_cell.fusion[-1].register_forward_hook(lambda m, i, o, seen=seen: seen.append(o.dtype))
+        model.net_g.recurrent_cell.fusion[-1].register_forward_hook(
+            lambda m, i, o, seen=seen: seen.append(o.dtype)
+        )
         losses = []
         for i in range(30):
             model.feed_data(dict(lq=lq, gt=gt))
             model.optimize_parameters(i + 1)
             losses.append(model.get_current_log()['l_pix'])
         assert set(seen) == {torch.bfloat16 if amp else torch.float32} and model.output.dtype == torch.float32
-        assert all(p.dtype == torch.float32 for p in model.net_g.parameters()) and losses[-1] < 0.85 * losses[0]
+        assert (
+            all(p.dtype == torch.float32 for p in model.net_g.parameters()) and losses[-1] < 0.85 * losses[0]
+        )
         last[amp] = losses[-1]
     assert last['bf16'] == pytest.approx(last[None], rel=0.1)
     with pytest.raises(ValueError, match="amp must be 'bf16'"):
@@ -111,14 +138,17 @@ def test_a_vqgan_is_trained_in_float32():
 
 
 def test_the_start_of_the_default_model_is_its_parent_without_feedback(monkeypatch):
-    """The columns that are left out are those of the last result: with zeros there, the parent gives the same."""
+    """The columns that are left out are those of the last result: with zeros there, the parent gives the
+    same.
+    """
     monkeypatch.syspath_prepend(REPO / 'recipes/open_animation')
     from start import without_feedback
+
     torch.manual_seed(0)
     parent = MSRBVSR(8, (2, 1, 1), sr_feedback=True).eval()
     child = without_feedback(copy.deepcopy(parent)).eval()
     assert not child.sr_feedback
-    parent.recurrent_cell.conv_s1_first[0].weight.data[:, 9:9 + 48] = 0
+    parent.recurrent_cell.conv_s1_first[0].weight.data[:, 9 : 9 + 48] = 0
     clip = torch.rand(1, 3, 3, 16, 20)
     with torch.no_grad():
         assert torch.allclose(parent(clip), child(clip), atol=1e-6)

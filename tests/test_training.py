@@ -1,4 +1,7 @@
-"""Training under BasicSR's runner: as a user starts it, resumed, on two processes, and from a foreign project."""
+"""Training under BasicSR's runner: as a user starts it, resumed, on two processes, and from a foreign
+project.
+"""
+
 import re
 
 import pytest
@@ -13,11 +16,23 @@ def options(tmp_path, name='run', **changes):
     """options/tiny/net.yml on the bundled clips, smaller still; changes as {'train.total_iter': 4}."""
     opt = read_options(REPO / 'options/tiny/net.yml')
     opt['name'] = name
-    defaults = {'datasets.train.dataroot_gt': str(TINY_CLIPS), 'datasets.val.dataroot_gt': str(TINY_CLIPS), 'datasets.train.num_frame': 2,
-                'datasets.train.gt_size': 64, 'datasets.train.dataset_enlarge_ratio': 2, 'datasets.train.num_worker_per_gpu': 0,
-                'datasets.val.num_frame': 1, 'network_g.num_feat': 8, 'network_g.num_block': [1, 1, 1], 'train.total_iter': 6,
-                'val.val_freq': 100, 'val.save_img': False, 'logger.print_freq': 1, 'logger.save_checkpoint_freq': 100,
-                'logger.use_tb_logger': False}
+    defaults = {
+        'datasets.train.dataroot_gt': str(TINY_CLIPS),
+        'datasets.val.dataroot_gt': str(TINY_CLIPS),
+        'datasets.train.num_frame': 2,
+        'datasets.train.gt_size': 64,
+        'datasets.train.dataset_enlarge_ratio': 2,
+        'datasets.train.num_worker_per_gpu': 0,
+        'datasets.val.num_frame': 1,
+        'network_g.num_feat': 8,
+        'network_g.num_block': [1, 1, 1],
+        'train.total_iter': 6,
+        'val.val_freq': 100,
+        'val.save_img': False,
+        'logger.print_freq': 1,
+        'logger.save_checkpoint_freq': 100,
+        'logger.use_tb_logger': False,
+    }
     for path, value in {**defaults, **changes}.items():
         *parents, key = path.split('.')
         place = opt
@@ -35,7 +50,10 @@ def losses(output):
 
 
 def test_trains_validates_and_saves(tmp_path):
-    path = options(tmp_path, **{'val.val_freq': 3, 'val.save_img': True, 'logger.use_tb_logger': True, 'train.total_iter': 3})
+    path = options(
+        tmp_path,
+        **{'val.val_freq': 3, 'val.save_img': True, 'logger.use_tb_logger': True, 'train.total_iter': 3},
+    )
     out = run_python('-m', 'animevsr.train', '-opt', path, cwd=tmp_path).stderr
     assert sorted(losses(out)) == [1, 2, 3]
     for metric in ('psnr', 'ssim', 'psnr_device', 'ssim_device'):
@@ -52,7 +70,9 @@ def test_trains_validates_and_saves(tmp_path):
     assert not (REPO / 'experiments/run').exists()
 
     test = read_options(REPO / 'options/vqd_sr/test.yml')
-    test['datasets']['test'] = dict(name='t', type='ClipPairDataset', dataroot_gt=str(TINY_CLIPS), num_frame=1, degradation=[{'down': 4}])
+    test['datasets']['test'] = dict(
+        name='t', type='ClipPairDataset', dataroot_gt=str(TINY_CLIPS), num_frame=1, degradation=[{'down': 4}]
+    )
     test['network_g'] = dict(type='MSRBVSR', num_feat=8, num_block=[1, 1, 1])
     test['path']['pretrain_network_g'] = str(run / 'models/net_g_latest.pth')
     (tmp_path / 'test.yml').write_text(yaml.safe_dump(test))
@@ -61,8 +81,14 @@ def test_trains_validates_and_saves(tmp_path):
     assert len(list((tmp_path / 'results/vqd_sr_test/visualization/t').glob('*/*.png'))) == 3
 
     # low-quality clips alone: frames, no metrics
-    test['name'], test['datasets']['test'] = 'lq', dict(name='t', type='ClipPairDataset', dataroot_lq=str(TINY_CLIPS), num_frame=1)
-    test['val']['metrics'].update(width=dict(type='calculate_line_width_pt', better='lower'), flicker=dict(type='calculate_flicker_clip'))
+    test['name'], test['datasets']['test'] = (
+        'lq',
+        dict(name='t', type='ClipPairDataset', dataroot_lq=str(TINY_CLIPS), num_frame=1),
+    )
+    test['val']['metrics'].update(
+        width=dict(type='calculate_line_width_pt', better='lower'),
+        flicker=dict(type='calculate_flicker_clip'),
+    )
     test['datasets']['test']['num_frame'] = 2
     (tmp_path / 'lq.yml').write_text(yaml.safe_dump(test))
     out = run_python('-m', 'animevsr.test', '-opt', 'lq.yml', cwd=tmp_path).stderr
@@ -72,12 +98,21 @@ def test_trains_validates_and_saves(tmp_path):
 
 @pytest.mark.parametrize('workers', [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_resumed_run_continues_exactly(workers, tmp_path):
-    """Stopped in the middle of the second epoch (three iterations each) and resumed: the same losses and weights."""
-    changes = {'logger.save_checkpoint_freq': 5, 'train.total_iter': 8, 'datasets.train.num_worker_per_gpu': workers,
-               'train.scheduler.milestones': [6]}
+    """Stopped in the middle of the second epoch (three iterations each) and resumed: the same losses and
+    weights.
+    """
+    changes = {
+        'logger.save_checkpoint_freq': 5,
+        'train.total_iter': 8,
+        'datasets.train.num_worker_per_gpu': workers,
+        'train.scheduler.milestones': [6],
+    }
+
     def train(name, *arguments, **more):
         path = options(tmp_path, name, **{**changes, **more})
-        return run_python('-m', 'animevsr.train', '-opt', path, *arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+        return run_python(
+            '-m', 'animevsr.train', '-opt', path, *arguments, cwd=tmp_path, CUDA_VISIBLE_DEVICES=''
+        )
 
     whole = losses(train('whole').stderr)
     train('halves', **{'train.total_iter': 5})
@@ -93,10 +128,29 @@ def test_resumed_run_continues_exactly(workers, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_on_a_cpu(tmp_path):
-    """Two processes with a batch of two see what one sees with a batch of four, and come to the same weights."""
-    changes = {'train.total_iter': 3, 'datasets.train.dataset_enlarge_ratio': 8, 'datasets.train.num_worker_per_gpu': 1}
-    done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr.train', '-opt',
-                      options(tmp_path, 'two', **changes), '--launcher', 'pytorch', cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+    """Two processes with a batch of two see what one sees with a batch of four, and come to the same
+    weights.
+    """
+    changes = {
+        'train.total_iter': 3,
+        'datasets.train.dataset_enlarge_ratio': 8,
+        'datasets.train.num_worker_per_gpu': 1,
+    }
+    done = run_python(
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc_per_node',
+        2,
+        '-m',
+        'animevsr.train',
+        '-opt',
+        options(tmp_path, 'two', **changes),
+        '--launcher',
+        'pytorch',
+        cwd=tmp_path,
+        CUDA_VISIBLE_DEVICES='',
+    )
     out = done.stdout + done.stderr
     assert 'world_size: 2' in out and sorted(losses(out)) == [1, 2, 3]
     assert re.search(r'# psnr: \d', out)
@@ -112,8 +166,10 @@ def test_two_processes_train_on_a_cpu(tmp_path):
 
 @pytest.mark.slow
 def test_processes_whose_weights_differ_save_nothing(tmp_path):
-    """What the tests of several processes rely on: a parameter that is another one on the second process is found."""
-    (tmp_path / 'run.py').write_text('''
+    """What the tests of several processes rely on: a parameter that is another one on the second process is
+    found.
+    """
+    (tmp_path / 'run.py').write_text("""
 import sys, torch
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.train import run, train_pipeline
@@ -124,11 +180,31 @@ def drift(self, current_iter):
         next(self.net_g.parameters()).data.add_(1e-6)
 RecurrentVSRModel.optimize_parameters = drift
 run(train_pipeline)
-''')
-    path = options(tmp_path, 'apart', **{'train.total_iter': 4, 'datasets.train.dataset_enlarge_ratio': 8,
-                                         'logger.save_checkpoint_freq': 1})
-    done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, 'run.py', '-opt', path, '--launcher', 'pytorch',
-                      cwd=tmp_path, check=False, CUDA_VISIBLE_DEVICES='')
+""")
+    path = options(
+        tmp_path,
+        'apart',
+        **{
+            'train.total_iter': 4,
+            'datasets.train.dataset_enlarge_ratio': 8,
+            'logger.save_checkpoint_freq': 1,
+        },
+    )
+    done = run_python(
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc_per_node',
+        2,
+        'run.py',
+        '-opt',
+        path,
+        '--launcher',
+        'pytorch',
+        cwd=tmp_path,
+        check=False,
+        CUDA_VISIBLE_DEVICES='',
+    )
     assert done.returncode and 'is another one on each process at iteration 2' in done.stdout + done.stderr
     assert [p.name for p in (tmp_path / 'experiments/apart/models').glob('*.pth')] == ['net_g_1.pth']
 
@@ -144,16 +220,22 @@ def test_foreign_project(tmp_path):
     assert 'Network: PlainUpscaler' in out and sorted(losses(out)) == [1, 2]
 
 
-@pytest.mark.parametrize('changes, message', [
-    ({'datasets.train.dataroot_gt': 'nowhere'}, 'nowhere: no such folder'),
-    ({'datasets.train.gt_size': 256}, 'smaller than the crop of 256'),
-    ({'datasets.train.gt_size': 256, 'datasets.train.num_worker_per_gpu': 1}, 'smaller than the crop of 256'),
-    ({'datasets.train.croop': 256}, "unknown key 'croop'"),
-    ({'train.gt_usmm': {}}, "unknown key 'gt_usmm' in train; did you mean 'gt_usm'"),
-    ({'network_g.num_feats': 8}, 'num_feats'),
-    ({'datasets.train.batch_size_per_gpu': 50}, 'less than one batch of 50'),
-    ({'path.pretrain_network_g': 'gone.pth'}, 'gone.pth: no such weights file'),
-])
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'datasets.train.dataroot_gt': 'nowhere'}, 'nowhere: no such folder'),
+        ({'datasets.train.gt_size': 256}, 'smaller than the crop of 256'),
+        (
+            {'datasets.train.gt_size': 256, 'datasets.train.num_worker_per_gpu': 1},
+            'smaller than the crop of 256',
+        ),
+        ({'datasets.train.croop': 256}, "unknown key 'croop'"),
+        ({'train.gt_usmm': {}}, "unknown key 'gt_usmm' in train; did you mean 'gt_usm'"),
+        ({'network_g.num_feats': 8}, 'num_feats'),
+        ({'datasets.train.batch_size_per_gpu': 50}, 'less than one batch of 50'),
+        ({'path.pretrain_network_g': 'gone.pth'}, 'gone.pth: no such weights file'),
+    ],
+)
 def test_bad_options_are_one_line(changes, message, tmp_path):
     done = run_python('-m', 'animevsr.train', '-opt', options(tmp_path, **changes), cwd=tmp_path, check=False)
     assert done.returncode != 0
@@ -165,14 +247,18 @@ def test_damaged_states_never_restart_a_run(tmp_path):
     states = tmp_path / 'experiments/run/training_states'
     states.mkdir(parents=True)
     (states / '5.state').write_bytes(b'damaged')
-    done = run_python('-m', 'animevsr.train', '-opt', options(tmp_path), '--auto_resume', cwd=tmp_path, check=False)
+    done = run_python(
+        '-m', 'animevsr.train', '-opt', options(tmp_path), '--auto_resume', cwd=tmp_path, check=False
+    )
     assert done.returncode != 0 and 'none of the training states can be read' in done.stderr
     assert (states / '5.state').exists()
 
 
 def test_small_datasets_train_to_the_end(tmp_path):
     """Three clips in batches of two: one batch an epoch, and all iterations."""
-    path = options(tmp_path, **{'train.total_iter': 7, 'datasets.train.dataset_enlarge_ratio': 1, 'logger.print_freq': 7})
+    path = options(
+        tmp_path, **{'train.total_iter': 7, 'datasets.train.dataset_enlarge_ratio': 1, 'logger.print_freq': 7}
+    )
     assert sorted(losses(run_python('-m', 'animevsr.train', '-opt', path, cwd=tmp_path).stderr)) == [7]
 
 
@@ -180,6 +266,7 @@ def test_usm_sharpens_the_training_target_only():
     from basicsr.utils.img_process_util import usm_sharp
 
     from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+
     opt = read_options(REPO / 'options/tiny/net.yml')
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
     model = RecurrentVSRModel(opt)

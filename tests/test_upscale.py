@@ -1,4 +1,5 @@
 """Upscaling as a user does it: the function, the commands, and what happens when something is wrong."""
+
 import signal
 from fractions import Fraction
 
@@ -40,7 +41,9 @@ def test_is_lazy(tiny_weights):
 
 @pytest.mark.parametrize('t', [1, 2, 5])
 def test_video(t, tiny_weights, tmp_path):
-    source = write_video(tmp_path / 'in.mp4', moving_frames(t, 34, 50), rate=Fraction(24000, 1001), sound=True)
+    source = write_video(
+        tmp_path / 'in.mp4', moving_frames(t, 34, 50), rate=Fraction(24000, 1001), sound=True
+    )
     done = animevsr.upscale(source, tmp_path / 'out.mp4', weights=tiny_weights)
     assert (done.frames, done.width, done.height, done.frame_rate) == (t, 200, 136, Fraction(24000, 1001))
     assert done.fps > 0 and done.seconds > 0
@@ -51,16 +54,20 @@ def test_video(t, tiny_weights, tmp_path):
 
 def packets(path):
     with av.open(str(path)) as file:
-        return [[(p.pts * p.time_base, bytes(p)) for p in file.demux(track) if p.size] for track in file.streams.audio[:1]]
+        return [
+            [(p.pts * p.time_base, bytes(p)) for p in file.demux(track) if p.size]
+            for track in file.streams.audio[:1]
+        ]
 
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
 def test_sound_is_copied_untouched(suffix, tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mp4', moving_frames(30, 16, 16), sound=True)
     animevsr.upscale(source, tmp_path / f'out{suffix}', weights=tiny_weights)
-    (before, ), (after, ) = packets(source), packets(tmp_path / f'out{suffix}')
+    (before,), (after,) = packets(source), packets(tmp_path / f'out{suffix}')
     assert len(before) > 40 and [data for _, data in before] == [data for _, data in after]
-    start = after[0][0] - before[0][0]  # a container may shift everything together, by no more than the encoder's priming
+    # a container may shift everything together, by no more than the encoder's priming
+    start = after[0][0] - before[0][0]
     assert abs(start) < 0.03
     assert all(abs(b - a - start) < 0.002 for (a, _), (b, _) in zip(before, after))
 
@@ -92,6 +99,7 @@ def test_colour_bars_through_the_whole_way(standard, full_range, tmp_path):
 def make_identity(tmp_path):
     """Weights under which the network is its bilinear skip connection."""
     from animevsr.archs.vsr_arch import MSRBVSR
+
     net = MSRBVSR(num_feat=8, num_block=(1, 1, 1))
     for parameter in net.recurrent_cell.fusion[-1].parameters():
         torch.nn.init.zeros_(parameter)
@@ -126,7 +134,9 @@ def test_folder_and_image(tiny_weights, tmp_path):
     write_clip(tmp_path / 'in', moving_frames(3, 10, 15), start=8)
     assert animevsr.upscale(tmp_path / 'in', tmp_path / 'frames', weights=tiny_weights).frames == 3
     assert [cv2.imread(str(p)).shape for p in sorted((tmp_path / 'frames').iterdir())] == [(40, 60, 3)] * 3
-    done = animevsr.upscale(tmp_path / 'in', tmp_path / 'v.mkv', weights=tiny_weights, fps='23.976', codec='ffv1')
+    done = animevsr.upscale(
+        tmp_path / 'in', tmp_path / 'v.mkv', weights=tiny_weights, fps='23.976', codec='ffv1'
+    )
     assert done.frame_rate == Fraction(24000, 1001)
     video, _ = decode(tmp_path / 'v.mkv')
     images = [cv2.imread(str(p))[..., ::-1] for p in sorted((tmp_path / 'frames').iterdir())]
@@ -142,17 +152,25 @@ def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
     assert decode(tmp_path / 'o.mp4')[0].shape[1:3] == (done.height, done.width) == size  # even, for yuv420p
     done = animevsr.upscale(tmp_path / 'in', tmp_path / 'o', weights=tiny_weights, outscale=outscale)
     assert (done.height, done.width) == (round(17 * outscale), round(25 * outscale))
-    done = animevsr.upscale(tmp_path / 'in/00000000.png', tmp_path / 'o.png', weights=tiny_weights, outscale=outscale)
+    done = animevsr.upscale(
+        tmp_path / 'in/00000000.png', tmp_path / 'o.png', weights=tiny_weights, outscale=outscale
+    )
     assert cv2.imread(str(tmp_path / 'o.png')).shape[:2] == (round(17 * outscale), round(25 * outscale))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(outscale=4.5), 'outscale must be above 0 and at most 4'), (dict(outscale=0), 'outscale'),
-    (dict(crf=70), 'crf must be between 0 and 51'),
-    (dict(codec='h266'), "codec 'h266' is not known"), (dict(device='warp'), "device 'warp' cannot be used here"),
-    (dict(fps='fast'), "fps 'fast' is not a frame rate"), (dict(fps=0), 'fps must be above 0'),
-    (dict(threads=-1), 'threads must be at least 1')
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(outscale=4.5), 'outscale must be above 0 and at most 4'),
+        (dict(outscale=0), 'outscale'),
+        (dict(crf=70), 'crf must be between 0 and 51'),
+        (dict(codec='h266'), "codec 'h266' is not known"),
+        (dict(device='warp'), "device 'warp' cannot be used here"),
+        (dict(fps='fast'), "fps 'fast' is not a frame rate"),
+        (dict(fps=0), 'fps must be above 0'),
+        (dict(threads=-1), 'threads must be at least 1'),
+    ],
+)
 def test_options_out_of_range(options, message, tiny_weights, tmp_path):
     write_clip(tmp_path / 'in', moving_frames(1, 8, 8))
     with pytest.raises(ValueError, match=message):
@@ -162,15 +180,25 @@ def test_options_out_of_range(options, message, tiny_weights, tmp_path):
 
 def test_frame_rates():
     assert [parse_rate(v) for v in ('24000/1001', 23.976, '29.97', 25, Fraction(50))] == [
-        Fraction(24000, 1001), Fraction(24000, 1001), Fraction(30000, 1001), 25, 50]
+        Fraction(24000, 1001),
+        Fraction(24000, 1001),
+        Fraction(30000, 1001),
+        25,
+        50,
+    ]
     assert parse_rate('12.5') == Fraction(25, 2)
 
 
 def test_commands(tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mp4', moving_frames(2, 16, 16))
-    commands = [['-m', 'animevsr_cli', 'upscale', source, '-o', 'a.mkv'], [REPO / 'inference_animevsr.py', '-i', source, '-o', 'b.mkv']]
+    commands = [
+        ['-m', 'animevsr_cli', 'upscale', source, '-o', 'a.mkv'],
+        [REPO / 'inference_animevsr.py', '-i', source, '-o', 'b.mkv'],
+    ]
     for command in commands:
-        done = run_python(*command, '-n', tiny_weights, '--codec', 'ffv1', '--device', 'cpu', '-s', 3, cwd=tmp_path)
+        done = run_python(
+            *command, '-n', tiny_weights, '--codec', 'ffv1', '--device', 'cpu', '-s', 3, cwd=tmp_path
+        )
         assert '2 frames, 48x48' in done.stdout and 'frames/s' in done.stderr
     assert np.array_equal(decode(tmp_path / 'a.mkv')[0], decode(tmp_path / 'b.mkv')[0])
 
@@ -178,7 +206,9 @@ def test_commands(tiny_weights, tmp_path):
 @pytest.mark.parametrize('arguments', [['--help'], ['upscale', '--help'], ['upscale']])
 def test_help_does_not_wait_for_torch(arguments, tmp_path):
     (tmp_path / 'torch.py').write_text("raise SystemExit('torch was imported')")
-    done = run_python('-m', 'animevsr_cli', *arguments, cwd=tmp_path, check=False, PYTHONPATH=f'{tmp_path}:{REPO}')
+    done = run_python(
+        '-m', 'animevsr_cli', *arguments, cwd=tmp_path, check=False, PYTHONPATH=f'{tmp_path}:{REPO}'
+    )
     assert 'usage: animevsr' in done.stdout + done.stderr and 'torch was imported' not in done.stderr
 
 
@@ -187,9 +217,14 @@ def test_problems_are_one_line(tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setattr(signal, 'signal', lambda *_: None)  # this process keeps its own
     good = write_video(tmp_path / 'good.mp4', moving_frames(2, 16, 16))
     (tmp_path / 'cut.mp4').write_bytes(good.read_bytes()[:300])
-    cases = {('gone.mp4', 'o.mp4', tiny_weights): 'gone.mp4: no such file', ('cut.mp4', 'o.mp4', tiny_weights): 'cut.mp4: not readable',
-             (good, 'o.mp4', 'nothing'): 'nothing: no such weights file', (good, 'o.mp4', good): 'not a weights file of PyTorch',
-             (good, 'no/o.mp4', tiny_weights): 'folder does not exist', (good, good, tiny_weights): 'is the input'}
+    cases = {
+        ('gone.mp4', 'o.mp4', tiny_weights): 'gone.mp4: no such file',
+        ('cut.mp4', 'o.mp4', tiny_weights): 'cut.mp4: not readable',
+        (good, 'o.mp4', 'nothing'): 'nothing: no such weights file',
+        (good, 'o.mp4', good): 'not a weights file of PyTorch',
+        (good, 'no/o.mp4', tiny_weights): 'folder does not exist',
+        (good, good, tiny_weights): 'is the input',
+    }
     for (source, output, weights), message in cases.items():
         with pytest.raises(SystemExit) as stopped:
             animevsr_cli.main(['upscale', str(source), '-o', str(output), '-n', str(weights)])
@@ -207,21 +242,29 @@ def test_memory_does_not_grow_with_the_length(tiny_weights, tmp_path):
     """Peak memory of 60 frames and of 300: kept frames would add 140 MB."""
     for t in (60, 300):
         write_video(tmp_path / f'{t}.mp4', moving_frames(t, 96, 128), sound=True)
-    code = ("import animevsr, resource\n"
-            "for t in (60, 300):\n"
-            f"    animevsr.upscale(f'{{t}}.mp4', 'o.mp4', weights={str(tiny_weights)!r})\n"
-            "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+    code = (
+        'import animevsr, resource\n'
+        'for t in (60, 300):\n'
+        f"    animevsr.upscale(f'{{t}}.mp4', 'o.mp4', weights={str(tiny_weights)!r})\n"
+        '    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)'
+    )
     short, long = (int(line) for line in run_python('-c', code, cwd=tmp_path).stdout.split()[-2:])
     assert long <= 1.05 * short
 
 
 def test_images_are_upright_and_still(tiny_weights, tmp_path):
     from PIL import Image
+
     frames = moving_frames(3, 32, 48)
     exif = Image.Exif()
     exif[274] = 6  # turn by 90 degrees
     Image.fromarray(frames[0]).save(tmp_path / 'turned.jpg', exif=exif, quality=95)
-    assert animevsr.upscale(tmp_path / 'turned.jpg', tmp_path / 'o.png', tiny_weights, backend='torch', outscale=1).width == 32
+    assert (
+        animevsr.upscale(
+            tmp_path / 'turned.jpg', tmp_path / 'o.png', tiny_weights, backend='torch', outscale=1
+        ).width
+        == 32
+    )
     difference = read_image(tmp_path / 'turned.jpg').astype(int) - np.rot90(frames[0], -1)
     assert np.abs(difference).mean() < 8 and image_size(tmp_path / 'turned.jpg') == (32, 48)
     images = [Image.fromarray(frame) for frame in frames]

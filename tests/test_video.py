@@ -1,4 +1,5 @@
 """Readers, writers and colour conversion."""
+
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from animevsr.video.reader import VideoReader, count_frames, open_reader, read_f
 from animevsr.video.scan import scan
 
 # 75 % colour bars (white, yellow, cyan, green, magenta, red, blue) and black, RGB
-BARS = np.array([[191] * 3, [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191], [0] * 3])
+BARS = np.array(
+    [[191] * 3, [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191], [0] * 3]
+)
 WEIGHTS = {'bt601': (0.299, 0.114), 'bt709': (0.2126, 0.0722)}  # Kr, Kb of ITU-R BT.601 and BT.709
 MATRIX = {'bt601': 6, 'bt709': 1}
 
@@ -29,7 +32,11 @@ def bars_yuv(standard, full_range):
     r, g, b = (BARS / 255.0).T
     y = kr * r + (1 - kr - kb) * g + kb * b
     cb, cr = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
-    scaled = (255 * y, 255 * cb + 128, 255 * cr + 128) if full_range else (219 * y + 16, 224 * cb + 128, 224 * cr + 128)
+    scaled = (
+        (255 * y, 255 * cb + 128, 255 * cr + 128)
+        if full_range
+        else (219 * y + 16, 224 * cb + 128, 224 * cr + 128)
+    )
     return np.stack(scaled, 1).round().astype(np.uint8)
 
 
@@ -39,7 +46,7 @@ def bars_frame(standard, full_range, tagged=True):
     for plane, column in zip(frame.planes, bars_yuv(standard, full_range).T):
         row = np.repeat(column, plane.width // 8)
         data = np.zeros((plane.height, plane.line_size), np.uint8)
-        data[:, :plane.width] = row
+        data[:, : plane.width] = row
         plane.update(data.tobytes())
     if tagged:
         frame.colorspace, frame.color_range = MATRIX[standard], 2 if full_range else 1
@@ -49,7 +56,9 @@ def bars_frame(standard, full_range, tagged=True):
 def bar_colours(image):
     """Median colour of the middle of each bar of an image of any size."""
     w = image.shape[1] // 8
-    return np.array([np.median(image[:, i * w + w // 4:(i + 1) * w - w // 4].reshape(-1, 3), 0) for i in range(8)])
+    return np.array(
+        [np.median(image[:, i * w + w // 4 : (i + 1) * w - w // 4].reshape(-1, 3), 0) for i in range(8)]
+    )
 
 
 @pytest.mark.parametrize('full_range', [False, True])
@@ -61,7 +70,13 @@ def test_colour_bars_to_rgb_and_back(standard, full_range):
     rgb = to_rgb(frame, color)
     assert np.abs(bar_colours(rgb) - BARS).max() <= 2
     back = from_rgb(np.ascontiguousarray(rgb), 'yuv420p', color)
-    yuv = np.stack([np.frombuffer(bytes(p), np.uint8).reshape(p.height, -1)[2, p.width // 16:p.width:p.width // 8] for p in back.planes], 1)
+    yuv = np.stack(
+        [
+            np.frombuffer(bytes(p), np.uint8).reshape(p.height, -1)[2, p.width // 16 : p.width : p.width // 8]
+            for p in back.planes
+        ],
+        1,
+    )
     assert np.abs(yuv.astype(int) - bars_yuv(standard, full_range)).max() <= 2
 
 
@@ -73,7 +88,9 @@ def test_untagged_video_is_guessed_by_its_height():
 
 def test_video_reader(tmp_path):
     frames = moving_frames(7, 36, 50)
-    path = write_video(tmp_path / 'v.mkv', frames, rate=Fraction(24000, 1001), codec='libx264rgb', pix_fmt='rgb24', crf=0)
+    path = write_video(
+        tmp_path / 'v.mkv', frames, rate=Fraction(24000, 1001), codec='libx264rgb', pix_fmt='rgb24', crf=0
+    )
     with open_reader(path) as reader:
         assert (reader.width, reader.height) == (50, 36)
         assert abs(reader.fps - Fraction(24000, 1001)) < Fraction(1, 1000)
@@ -133,8 +150,10 @@ def test_unreadable_inputs_are_named(tmp_path):
         open_reader(tmp_path / 'sound.m4a')
 
 
-def write_all(path, source, frames, codec='h264', shots=(0, )):
-    """Frames in place of those of a source, in segments that begin at `shots`, with everything else that the source holds."""
+def write_all(path, source, frames, codec='h264', shots=(0,)):
+    """Frames in place of those of a source, in segments that begin at `shots`, with everything else that the
+    source holds.
+    """
     with VideoReader(source, conceal=True) as reader:
         ticks, base, _, _ = scan(reader, None, False)
         encoding, segments = choose_encoding(codec, reader, frames.shape[1:3]), []
@@ -153,7 +172,9 @@ def test_lossless_writer(tmp_path):
     assert np.array_equal(decode(write_all(tmp_path / 'b.mkv', source, frames, codec='ffv1'))[0], frames)
 
 
-@pytest.mark.parametrize('rate', [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(18), Fraction(12)])
+@pytest.mark.parametrize(
+    'rate', [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(18), Fraction(12)]
+)
 def test_constant_rates_stay_exact(rate, tmp_path):
     frames = moving_frames(10, 32, 48)
     source = write_video(tmp_path / 'a.mp4', frames, rate=rate)
@@ -173,17 +194,21 @@ def test_rates_survive_the_clocks_of_containers(source, suffix, tmp_path):
         assert abs(reader.fps - rate) < Fraction(1, 100)
         times = [time for _, time in reader.frames()]
     assert len(times) == 12
-    assert [round(float(t - times[0]) * 1000) for t in times] == pytest.approx([i * 1001 / 24 for i in range(12)], abs=1.01)
+    assert [round(float(t - times[0]) * 1000) for t in times] == pytest.approx(
+        [i * 1001 / 24 for i in range(12)], abs=1.01
+    )
 
 
 TIMES = [0, 40, 80, 300, 310, 700, 1000, 1040, 1041, 1500, 2000, 2001]
 
 
-@pytest.mark.parametrize('shots', [(0, ), (0, 5), (0, 1, 2, 11)])
+@pytest.mark.parametrize('shots', [(0,), (0, 5), (0, 1, 2, 11)])
 @pytest.mark.parametrize('codec', ['h264', 'h265', 'av1', 'ffv1', 'prores'])
 @pytest.mark.parametrize('names', [('.mkv', '.mkv'), ('.mp4', '.mp4'), ('.mkv', '.mov')], ids='-'.join)
 def test_variable_times_are_kept(names, codec, shots, tmp_path):
-    """To the tick of the source's clock, through segments that reorder their frames, and whatever the first time is."""
+    """To the tick of the source's clock, through segments that reorder their frames, and whatever the first
+    time is.
+    """
     if (codec, names[1]) in (('ffv1', '.mp4'), ('ffv1', '.mov'), ('prores', '.mp4'), ('av1', '.mov')):
         pytest.skip('not carried')
     frames = moving_frames(12, 64, 96)
@@ -216,7 +241,10 @@ def test_names_with_a_colon(tmp_path, monkeypatch):
 def test_segments_of_another_plan_are_refused(tmp_path):
     frames = moving_frames(5, 32, 48)
     source = write_video(tmp_path / 'a.mp4', frames)
-    for count, message in ((4, 'the segments hold 4 frames, the plan 5'), (6, 'holds more frames than the plan says')):
+    for count, message in (
+        (4, 'the segments hold 4 frames, the plan 5'),
+        (6, 'holds more frames than the plan says'),
+    ):
         with pytest.raises(MediaError, match=message):
             write_all(tmp_path / 'b.mkv', source, moving_frames(count, 32, 48))
         assert not list(tmp_path.glob('*b.mkv'))
@@ -233,13 +261,18 @@ def test_an_older_output_stays_until_the_new_one_is_complete(tmp_path):
     assert len(decode(tmp_path / 'out.mkv')[0]) == 3
 
 
-@pytest.mark.parametrize('name, options, message', [
-    ('nowhere/x.mp4', {}, 'its folder does not exist'), ('x.mp4', dict(codec='ffv1'), 'does not carry ffv1; use one of .mkv'),
-    ('x.avi', {}, 'does not carry h264'),
-    ('x.webm', {}, 'does not carry h264'), ('x.png', {}, 'one image cannot hold 3 frames'),
-    ('x.docx', {}, "unknown kind of output '.docx'"),
-    ('full', {}, 'is a folder that is not empty')
-])
+@pytest.mark.parametrize(
+    'name, options, message',
+    [
+        ('nowhere/x.mp4', {}, 'its folder does not exist'),
+        ('x.mp4', dict(codec='ffv1'), 'does not carry ffv1; use one of .mkv'),
+        ('x.avi', {}, 'does not carry h264'),
+        ('x.webm', {}, 'does not carry h264'),
+        ('x.png', {}, 'one image cannot hold 3 frames'),
+        ('x.docx', {}, "unknown kind of output '.docx'"),
+        ('full', {}, 'is a folder that is not empty'),
+    ],
+)
 def test_impossible_outputs_are_named(name, options, message, tmp_path):
     source = write_video(tmp_path / 'a.mp4', moving_frames(3, 32, 48))
     write_clip(tmp_path / 'full', moving_frames(1, 8, 8))
@@ -250,5 +283,7 @@ def test_impossible_outputs_are_named(name, options, message, tmp_path):
 def test_a_rate_that_no_container_keeps(tiny_weights, tmp_path):
     """A damaged header may say a frame in three years; the segments then say no rate at all."""
     source = write_clip(tmp_path / 'in', moving_frames(3, 16, 24))
-    done = animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, fps=Fraction(1, 112207555), backend='torch')
+    done = animevsr.upscale(
+        source, tmp_path / 'out.mkv', tiny_weights, fps=Fraction(1, 112207555), backend='torch'
+    )
     assert done.frames == 3 and len(decode(tmp_path / 'out.mkv')[0]) == 3

@@ -1,4 +1,7 @@
-"""Training of the VQGAN in two stages under BasicSR's runner, and training with the degradation it learned."""
+"""Training of the VQGAN in two stages under BasicSR's runner, and training with the degradation it
+learned.
+"""
+
 import re
 
 import pytest
@@ -12,7 +15,9 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.models.vqgan_model import VQGANModel, perplexity
 from animevsr.utils.overlays import read_options
 
-NETWORK = dict(type='MultiScaleVQGAN', **{k: list(v) if isinstance(v, tuple) else v for k, v in TINY_VQGAN.items()})
+NETWORK = dict(
+    type='MultiScaleVQGAN', **{k: list(v) if isinstance(v, tuple) else v for k, v in TINY_VQGAN.items()}
+)
 
 
 @pytest.fixture
@@ -27,13 +32,28 @@ def options(frames, stage='top', name=None, **changes):
     opt = read_options(REPO / f'options/tiny/vqgan_{stage}.yml')
     opt['name'] = name or stage
     network = {**NETWORK, **({'branches': ['top']} if stage == 'top' else {})}
-    defaults = {'datasets.train.dataroot_lq': str(frames), 'datasets.val.dataroot_lq': str(frames), 'datasets.train.crop_size': 24,
-                'datasets.train.dataset_enlarge_ratio': 1, 'datasets.train.batch_size_per_gpu': 2, 'network_g': network,
-                'datasets.train.num_worker_per_gpu': 0, 'train.total_iter': 6, 'train.warmup_iter': -1, 'val.val_freq': 100,
-                'logger.print_freq': 1, 'logger.save_checkpoint_freq': 100}
+    defaults = {
+        'datasets.train.dataroot_lq': str(frames),
+        'datasets.val.dataroot_lq': str(frames),
+        'datasets.train.crop_size': 24,
+        'datasets.train.dataset_enlarge_ratio': 1,
+        'datasets.train.batch_size_per_gpu': 2,
+        'network_g': network,
+        'datasets.train.num_worker_per_gpu': 0,
+        'train.total_iter': 6,
+        'train.warmup_iter': -1,
+        'val.val_freq': 100,
+        'logger.print_freq': 1,
+        'logger.save_checkpoint_freq': 100,
+    }
     if stage == 'full':
-        defaults.update({'train.gan_start': 3, 'network_d.num_feat': 8,
-                         'path.pretrain_network_g': 'experiments/top/models/net_g_latest.pth'})
+        defaults.update(
+            {
+                'train.gan_start': 3,
+                'network_d.num_feat': 8,
+                'path.pretrain_network_g': 'experiments/top/models/net_g_latest.pth',
+            }
+        )
     for path, value in {**defaults, **changes}.items():
         *parents, key = path.split('.')
         place = opt
@@ -46,7 +66,16 @@ def options(frames, stage='top', name=None, **changes):
 
 
 def train(path, *arguments, check=True):
-    return run_python('-m', 'animevsr.train', '-opt', path, *arguments, cwd=path.parent, check=check, CUDA_VISIBLE_DEVICES='')
+    return run_python(
+        '-m',
+        'animevsr.train',
+        '-opt',
+        path,
+        *arguments,
+        cwd=path.parent,
+        check=check,
+        CUDA_VISIBLE_DEVICES='',
+    )
 
 
 def logged(output, key):
@@ -61,7 +90,9 @@ def test_two_stages(frames, tmp_path):
     assert re.search(r'lowquality_heldout codebook: \d+ of 64 entries used; perplexity top \d', out)
 
     out = train(options(frames, 'full')).stderr
-    assert re.search(r'starts fresh: mid \(\d+ tensors\)', out) and re.search(r'starts fresh: bot \(\d+ tensors\)', out)
+    assert re.search(r'starts fresh: mid \(\d+ tensors\)', out) and re.search(
+        r'starts fresh: bot \(\d+ tensors\)', out
+    )
     assert 'starts fresh: top' not in out and 'starts fresh: conv' not in out
     # the log shows the learning rates of both groups, the top branch's divided by 4
     rates = re.search(r'lr:\(([^)]*)\)', out)[1].split(',')
@@ -79,10 +110,14 @@ def test_two_stages(frames, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('stage', ['top', 'full'])
 def test_resumed_run_continues_exactly(stage, frames, tmp_path):
-    """Stopped and resumed, with entries that are revived in every iteration and a discriminator: the same losses and weights."""
+    """Stopped and resumed, with entries that are revived in every iteration and a discriminator: the same
+    losses and weights.
+    """
     changes = {'train.total_iter': 8, 'logger.save_checkpoint_freq': 5, 'train.revive_after': 2}
     if stage == 'full':
-        torch.save({'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top', )).state_dict()}, tmp_path / 'top.pth')
+        torch.save(
+            {'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top',)).state_dict()}, tmp_path / 'top.pth'
+        )
         changes['path.pretrain_network_g'] = 'top.pth'
     whole = train(options(frames, stage, 'whole', **changes)).stderr
     train(options(frames, stage, 'halves', **{**changes, 'train.total_iter': 5}))
@@ -90,7 +125,10 @@ def test_resumed_run_continues_exactly(stage, frames, tmp_path):
     assert logged(second, 'l_pix') == {i: logged(whole, 'l_pix')[i] for i in (6, 7, 8)}
     names = ['net_g_latest.pth', *(['net_d_latest.pth'] if stage == 'full' else [])]
     for name in names:
-        nets = [torch.load(tmp_path / f'experiments/{run}/models/{name}', weights_only=True)['params'] for run in ('whole', 'halves')]
+        nets = [
+            torch.load(tmp_path / f'experiments/{run}/models/{name}', weights_only=True)['params']
+            for run in ('whole', 'halves')
+        ]
         assert all(torch.equal(nets[0][key], nets[1][key]) for key in nets[0]), name
     state = torch.load(tmp_path / 'experiments/halves/training_states/5.state', weights_only=True)
     last_used = [s['last_used'] for s in state['optimizers'][0]['state'].values() if 'last_used' in s]
@@ -98,34 +136,70 @@ def test_resumed_run_continues_exactly(stage, frames, tmp_path):
 
 
 def test_two_processes_train_on_a_cpu(frames, tmp_path):
-    """Entries that are revived and the discriminator are the same in both processes: their weights stay alike, which each
-    save checks (`check_alike`, and a test of it in test_training.py)."""
-    path = options(frames, 'full', 'two', **{'train.total_iter': 4, 'train.revive_after': 1, 'train.gan_start': 2,
-                                             'path.pretrain_network_g': None})
-    done = run_python('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr.train', '-opt', path,
-                      '--launcher', 'pytorch', cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+    """Entries that are revived and the discriminator are the same in both processes: their weights stay
+    alike, which each save checks (`check_alike`, and a test of it in test_training.py)."""
+    path = options(
+        frames,
+        'full',
+        'two',
+        **{
+            'train.total_iter': 4,
+            'train.revive_after': 1,
+            'train.gan_start': 2,
+            'path.pretrain_network_g': None,
+        },
+    )
+    done = run_python(
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc_per_node',
+        2,
+        '-m',
+        'animevsr.train',
+        '-opt',
+        path,
+        '--launcher',
+        'pytorch',
+        cwd=tmp_path,
+        CUDA_VISIBLE_DEVICES='',
+    )
     out = done.stdout + done.stderr
-    assert 'world_size: 2' in out and sorted(logged(out, 'l_d')) == [2, 3, 4] and re.search(r'# psnr: \d', out)
+    assert (
+        'world_size: 2' in out and sorted(logged(out, 'l_d')) == [2, 3, 4] and re.search(r'# psnr: \d', out)
+    )
 
 
 @pytest.mark.slow
 def test_learn_is_one_command(frames, tmp_path):
-    smaller = ['datasets:train:crop_size=24', 'datasets:train:batch_size_per_gpu=2', 'datasets:train:num_worker_per_gpu=0',
-               'train:total_iter=3']
+    smaller = [
+        'datasets:train:crop_size=24',
+        'datasets:train:batch_size_per_gpu=2',
+        'datasets:train:num_worker_per_gpu=0',
+        'train:total_iter=3',
+    ]
     arguments = ['-m', 'animevsr_cli', 'learn', frames, '--name', 'mine', '--size', 'tiny', '--set', *smaller]
     done = run_python(*arguments, cwd=tmp_path)
     weights = done.stdout.strip().splitlines()[-1]
     assert animevsr.load_network(tmp_path / weights).branches == ('top', 'middle', 'bottom')
     write_clip(tmp_path / 'other/lq', moving_frames(1, 40, 48))
-    done = run_python('-m', 'animevsr_cli', 'learn', tmp_path / 'other/lq', '--name', 'mine', cwd=tmp_path, check=False)
-    assert done.returncode != 0 and 'choose another --name' in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    done = run_python(
+        '-m', 'animevsr_cli', 'learn', tmp_path / 'other/lq', '--name', 'mine', cwd=tmp_path, check=False
+    )
+    assert (
+        done.returncode != 0
+        and 'choose another --name' in done.stderr
+        and len(done.stderr.strip().splitlines()) == 1
+    )
     done = run_python('-m', 'animevsr_cli', 'learn', tmp_path / 'gone', cwd=tmp_path, check=False)
     assert done.returncode != 0 and 'gone: no such folder' in done.stderr.strip().splitlines()[-1]
 
 
 def model_of(stage='top', **train_options):
     opt = read_options(REPO / f'options/tiny/vqgan_{stage}.yml')
-    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, network_g=dict(NETWORK, branches=['top']))
+    opt.update(
+        num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, network_g=dict(NETWORK, branches=['top'])
+    )
     if stage == 'full':
         opt['network_g'], opt['path']['pretrain_network_g'] = dict(NETWORK), None
     opt['train'].update(train_options)
@@ -135,7 +209,13 @@ def model_of(stage='top', **train_options):
 
 def batch(b=4, seed=0):
     import numpy as np
-    return dict(lq=torch.from_numpy(np.concatenate([moving_frames(1, 32, 32, seed=seed + i) for i in range(b)])).permute(0, 3, 1, 2) / 255)
+
+    return dict(
+        lq=torch.from_numpy(
+            np.concatenate([moving_frames(1, 32, 32, seed=seed + i) for i in range(b)])
+        ).permute(0, 3, 1, 2)
+        / 255
+    )
 
 
 def test_codebook_starts_from_the_data_and_dead_entries_revive():
@@ -149,7 +229,7 @@ def test_codebook_starts_from_the_data_and_dead_entries_revive():
     assert not torch.allclose(net.codebook, before, atol=0.01)
     # each entry is near a vector of the first batch: one step of Adam and a thousandth of noise away
     assert torch.cdist(net.codebook.detach(), z).min(1).values.max() < 0.05
-    far = torch.full_like(net.codebook[:5], 100.)
+    far = torch.full_like(net.codebook[:5], 100.0)
     net.codebook.data[:5] = far
     for iteration in range(2, 7):
         model.feed_data(batch(seed=iteration))
@@ -160,7 +240,7 @@ def test_codebook_starts_from_the_data_and_dead_entries_revive():
 @pytest.mark.slow
 def test_dead_entries_are_counted():
     model = model_of(revive_after=None)
-    model.net_g.codebook.data[:7] = 100.
+    model.net_g.codebook.data[:7] = 100.0
     for iteration in range(1, 103):
         model.feed_data(batch(1))
         model.optimize_parameters(iteration)
@@ -199,9 +279,11 @@ def test_several_gpus_need_torchrun():
 
 
 def test_perplexity():
-    assert perplexity(torch.tensor([4., 4, 4, 4])).item() == pytest.approx(4)
-    assert perplexity(torch.tensor([9., 0, 0])).item() == pytest.approx(1)
-    assert perplexity(torch.tensor([1., 3])).item() == pytest.approx((1 / 4)**(-1 / 4) * (3 / 4)**(-3 / 4))
+    assert perplexity(torch.tensor([4.0, 4, 4, 4])).item() == pytest.approx(4)
+    assert perplexity(torch.tensor([9.0, 0, 0])).item() == pytest.approx(1)
+    assert perplexity(torch.tensor([1.0, 3])).item() == pytest.approx(
+        (1 / 4) ** (-1 / 4) * (3 / 4) ** (-3 / 4)
+    )
 
 
 def test_adaptive_weight_balances_the_gradients():
@@ -209,10 +291,15 @@ def test_adaptive_weight_balances_the_gradients():
     model.feed_data(batch(2))
     x = model.lq * 2 - 1
     output, _ = model.net_g(x)
-    reconstruction, l_gan = model.cri_pix(output, x), sum(model.cri_gan(s, True, is_disc=False) for s in model.net_d(output))
+    reconstruction, l_gan = (
+        model.cri_pix(output, x),
+        sum(model.cri_gan(s, True, is_disc=False) for s in model.net_d(output)),
+    )
     weight = model._adaptive_weight(reconstruction, l_gan)
-    of_reconstruction, of_gan = (torch.autograd.grad(loss, model.net_g.conv_out.weight, retain_graph=True)[0].norm()
-                                 for loss in (reconstruction, weight * l_gan))
+    of_reconstruction, of_gan = (
+        torch.autograd.grad(loss, model.net_g.conv_out.weight, retain_graph=True)[0].norm()
+        for loss in (reconstruction, weight * l_gan)
+    )
     assert of_gan.item() == pytest.approx(0.8 * of_reconstruction.item(), rel=0.02)
 
 
@@ -227,20 +314,34 @@ def test_discriminator_learns_and_the_generator_does_not_move_it():
     assert 0 < model.log_dict['l_d'] < 4
 
 
-@pytest.mark.parametrize('changes, message', [
-    ({'datasets.train.dataroot_lq': 'nowhere'}, 'nowhere: no such folder'),
-    ({'datasets.train.crop_size': 64}, 'smaller than the crop of 64'),
-    ({'train.gan_strat': 1}, "unknown key 'gan_strat' in train; did you mean 'gan_start'"),
-    ({'train.lr_factors': {'tpo': 0.25}}, "no parameter begins with 'tpo'"),
-    ({'network_g': {**NETWORK, 'branches': ['top'], 'norm_groups': 4}, 'path.pretrain_network_g': 'top.pth'}, 'it has norm_groups'),
-    ({'train.ema_decay': 0.9}, 'ema_decay and revive_after exclude each other'),
-    ({'path.pretrain_network_g': 'vsr.pth'}, 'vsr.pth: not the weights of this MultiScaleVQGAN'),
-    ({'train.perceptual_opt': {'type': 'VGGPerceptualLoss', 'weights': 'gone.pth'}}, 'gone.pth: no such weights file'),
-])
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'datasets.train.dataroot_lq': 'nowhere'}, 'nowhere: no such folder'),
+        ({'datasets.train.crop_size': 64}, 'smaller than the crop of 64'),
+        ({'train.gan_strat': 1}, "unknown key 'gan_strat' in train; did you mean 'gan_start'"),
+        ({'train.lr_factors': {'tpo': 0.25}}, "no parameter begins with 'tpo'"),
+        (
+            {
+                'network_g': {**NETWORK, 'branches': ['top'], 'norm_groups': 4},
+                'path.pretrain_network_g': 'top.pth',
+            },
+            'it has norm_groups',
+        ),
+        ({'train.ema_decay': 0.9}, 'ema_decay and revive_after exclude each other'),
+        ({'path.pretrain_network_g': 'vsr.pth'}, 'vsr.pth: not the weights of this MultiScaleVQGAN'),
+        (
+            {'train.perceptual_opt': {'type': 'VGGPerceptualLoss', 'weights': 'gone.pth'}},
+            'gone.pth: no such weights file',
+        ),
+    ],
+)
 def test_bad_options_are_named(changes, message, frames, tmp_path, tiny_weights, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny_weights.rename(tmp_path / 'vsr.pth')
-    torch.save({'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top', )).state_dict()}, tmp_path / 'top.pth')
+    torch.save(
+        {'params': MultiScaleVQGAN(**TINY_VQGAN, branches=('top',)).state_dict()}, tmp_path / 'top.pth'
+    )
     opt = yaml.safe_load(options(frames, **changes).read_text())
     opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
@@ -249,10 +350,16 @@ def test_bad_options_are_named(changes, message, frames, tmp_path, tiny_weights,
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize('changes, message', [
-    ({'datasets.train.dataroot_lq': 'nowhere'}, 'nowhere: no such folder'),
-    ({'train.optim_g': {'type': 'Adam', 'lr': 1e18}, 'logger.save_checkpoint_freq': 1}, 'training stops, the last checkpoint is kept'),
-])
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'datasets.train.dataroot_lq': 'nowhere'}, 'nowhere: no such folder'),
+        (
+            {'train.optim_g': {'type': 'Adam', 'lr': 1e18}, 'logger.save_checkpoint_freq': 1},
+            'training stops, the last checkpoint is kept',
+        ),
+    ],
+)
 def test_bad_input_ends_training_with_one_line(changes, message, frames, tmp_path):
     done = train(options(frames, **changes), check=False)
     assert done.returncode != 0 and 'Traceback' not in done.stderr
@@ -269,7 +376,9 @@ def test_network_trains_on_the_learned_degradation(tmp_path, tiny_vqgan):
     vq = {'vq': {'weights': str(tiny_vqgan), 'k': [1, 50]}}
     for phase in ('train', 'val'):
         steps = opt['datasets'][phase]['degradation']
-        opt['datasets'][phase]['degradation'] = [vq if isinstance(s, dict) and 'vq' in s else s for s in steps]
+        opt['datasets'][phase]['degradation'] = [
+            vq if isinstance(s, dict) and 'vq' in s else s for s in steps
+        ]
         opt['datasets'][phase]['dataroot_gt'] = str(TINY_CLIPS)
     assert vq in opt['datasets']['train']['degradation']
     opt['datasets']['train'].update(num_frame=2, gt_size=64, dataset_enlarge_ratio=4)

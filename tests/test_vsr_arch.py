@@ -1,4 +1,5 @@
 """The recurrent network against the published ones, and its contract."""
+
 import pytest
 import torch
 from conftest import golden
@@ -9,8 +10,16 @@ from animevsr.archs.vsr_arch import MSRBVSR
 @pytest.mark.parametrize('name, count', [('animesr_vsr', 1_495_376), ('vqdsr_vsr', 1_467_728)])
 def test_matches_the_published_network(name, count, device):
     arguments, state, clip, expected = golden(name)
-    net = MSRBVSR(num_feat=arguments['num_feat'], num_block=arguments['num_block'], scale=arguments['netscale'],
-                  sr_feedback=arguments['sr_feedback']).to(device).eval()
+    net = (
+        MSRBVSR(
+            num_feat=arguments['num_feat'],
+            num_block=arguments['num_block'],
+            scale=arguments['netscale'],
+            sr_feedback=arguments['sr_feedback'],
+        )
+        .to(device)
+        .eval()
+    )
     net.load_state_dict(state)
     assert sum(p.numel() for p in net.parameters()) == count
     with torch.no_grad():

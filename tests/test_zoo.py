@@ -1,4 +1,7 @@
-"""Everything in the container: a zoo of odd files, made on the spot, each upscaled and audited by `animevsr verify`."""
+"""Everything in the container: a zoo of odd files, made on the spot, each upscaled and audited by `animevsr
+verify`.
+"""
+
 import subprocess
 import warnings
 from fractions import Fraction
@@ -17,15 +20,22 @@ from animevsr.video.reader import VideoReader
 from animevsr.video.tracks import Clock
 
 PICTURE = 'testsrc2=s={size}:r={rate}:d={seconds},format={pix}'
-HDR = ('-pix_fmt yuv420p10le -vf setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc -x265-params '
-       'log-level=error:hdr10=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400')
+HDR = (
+    '-pix_fmt yuv420p10le -vf setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc'
+    ' -x265-params '
+    'log-level=error:hdr10=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400'
+)
 SUBTITLES = '1\n00:00:00,040 --> 00:00:00,300\nHello\n\n2\n00:00:00,320 --> 00:00:00,400\nWorld\n'
-CHAPTERS = (';FFMETADATA1\ntitle=My Cartoon\nartist=Me\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=One\n'
-            '[CHAPTER]\nTIMEBASE=1/1000\nSTART=200\nEND=400\ntitle=Two\n')
+CHAPTERS = (
+    ';FFMETADATA1\ntitle=My Cartoon\nartist=Me\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=One\n'
+    '[CHAPTER]\nTIMEBASE=1/1000\nSTART=200\nEND=400\ntitle=Two\n'
+)
 SOUND = '-f lavfi -i sine=d={seconds}'
-FULL = ('{sound} {sound} -i {tmp}/s.srt -i {tmp}/meta.txt -map 0 -map 1 -map 2 -map 3 -map_metadata 4 -map_chapters 4 -c:v libx264 '
-        '-metadata:s:a:0 language=jpn -metadata:s:a:1 language=eng -metadata:s:s:0 language=ger -disposition:a:0 comment '
-        '-disposition:a:1 default -disposition:s:0 forced')
+FULL = (
+    '{sound} {sound} -i {tmp}/s.srt -i {tmp}/meta.txt -map 0 -map 1 -map 2 -map 3 -map_metadata 4'
+    ' -map_chapters 4 -c:v libx264 -metadata:s:a:0 language=jpn -metadata:s:a:1 language=eng -metadata:s:s:0'
+    ' language=ger -disposition:a:0 comment -disposition:a:1 default -disposition:s:0 forced'
+)
 
 # name of the source, suffix of the result: what ffmpeg is told (the picture is the first input), and more
 ZOO = {
@@ -65,14 +75,20 @@ ZOO = {
     ('422p10.mkv', '.mkv'): '-c:v libx264 -pix_fmt yuv422p10le',
     ('hdr.mkv', '.mkv'): f'-c:v libx265 {HDR}',
     ('full_range.mp4', '.mp4'): '-c:v libx264 -pix_fmt yuvj420p',
-    ('bt709.mkv', '.mkv'): '-c:v libx264 -vf setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709',
+    (
+        'bt709.mkv',
+        '.mkv',
+    ): '-c:v libx264 -vf setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709',
     ('anamorphic.mkv', '.mkv'): '-c:v libx264 -vf setsar=16/15',
     ('wide.mp4', '.mp4'): '-c:v libx264 -vf setsar=4/3',
     ('interlaced.mpg', '.mkv'): '-c:v mpeg2video -vf tinterlace=interleave_top -flags +ildct+ilme',
     ('offset.mkv', '.mkv'): '-c:v libx264 -output_ts_offset 1.5',
     ('offset.mp4', '.mp4'): '-c:v libx264 -output_ts_offset 1.5',
     ('offset.ts', '.mp4'): '-c:v libx264 -output_ts_offset 10',
-    ('negative.ts', '.mkv'): '{sound} -map 0 -map 1 -c:v libx264 -c:a mp2 -output_ts_offset -1 -avoid_negative_ts disabled -muxdelay 0',
+    ('negative.ts', '.mkv'): (
+        '{sound} -map 0 -map 1 -c:v libx264 -c:a mp2 -output_ts_offset -1 -avoid_negative_ts disabled'
+        ' -muxdelay 0'
+    ),
     ('late_sound.mkv', '.mkv'): '-itsoffset 0.2 {sound} -map 0 -map 1 -c:v libx264',
     ('variable.mkv', '.mkv'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
     ('variable.mp4', '.mp4'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
@@ -81,7 +97,9 @@ ZOO = {
     ('film.mp4', '.mp4'): '-r 24000/1001 -c:v libx264',
     ('fast.mkv', '.mkv'): '-r 60 -c:v libx264',
     ('slow.mp4', '.mkv'): '-r 2 -c:v libx264',
-    ('full.mkv', '.mkv'): FULL + ' -c:a:0 aac -c:a:1 libvorbis -c:s ass -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf',
+    ('full.mkv', '.mkv'): (
+        FULL + ' -c:a:0 aac -c:a:1 libvorbis -c:s ass -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf'
+    ),
     ('full.mp4', '.mp4'): FULL + ' -c:a aac -c:s mov_text',
     ('full2.mp4', '.mkv'): FULL + ' -c:a aac -c:s mov_text',
     ('subtitles.mkv', '.mp4'): FULL + ' -c:a aac -c:s srt',
@@ -91,7 +109,13 @@ ZOO = {
     ('timecode.mov', '.mov'): '-c:v libx264 -timecode 01:00:00:00',
     ('two_videos.mkv', '.mkv'): '-map 0 -map 0 -c:v:0 libx264 -c:v:1 mpeg4',
 }
-SIZES = {'vcd.mpg': '352x240', 'interlaced.mpg': '64x48', 'old.3gp': '128x96', 'av1.mkv': '64x64', 'odd.mkv': '63x47'}
+SIZES = {
+    'vcd.mpg': '352x240',
+    'interlaced.mpg': '64x48',
+    'old.3gp': '128x96',
+    'av1.mkv': '64x64',
+    'odd.mkv': '63x47',
+}
 
 
 @pytest.fixture(scope='module')
@@ -106,7 +130,12 @@ def make(folder, name, told, seconds=0.4):
     (folder / 'font.ttf').write_bytes(b'a font' * 50)
     pix = 'yuv420p'
     picture = PICTURE.format(size=SIZES.get(name, '64x48'), rate=25, seconds=seconds, pix=pix)
-    told = told.replace('{sound}', SOUND).replace('{nosound}', '-an').replace('{tmp}', str(folder)).replace('{seconds}', str(seconds))
+    told = (
+        told.replace('{sound}', SOUND)
+        .replace('{nosound}', '-an')
+        .replace('{tmp}', str(folder))
+        .replace('{seconds}', str(seconds))
+    )
     ffmpeg('-f', 'lavfi', '-i', picture, *told.replace("'", '').split(), folder / name)
     assert (folder / name).stat().st_size
     return folder / name
@@ -123,11 +152,17 @@ def test_of_the_zoo(name, suffix, identity, tmp_path):
     source, output = make(tmp_path, name, ZOO[name, suffix]), tmp_path / f'result{suffix}'
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
-        done = animevsr.upscale(source, output, identity, backend='torch', crf=8 if suffix != '.mov' else None, device='cpu')
+        done = animevsr.upscale(
+            source, output, identity, backend='torch', crf=8 if suffix != '.mov' else None, device='cpu'
+        )
     said = [str(warning.message) for warning in said if issubclass(warning.category, UserWarning)]
     checks = animevsr.verify(source, output, every=3)
     failed = [f'{check.name}: {check.what}' for check in checks if not check.ok]
-    expected = {'interlaced.mpg': 'is interlaced', 'timecode.mov': 'is left out', 'negative.ts': 'before zero'}
+    expected = {
+        'interlaced.mpg': 'is interlaced',
+        'timecode.mov': 'is left out',
+        'negative.ts': 'before zero',
+    }
     if name in expected:
         assert any(expected[name] in text for text in said), said
     else:
@@ -146,15 +181,33 @@ def test_verify_finds_what_is_wrong(identity, tmp_path):
     animevsr.upscale(source, tmp_path / 'good.mkv', identity, backend='torch', crf=8)
     assert not names(animevsr.verify(source, tmp_path / 'good.mkv'))
     damages = {
-        'audio track 2': '-map 0:v -map 0:a:0 -map 0:s -map 0:t', 'subtitle track 3': '-map 0:v -map 0:a -map 0:t',
-        'attachments': '-map 0 -map -0:t', 'chapters': '-map 0 -map_chapters -1', 'metadata': '-map 0 -metadata title=Other',
+        'audio track 2': '-map 0:v -map 0:a:0 -map 0:s -map 0:t',
+        'subtitle track 3': '-map 0:v -map 0:a -map 0:t',
+        'attachments': '-map 0 -map -0:t',
+        'chapters': '-map 0 -map_chapters -1',
+        'metadata': '-map 0 -metadata title=Other',
     }
     for expected, told in damages.items():
         ffmpeg('-i', tmp_path / 'good.mkv', '-c', 'copy', *told.split(), tmp_path / 'bad.mkv')
         assert names(animevsr.verify(source, tmp_path / 'bad.mkv')) == {expected}
-    pictures = {'frames': '-vf select=gt(n\\,1) -fps_mode passthrough', 'picture': '-vf negate', 'times': '-vf setpts=1.5*PTS'}
+    pictures = {
+        'frames': '-vf select=gt(n\\,1) -fps_mode passthrough',
+        'picture': '-vf negate',
+        'times': '-vf setpts=1.5*PTS',
+    }
     for expected, told in pictures.items():
-        ffmpeg('-i', tmp_path / 'good.mkv', '-map', '0', '-c', 'copy', '-c:v', 'libx264', *told.split(), tmp_path / 'bad.mkv')
+        ffmpeg(
+            '-i',
+            tmp_path / 'good.mkv',
+            '-map',
+            '0',
+            '-c',
+            'copy',
+            '-c:v',
+            'libx264',
+            *told.split(),
+            tmp_path / 'bad.mkv',
+        )
         assert expected in names(animevsr.verify(source, tmp_path / 'bad.mkv'))
 
 
@@ -181,11 +234,17 @@ def test_ten_bits_stay_ten_bits(identity, tmp_path):
         stream.width, stream.height, stream.pix_fmt = 512, 32, 'yuv444p10le'
         ramp = np.broadcast_to(np.linspace(8000, 56000, 512).astype(np.uint16)[None, :, None], (32, 512, 3))
         for i in range(2):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(ramp), format='rgb48le').reformat(format='yuv444p10le')
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(ramp), format='rgb48le').reformat(
+                format='yuv444p10le'
+            )
             frame.pts = i
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    for options, bits, pix_fmt in (({}, 10, 'yuv444p10le'), (dict(depth=8), 8, 'yuv444p'), (dict(chroma='420'), 10, 'yuv420p10le')):
+    for options, bits, pix_fmt in (
+        ({}, 10, 'yuv444p10le'),
+        (dict(depth=8), 8, 'yuv444p'),
+        (dict(chroma='420'), 10, 'yuv420p10le'),
+    ):
         animevsr.upscale(path, tmp_path / 'out.mkv', identity, backend='torch', crf=1, **options)
         with VideoReader(tmp_path / 'out.mkv', deep=True) as reader:
             assert (reader.depth, reader.format.name) == (bits, pix_fmt)
@@ -209,14 +268,27 @@ def test_hdr_metadata_is_carried_by_every_codec(identity, tmp_path):
 def test_interlaced_video_can_be_left_as_it_is(identity, tmp_path):
     frames = np.zeros((24, 64, 96, 3), np.uint8)
     for i in range(24):
-        frames[i, :, 3 * i:3 * i + 20] = 255  # moves: the two fields of a frame show it at two places
+        frames[i, :, 3 * i : 3 * i + 20] = 255  # moves: the two fields of a frame show it at two places
     write_video(tmp_path / 'plain.mkv', frames, codec='ffv1', pix_fmt='bgr0')
     source = tmp_path / 'in.mpg'
-    ffmpeg('-i', tmp_path / 'plain.mkv', '-vf', 'tinterlace=interleave_top', '-c:v', 'mpeg2video', '-q:v', 2, '-flags', '+ildct+ilme',
-           source)
+    ffmpeg(
+        '-i',
+        tmp_path / 'plain.mkv',
+        '-vf',
+        'tinterlace=interleave_top',
+        '-c:v',
+        'mpeg2video',
+        '-q:v',
+        2,
+        '-flags',
+        '+ildct+ilme',
+        source,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter('error', UserWarning)
-        animevsr.upscale(source, tmp_path / 'off.mkv', identity, backend='torch', deinterlace='off', codec='ffv1')
+        animevsr.upscale(
+            source, tmp_path / 'off.mkv', identity, backend='torch', deinterlace='off', codec='ffv1'
+        )
     with pytest.warns(UserWarning, match='is interlaced; it is deinterlaced'):
         animevsr.upscale(source, tmp_path / 'auto.mkv', identity, backend='torch', codec='ffv1')
     off, auto = (decode(tmp_path / f'{name}.mkv')[0] for name in ('off', 'auto'))
@@ -234,7 +306,7 @@ def test_damage_is_concealed_and_told(identity, tmp_path):
     with av.open(str(source)) as file:
         places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
     for at, size in places[24:27]:
-        data[at + 12:at + size] = rng.bytes(size - 12)
+        data[at + 12 : at + size] = rng.bytes(size - 12)
     source.write_bytes(bytes(data))
     with pytest.warns(UserWarning, match=r'in.mkv: a (damaged|lost) frame.* at \d\.\d+ s'):
         done = animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
@@ -245,20 +317,26 @@ def test_damage_is_concealed_and_told(identity, tmp_path):
 
 def test_a_truncated_video_is_told(identity, tmp_path):
     source = make(tmp_path, 'in.mkv', '-c:v libx264 -crf 10 -g 10', 4.0)
-    source.write_bytes(source.read_bytes()[:source.stat().st_size // 2])
-    with pytest.warns(UserWarning, match='in.mkv: the last frame that can be decoded; the file should go on at [12]'):
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    with pytest.warns(
+        UserWarning, match='in.mkv: the last frame that can be decoded; the file should go on at [12]'
+    ):
         done = animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
     assert 30 < done.frames < 70 and len(decode(tmp_path / 'out.mkv')[0]) == done.frames
 
 
 def test_what_mp4_cannot_carry_is_said(identity, tmp_path):
-    source = make(tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'].replace('libvorbis', 'aac') + ' -metadata studio=Ours')
+    source = make(
+        tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'].replace('libvorbis', 'aac') + ' -metadata studio=Ours'
+    )
     with pytest.warns(UserWarning) as said:
         animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
     text = ' '.join(str(warning.message) for warning in said)
     assert 'font.ttf attached to' in text and 'becomes plain text' in text and 'does not have STUDIO' in text
     with av.open(str(tmp_path / 'out.mp4')) as file:
-        assert [s.codec_context.name for s in file.streams.subtitles] == ['mov_text'] and len(file.streams.audio) == 2
+        assert [s.codec_context.name for s in file.streams.subtitles] == ['mov_text'] and len(
+            file.streams.audio
+        ) == 2
         assert [s.metadata.get('language') for s in file.streams.audio] == ['jpn', 'eng']
         assert [c['metadata']['title'] for c in file.chapters()] == ['One', 'Two']
     pcm = make(tmp_path, 'wma.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a wmav2')
@@ -272,7 +350,9 @@ def run_and_audit(source, output, identity, **options):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         animevsr.upscale(source, output, identity, backend='torch', device='cpu', **options)
-    return [str(w.message) for w in said if issubclass(w.category, UserWarning)], names(animevsr.verify(source, output, every=3))
+    return [str(w.message) for w in said if issubclass(w.category, UserWarning)], names(
+        animevsr.verify(source, output, every=3)
+    )
 
 
 @pytest.mark.parametrize('suffix', ['.mkv', '.mp4'])
@@ -281,7 +361,10 @@ def test_a_second_picture_with_unknown_times_of_decoding(suffix, identity, tmp_p
     source = make(tmp_path, 'two.mkv', '-map 0 -map 0 -c:v libx264 -bf 3')
     assert run_and_audit(source, tmp_path / f'out{suffix}', identity) == ([], set())
     with av.open(str(tmp_path / f'out{suffix}')) as out:
-        assert [len([p for p in packets if p.size]) for packets in (list(out.demux(s)) for s in [out.streams.video[1]])] == [10]
+        assert [
+            len([p for p in packets if p.size])
+            for packets in (list(out.demux(s)) for s in [out.streams.video[1]])
+        ] == [10]
     ffmpeg('-i', tmp_path / f'out{suffix}', '-map', '0:0', '-c', 'copy', tmp_path / f'lost{suffix}')
     assert names(animevsr.verify(source, tmp_path / f'lost{suffix}')) == {'video track 1'}
 
@@ -291,9 +374,16 @@ def test_joined_recordings_go_on_where_times_run_backwards(suffix, identity, tmp
     part = make(tmp_path, 'part.ts', '{sound} -map 0 -map 1 -c:v libx264 -c:a aac', seconds=0.6)
     (tmp_path / 'joined.ts').write_bytes(part.read_bytes() * 2)
     said, failed = run_and_audit(tmp_path / 'joined.ts', tmp_path / f'out{suffix}', identity)
-    assert not failed and len(said) == 1 and 'the times of audio track 1' in said[0] and 'run backwards at' in said[0]
+    assert (
+        not failed
+        and len(said) == 1
+        and 'the times of audio track 1' in said[0]
+        and 'run backwards at' in said[0]
+    )
     with av.open(str(tmp_path / f'out{suffix}')) as out:
-        times = [float(packet.pts * packet.time_base) for packet in out.demux(out.streams.audio[0]) if packet.size]
+        times = [
+            float(packet.pts * packet.time_base) for packet in out.demux(out.streams.audio[0]) if packet.size
+        ]
     steps = np.diff(times)
     assert len(times) > 45 and steps.min() > 0.01 and steps.max() < 0.06  # without a hole, and none twice
 
@@ -302,7 +392,21 @@ def test_sound_that_was_moved_is_found(identity, tmp_path):
     source = make(tmp_path, 'full.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a flac')
     animevsr.upscale(source, tmp_path / 'good.mkv', identity, backend='torch', crf=8)
     good = tmp_path / 'good.mkv'
-    ffmpeg('-i', good, '-itsoffset', 0.3, '-i', good, '-map', '0:v', '-map', '1:a', '-c', 'copy', tmp_path / 'bad.mkv')
+    ffmpeg(
+        '-i',
+        good,
+        '-itsoffset',
+        0.3,
+        '-i',
+        good,
+        '-map',
+        '0:v',
+        '-map',
+        '1:a',
+        '-c',
+        'copy',
+        tmp_path / 'bad.mkv',
+    )
     assert 'audio track 1, times' in names(animevsr.verify(source, tmp_path / 'bad.mkv'))
 
 
@@ -321,12 +425,16 @@ def test_what_outlasts_the_picture_is_no_damage(identity, tmp_path):
 
 
 def test_interlacing_that_begins_later_is_found(identity, tmp_path):
-    parts = [make(tmp_path, f'{name}.ts', f'-c:v mpeg2video -f mpegts {told}') for name, told in
-             (('progressive', ''), ('interlaced', '-vf setfield=tff -flags +ildct+ilme'))]
+    parts = [
+        make(tmp_path, f'{name}.ts', f'-c:v mpeg2video -f mpegts {told}')
+        for name, told in (('progressive', ''), ('interlaced', '-vf setfield=tff -flags +ildct+ilme'))
+    ]
     (tmp_path / 'both.ts').write_bytes(b''.join(part.read_bytes() for part in parts))
     said, failed = run_and_audit(tmp_path / 'both.ts', tmp_path / 'out.mkv', identity, codec='ffv1')
     assert not failed and any('is interlaced; it is deinterlaced' in text for text in said)
-    said, _ = run_and_audit(tmp_path / 'both.ts', tmp_path / 'off.mkv', identity, deinterlace='off', codec='ffv1')
+    said, _ = run_and_audit(
+        tmp_path / 'both.ts', tmp_path / 'off.mkv', identity, deinterlace='off', codec='ffv1'
+    )
     assert not any('interlaced' in text for text in said)
     before, after = (decode(tmp_path / name)[0].astype(int) for name in ('off.mkv', 'out.mkv'))
     assert np.abs(before[:8] - after[:8]).max() == 0 and np.abs(before[12:] - after[12:]).mean() > 1
@@ -335,7 +443,7 @@ def test_interlacing_that_begins_later_is_found(identity, tmp_path):
 def test_frames_that_a_damaged_file_lost_are_told(identity, tmp_path):
     source = make(tmp_path, 'whole.mkv', '-c:v ffv1', seconds=1.2)
     data = bytearray(source.read_bytes())
-    data[len(data) // 2:len(data) // 2 + 3000] = bytes(3000)
+    data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
     (tmp_path / 'hurt.mkv').write_bytes(data)
     with VideoReader(tmp_path / 'hurt.mkv', conceal=True) as reader:
         found = len(list(reader.timed()))
@@ -344,10 +452,16 @@ def test_frames_that_a_damaged_file_lost_are_told(identity, tmp_path):
 
 
 def test_attachments_keep_their_tags(identity, tmp_path):
-    source = make(tmp_path, 'font.mkv', '-c:v libx264 -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf -metadata:s:t title=Letters')
+    source = make(
+        tmp_path,
+        'font.mkv',
+        '-c:v libx264 -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf -metadata:s:t title=Letters',
+    )
     animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
     with av.open(str(source)) as before, av.open(str(tmp_path / 'out.mkv')) as after:
-        tags = [next(dict(s.metadata) for s in file.streams if s.type == 'attachment') for file in (before, after)]
+        tags = [
+            next(dict(s.metadata) for s in file.streams if s.type == 'attachment') for file in (before, after)
+        ]
     assert tags[0] == tags[1] and 'Letters' in tags[0].values()
 
 
@@ -363,7 +477,9 @@ def test_a_format_that_was_asked_for_is_not_replaced(identity, tmp_path):
     source = write_video(tmp_path / 'in.mkv', moving_frames(2, 64, 64))
     for options in (dict(codec='av1', chroma='444'), dict(codec='prores', chroma='420')):
         suffix = '.mov' if options['codec'] == 'prores' else '.mkv'
-        with pytest.raises(MediaError, match=f'{options["codec"]} has no format of chroma {options["chroma"]} here'):
+        with pytest.raises(
+            MediaError, match=f'{options["codec"]} has no format of chroma {options["chroma"]} here'
+        ):
             animevsr.upscale(source, tmp_path / f'out{suffix}', identity, backend='torch', **options)
 
 
@@ -371,19 +487,30 @@ def packets(times, kind='audio'):
     """Packets in milliseconds, with (pts, dts) or one number for both."""
     both = [time if isinstance(time, tuple) else (time, time) for time in times]
     stream = SimpleNamespace(type=kind)
-    return [SimpleNamespace(pts=pts, dts=dts, duration=20, time_base=Fraction(1, 1000), stream=stream) for pts, dts in both]
+    return [
+        SimpleNamespace(pts=pts, dts=dts, duration=20, time_base=Fraction(1, 1000), stream=stream)
+        for pts, dts in both
+    ]
 
 
-@pytest.mark.parametrize('kind, times, expected, said', [
-    ('audio', [0, 20, 40], [0, 20, 40], None),
-    ('audio', [0, 20, 20, 15, 40], [0, 20, 21, 22, 40], None),
-    ('audio', [5000, 5020, 0, 20], [5000, 5020, 5041, 5061], 'run backwards at 5.020 s'),
-    ('audio', [(0, None), (20, None)], [0, 20], None),
-    ('video', [(0, None), (60, None), (20, 0), (40, 20)], [(0, -40), (60, -20), (20, 0), (40, 20)], None),
-    ('video', [(0, None), (60, None)], [(0, -39), (60, -19)], None),
-    ('subtitle', [1000, 1000, 3000, 2000, 4000], [1000, 1000, 3000, 3000, 4000], 'what was due at 2.000 s comes 1.0 s late'),
-    ('subtitle', [50000, 1000, 2000], [50000, 50020, 51020], 'run backwards at 50.000 s'),
-])
+@pytest.mark.parametrize(
+    'kind, times, expected, said',
+    [
+        ('audio', [0, 20, 40], [0, 20, 40], None),
+        ('audio', [0, 20, 20, 15, 40], [0, 20, 21, 22, 40], None),
+        ('audio', [5000, 5020, 0, 20], [5000, 5020, 5041, 5061], 'run backwards at 5.020 s'),
+        ('audio', [(0, None), (20, None)], [0, 20], None),
+        ('video', [(0, None), (60, None), (20, 0), (40, 20)], [(0, -40), (60, -20), (20, 0), (40, 20)], None),
+        ('video', [(0, None), (60, None)], [(0, -39), (60, -19)], None),
+        (
+            'subtitle',
+            [1000, 1000, 3000, 2000, 4000],
+            [1000, 1000, 3000, 3000, 4000],
+            'what was due at 2.000 s comes 1.0 s late',
+        ),
+        ('subtitle', [50000, 1000, 2000], [50000, 50020, 51020], 'run backwards at 50.000 s'),
+    ],
+)
 def test_times_of_copied_packets(kind, times, expected, said):
     clock, out = Clock('a track', Fraction(0)), []
     with warnings.catch_warnings(record=True) as caught:
@@ -391,17 +518,29 @@ def test_times_of_copied_packets(kind, times, expected, said):
         for packet in packets(times, kind):
             out += clock.push(packet)
         out += clock.flush()
-    assert [(packet.pts, packet.dts) for packet in out] == [time if isinstance(time, tuple) else (time, time) for time in expected]
+    assert [(packet.pts, packet.dts) for packet in out] == [
+        time if isinstance(time, tuple) else (time, time) for time in expected
+    ]
     assert [said in str(warning.message) for warning in caught] == ([True] if said else [])
 
 
 def reported(path):
-    """(length in seconds, average rate, first dts in frames) of the video track, as a demuxer reports them."""
+    """(length in seconds, average rate, first dts in frames) of the video track, as a demuxer reports
+    them.
+    """
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        length = stream.duration * stream.time_base if stream.duration else Fraction(container.duration, av.time_base)
+        length = (
+            stream.duration * stream.time_base
+            if stream.duration
+            else Fraction(container.duration, av.time_base)
+        )
         dts = [packet.dts for packet in container.demux(stream) if packet.size and packet.dts is not None]
-        return float(length), float(stream.average_rate), round(float(dts[0] * stream.time_base * stream.average_rate))
+        return (
+            float(length),
+            float(stream.average_rate),
+            round(float(dts[0] * stream.time_base * stream.average_rate)),
+        )
 
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.mov', '.mkv'])
@@ -412,7 +551,9 @@ def test_tracks_are_as_long_as_ffmpeg_writes_them(suffix, rate, identity, tmp_pa
     ffmpeg(*command.split(), tmp_path / f'in{suffix}')
     animevsr.upscale(tmp_path / f'in{suffix}', tmp_path / f'out{suffix}', identity, backend='torch')
     theirs, ours = (reported(tmp_path / f'{name}{suffix}') for name in ('in', 'out'))
-    assert ours[0] == pytest.approx(24 / Fraction(rate), abs=0.002) and ours[0] == pytest.approx(theirs[0], abs=0.002)
+    assert ours[0] == pytest.approx(24 / Fraction(rate), abs=0.002) and ours[0] == pytest.approx(
+        theirs[0], abs=0.002
+    )
     assert ours[1:] == pytest.approx(theirs[1:], rel=1e-4)
     assert not names(animevsr.verify(tmp_path / f'in{suffix}', tmp_path / f'out{suffix}'))
 
@@ -426,10 +567,17 @@ def test_a_track_of_variable_rate_ends_with_its_last_frame(identity, tmp_path):
 
 
 def test_a_track_that_ends_early_is_found(identity, tmp_path):
-    """Decoding that begins a tick before zero instead of a frame: players that trust the length drop the end."""
-    ffmpeg(*['-f', 'lavfi', '-i', 'testsrc2=s=64x48:r=24', '-frames:v', '24', '-c:v', 'libx264', '-bf', '3'], tmp_path / 'in.mp4')
-    with av.open(str(tmp_path / 'in.mp4')) as source, \
-            av.open(str(tmp_path / 'bad.mp4'), 'w', options={'avoid_negative_ts': 'disabled'}) as out:
+    """Decoding that begins a tick before zero instead of a frame: players that trust the length drop the
+    end.
+    """
+    ffmpeg(
+        *['-f', 'lavfi', '-i', 'testsrc2=s=64x48:r=24', '-frames:v', '24', '-c:v', 'libx264', '-bf', '3'],
+        tmp_path / 'in.mp4',
+    )
+    with (
+        av.open(str(tmp_path / 'in.mp4')) as source,
+        av.open(str(tmp_path / 'bad.mp4'), 'w', options={'avoid_negative_ts': 'disabled'}) as out,
+    ):
         stream = source.streams.video[0]
         copy = out.add_stream_from_template(stream, opaque=True)
         for packet in source.demux(stream):

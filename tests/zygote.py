@@ -1,14 +1,18 @@
 """A process in which this package is imported already, and that forks itself for each command of a test.
 
-Starting Python and importing torch, torchvision and BasicSR takes some four seconds, a fork none. What runs in the child is otherwise what
-`python -m MODULE ...` runs in a fresh process: its own arguments, folder, environment, standard streams and exit code. A test of what is
-imported, or of variables that count before the first import, needs a fresh one: `run_python` comes here for `-m animevsr...` alone.
+Starting Python and importing torch, torchvision and BasicSR takes some four seconds, a fork none. What runs
+in the child is otherwise what `python -m MODULE ...` runs in a fresh process: its own arguments, folder,
+environment, standard streams and exit code. A test of what is imported, or of variables that count before the
+first import, needs a fresh one: `run_python` comes here for `-m animevsr...` alone.
 
-    {"arguments": ["-m", "animevsr_cli", ...], "cwd": ..., "environment": {...}, "stdout": FILE, "stderr": FILE, "timeout": SECONDS,
+    {"arguments": ["-m", "animevsr_cli", ...], "cwd": ..., "environment": {...}, "stdout": FILE, "stderr":
+    FILE, "timeout": SECONDS,
      "max_file": BYTES or null}
 
-is read as a line from standard input; the answers are lines, too: the process's number, then its exit code (negative: killed by a signal).
+is read as a line from standard input; the answers are lines, too: the process's number, then its exit code
+(negative: killed by a signal).
 """
+
 import atexit
 import contextlib
 import json
@@ -53,7 +57,9 @@ def run(arguments):
 
 
 def child(request):
-    for number, (path, flags) in enumerate(((os.devnull, os.O_RDONLY), (request['stdout'], os.O_WRONLY), (request['stderr'], os.O_WRONLY))):
+    for number, (path, flags) in enumerate(
+        ((os.devnull, os.O_RDONLY), (request['stdout'], os.O_WRONLY), (request['stderr'], os.O_WRONLY))
+    ):
         file = os.open(path, flags)
         os.dup2(file, number)
         os.close(file)

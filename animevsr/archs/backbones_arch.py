@@ -1,4 +1,7 @@
-"""The other backbones of VQD-SR's tables 1, 3 and 5 on clips: BasicSR's networks, and what it does not have."""
+"""The other backbones of VQD-SR's tables 1, 3 and 5 on clips: BasicSR's networks, and what it does not
+have.
+"""
+
 from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
 from basicsr.archs.basicvsr_arch import BasicVSR
 from basicsr.archs.rrdbnet_arch import RRDBNet
@@ -11,7 +14,9 @@ LEAST_SIDE = 64  # of the frames that SPyNet takes: it halves them five times, a
 
 @ARCH_REGISTRY.register()
 class ClipRRDBNet(RRDBNet):
-    """BasicSR's RRDBNet (Real-ESRGAN's and BSRGAN's network, 16.70 M parameters), frame by frame; the same arguments and layer names."""
+    """BasicSR's RRDBNet (Real-ESRGAN's and BSRGAN's network, 16.70 M parameters), frame by frame; the same
+    arguments and layer names.
+    """
 
     def forward(self, clip):
         """Clip (b, t, 3, h, w) in [0, 1], or images (b, 3, h, w) -> the same, `scale` times as large."""
@@ -25,9 +30,11 @@ class ClipRRDBNet(RRDBNet):
 
 @ARCH_REGISTRY.register()
 class ClipBasicVSR(BasicVSR):
-    """BasicSR's BasicVSR (Chan et al., CVPR 2021; 6.29 M parameters with SPyNet) behind the interface of the networks here.
+    """BasicSR's BasicVSR (Chan et al., CVPR 2021; 6.29 M parameters with SPyNet) behind the interface of the
+    networks here.
 
-    The same arguments and layer names. It looks both ways in time: a clip must be given as a whole (`whole_clips`).
+    The same arguments and layer names. It looks both ways in time: a clip must be given as a whole
+    (`whole_clips`).
     """
 
     scale, whole_clips = 4, True
@@ -35,19 +42,27 @@ class ClipBasicVSR(BasicVSR):
     def forward(self, clip):
         """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, 4h, 4w); t >= 1, any h and w.
 
-        What is too small for the optical flow, which needs two frames of 64x64 pixels, is repeated at its end and cropped afterwards.
+        What is too small for the optical flow, which needs two frames of 64x64 pixels, is repeated at its end
+        and cropped afterwards.
         """
         t, h, w = clip.shape[1], *clip.shape[-2:]
         bottom, right = (max(0, LEAST_SIDE - side) for side in (h, w))
-        frames = F.pad(clip.flatten(0, 1), (0, right, 0, bottom), mode='replicate').view(*clip.shape[:3], h + bottom, w + right)
+        frames = F.pad(clip.flatten(0, 1), (0, right, 0, bottom), mode='replicate').view(
+            *clip.shape[:3], h + bottom, w + right
+        )
         if t == 1:
             frames = frames.expand(-1, 2, -1, -1, -1)
-        return super().forward(frames)[:, :t, :, :h * self.scale, :w * self.scale]
+        return super().forward(frames)[:, :t, :, : h * self.scale, : w * self.scale]
 
     @staticmethod
     def arguments_of(state):
-        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another network."""
-        if not any(name.startswith('spynet.') for name in state) or 'backward_trunk.main.0.weight' not in state:
+        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
+        network.
+        """
+        if (
+            not any(name.startswith('spynet.') for name in state)
+            or 'backward_trunk.main.0.weight' not in state
+        ):
             return None
         blocks = {name.split('.')[3] for name in state if name.startswith('backward_trunk.main.2.')}
         return dict(num_feat=len(state['backward_trunk.main.0.weight']), num_block=len(blocks))
@@ -55,7 +70,8 @@ class ClipBasicVSR(BasicVSR):
 
 @ARCH_REGISTRY.register()
 class RealBasicVSR(nn.Module):
-    """RealBasicVSR (Chan et al., CVPR 2022): frames are cleaned, then super-resolved by BasicVSR. 6.29 M parameters with SPyNet.
+    """RealBasicVSR (Chan et al., CVPR 2022): frames are cleaned, then super-resolved by BasicVSR. 6.29 M
+    parameters with SPyNet.
 
     It looks both ways in time: a clip must be given as a whole (`whole_clips`).
 
@@ -64,25 +80,37 @@ class RealBasicVSR(nn.Module):
         num_block (int): residual blocks of BasicVSR in each direction.
         num_cleaning_block (int): of the cleaning module.
         max_cleanings (int): how often at most the frames are cleaned.
-        refine_threshold (float): they are cleaned again while the mean change, in levels of 255, is at least this. The default cleans
-            once, as in training; 5 is what the authors test with.
+        refine_threshold (float): they are cleaned again while the mean change, in levels of 255, is at least
+            this. The default cleans once, as in training; 5 is what the authors test with.
         spynet_path (str | None): weights of SPyNet, in BasicSR's format.
     """
 
     scale, whole_clips = 4, True
 
-    def __init__(self, num_feat=64, num_block=20, num_cleaning_block=20, max_cleanings=3, refine_threshold=255, spynet_path=None):
+    def __init__(
+        self,
+        num_feat=64,
+        num_block=20,
+        num_cleaning_block=20,
+        max_cleanings=3,
+        refine_threshold=255,
+        spynet_path=None,
+    ):
         super().__init__()
         self.max_cleanings, self.refine_threshold = max_cleanings, refine_threshold
         self.cleaning = nn.Sequential(
-            nn.Conv2d(3, num_feat, 3, 1, 1), nn.LeakyReLU(0.1),
+            nn.Conv2d(3, num_feat, 3, 1, 1),
+            nn.LeakyReLU(0.1),
             make_layer(ResidualBlockNoBN, num_cleaning_block, num_feat=num_feat),
-            nn.Conv2d(num_feat, 3, 3, 1, 1))
+            nn.Conv2d(num_feat, 3, 3, 1, 1),
+        )
         self.basicvsr = ClipBasicVSR(num_feat, num_block, spynet_path)
         self.cleaned = None
 
     def forward(self, clip):
-        """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, 4h, 4w); the cleaned clip is kept as `cleaned`, for its loss."""
+        """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, 4h, 4w); the cleaned clip is kept as `cleaned`, for its
+        loss.
+        """
         frames = clip.flatten(0, 1)
         for _ in range(self.max_cleanings):
             change = self.cleaning(frames)
@@ -96,8 +124,15 @@ class RealBasicVSR(nn.Module):
     @staticmethod
     def arguments_of(state):
         """As `ClipBasicVSR.arguments_of`."""
-        inner = {name.removeprefix('basicvsr.'): tensor for name, tensor in state.items() if name.startswith('basicvsr.')}
+        inner = {
+            name.removeprefix('basicvsr.'): tensor
+            for name, tensor in state.items()
+            if name.startswith('basicvsr.')
+        }
         arguments = ClipBasicVSR.arguments_of(inner)
         if arguments is None or 'cleaning.0.weight' not in state:
             return None
-        return dict(arguments, num_cleaning_block=len({name.split('.')[2] for name in state if name.startswith('cleaning.2.')}))
+        return dict(
+            arguments,
+            num_cleaning_block=len({name.split('.')[2] for name in state if name.startswith('cleaning.2.')}),
+        )

@@ -1,4 +1,5 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
+
 from animevsr.archs.backbones_arch import ClipBasicVSR, RealBasicVSR
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
@@ -9,11 +10,19 @@ from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
 from animevsr.zoo import find_weights
 
-NETWORKS = (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator, RealBasicVSR, ClipBasicVSR, ProbabilisticDegradation)
+NETWORKS = (
+    MSRBVSR,
+    MultiScaleVQGAN,
+    LearnableBasicOperator,
+    RealBasicVSR,
+    ClipBasicVSR,
+    ProbabilisticDegradation,
+)
 
 
 def load_upscaler(weights, device='cpu', clips=False):
-    """A network that upscales frame by frame (with `step`), from a file or the name of bundled weights; see `load_network`.
+    """A network that upscales frame by frame (with `step`), from a file or the name of bundled weights; see
+    `load_network`.
 
     `clips`: also one that upscales whole clips (`whole_clips`, without `step`).
 
@@ -24,8 +33,10 @@ def load_upscaler(weights, device='cpu', clips=False):
     if not hasattr(net, 'step') and not hasattr(net, 'whole_clips'):
         raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
     if not hasattr(net, 'step') and not clips:
-        raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which looks both ways in time; this needs a network that goes '
-                              'frame by frame')
+        raise CheckpointError(
+            f'{weights}: holds a {type(net).__name__}, which looks both ways in time; this needs a network'
+            ' that goes frame by frame'
+        )
     return net
 
 
@@ -33,16 +44,18 @@ def load_network(path, device='cpu', **overrides):
     """The network stored in a weights file, in eval mode.
 
     Args:
-        path (str | Path): ours, BasicSR's (`params_ema` is preferred to `params`) or a bare state dict; the published AnimeSR and
-            VQD-SR networks have the same layer names. Variant, width, block counts and scale are recognised. Also BasicVSR and
-            RealBasicVSR, any single-image network that spandrel recognises (RRDBNet, SRVGG and others), the .param file of an ncnn
-            model, or 'ncnn:NAME'.
+        path (str | Path): ours, BasicSR's (`params_ema` is preferred to `params`) or a bare state dict; the
+            published AnimeSR and VQD-SR networks have the same layer names. Variant, width, block counts and
+            scale are recognised. Also BasicVSR and RealBasicVSR, any single-image network that spandrel
+            recognises (RRDBNet, SRVGG and others), the .param file of an ncnn model, or 'ncnn:NAME'.
         device (str | torch.device): where to put it.
-        overrides: arguments of the network that tensor shapes do not tell, e.g. `legacy_no_output_act=True` for published multi-scale
-            VQGAN weights that were saved anew (VQD-SR's own checkpoint is recognised by its names).
+        overrides: arguments of the network that tensor shapes do not tell, e.g. `legacy_no_output_act=True`
+            for published multi-scale VQGAN weights that were saved anew (VQD-SR's own checkpoint is
+            recognised by its names).
 
     Raises:
-        CheckpointError: the file is missing, damaged, holds code, or is no network that this package knows; one line.
+        CheckpointError: the file is missing, damaged, holds code, or is no network that this package knows;
+            one line.
     """
     if str(path).startswith(NCNN) or str(path).endswith('.param'):
         return load_ncnn(path)
@@ -58,12 +71,24 @@ def load_network(path, device='cpu', **overrides):
                 net = network(**{**arguments, **overrides})
                 net.load_state_dict(state)
                 return net.eval().to(device)
-        except (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError, StopIteration, KeyError) as error:
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+            ZeroDivisionError,
+            StopIteration,
+            KeyError,
+        ) as error:
             reason = ' '.join(str(error).split())[:300]
-            raise CheckpointError(f'{path}: incomplete or altered {network.__name__} weights: {reason}') from None
+            raise CheckpointError(
+                f'{path}: incomplete or altered {network.__name__} weights: {reason}'
+            ) from None
     foreign = load_spandrel(path, named)
     if foreign is not None:
         return foreign.eval().to(device)
     known = ', '.join(network.__name__ for network in NETWORKS)
-    raise CheckpointError(f'{path}: weights of a network that is not known here (known: {known}, and what spandrel knows); '
-                          f'first entry: {next(iter(state))}')
+    raise CheckpointError(
+        f'{path}: weights of a network that is not known here (known: {known}, and what spandrel knows); '
+        f'first entry: {next(iter(state))}'
+    )

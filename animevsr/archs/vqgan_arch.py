@@ -1,4 +1,5 @@
 """The multi-scale VQGAN that learns how animation was degraded (VQD-SR Sec. 3.2)."""
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
@@ -15,33 +16,49 @@ EPS, PUBLISHED_GROUPS = 1e-6, 32  # of the normalisation
 class MultiScaleVQGAN(nn.Module):
     """Autoencoder with up to three quantized branches over shared shallow features and one shared codebook.
 
-    The branches compress by 8, 4 and 2. The top one carries structure and colours, the others what it leaves over; looking up the k-th
-    nearest entries of the bottom branch degrades details and keeps the structure.
+    The branches compress by 8, 4 and 2. The top one carries structure and colours, the others what it leaves
+    over; looking up the k-th nearest entries of the bottom branch degrades details and keeps the structure.
 
     Args:
         ch (int): channels at full size, a multiple of `norm_groups`.
         ch_mult (tuple[int]): channels of the five encoding stages, in multiples of `ch`; the first is 1.
         num_res_blocks (int): residual blocks of each stage.
         embed_dim, n_embed (int): channels of an entry of the codebook, number of entries.
-        beta (float), beta_on (str): weight of a term of the codebook loss, and of which, see `VectorQuantizer`.
-        branches (tuple[str]): those of 'top', 'middle', 'bottom' that exist. `('top',)` is the network of training stage 1; one
-            branch alone is a single-scale VQGAN.
-        norm_groups (int): groups of every normalisation. With `ch` of 32 and the published 32 groups each channel is normalised alone,
-            and the colour of a whole image gets lost; 8 keep the published four channels to a group.
-        legacy_no_output_act (bool): leave out the activation before the last convolution, as the published multi-scale weights
-            were trained (their top-only stage has it).
+        beta (float), beta_on (str): weight of a term of the codebook loss, and of which, see
+            `VectorQuantizer`.
+        branches (tuple[str]): those of 'top', 'middle', 'bottom' that exist. `('top',)` is the network of
+            training stage 1; one branch alone is a single-scale VQGAN.
+        norm_groups (int): groups of every normalisation. With `ch` of 32 and the published 32 groups each
+            channel is normalised alone, and the colour of a whole image gets lost; 8 keep the published four
+            channels to a group.
+        legacy_no_output_act (bool): leave out the activation before the last convolution, as the published
+            multi-scale weights were trained (their top-only stage has it).
 
     With the default sizes the network has 121,208,451 parameters.
     """
 
-    def __init__(self, ch=128, ch_mult=(1, 1, 2, 2, 4), num_res_blocks=2, embed_dim=256, n_embed=1024, beta=0.25, branches=BRANCHES,
-                 norm_groups=PUBLISHED_GROUPS, legacy_no_output_act=False, beta_on='commitment'):
+    def __init__(
+        self,
+        ch=128,
+        ch_mult=(1, 1, 2, 2, 4),
+        num_res_blocks=2,
+        embed_dim=256,
+        n_embed=1024,
+        beta=0.25,
+        branches=BRANCHES,
+        norm_groups=PUBLISHED_GROUPS,
+        legacy_no_output_act=False,
+        beta_on='commitment',
+    ):
         super().__init__()
         unknown = set(branches) - set(BRANCHES)
         if unknown or not branches:
             raise ValueError(f'branches must be some of {", ".join(BRANCHES)}; got {branches}')
         if ch < 1 or ch % norm_groups or len(ch_mult) != 5 or ch_mult[0] != 1:
-            raise ValueError(f'ch must be a multiple of norm_groups, ch_mult 1 and four more numbers; got {ch}, {norm_groups}, {ch_mult}')
+            raise ValueError(
+                f'ch must be a multiple of norm_groups, ch_mult 1 and four more numbers; got {ch},'
+                f' {norm_groups}, {ch_mult}'
+            )
         self.branches = tuple(name for name in BRANCHES if name in branches)
         self.legacy_no_output_act = legacy_no_output_act
         if norm_groups != PUBLISHED_GROUPS:  # no tensor's shape tells it, so it stands in the file
@@ -49,8 +66,14 @@ class MultiScaleVQGAN(nn.Module):
         widths = [ch * m for m in ch_mult]
         self.conv_in = conv(3, ch)
         # "top" also holds what the branches share: the first stages, the last ones and the codebook
-        self.top = TopBranch(widths, num_res_blocks, embed_dim, norm_groups, VectorQuantizer(n_embed, embed_dim, beta, beta_on),
-                             self.branches)
+        self.top = TopBranch(
+            widths,
+            num_res_blocks,
+            embed_dim,
+            norm_groups,
+            VectorQuantizer(n_embed, embed_dim, beta, beta_on),
+            self.branches,
+        )
         if 'middle' in branches:
             self.mid = SideBranch(widths, num_res_blocks, embed_dim, norm_groups, first=3)
         if 'bottom' in branches:
@@ -68,12 +91,14 @@ class MultiScaleVQGAN(nn.Module):
 
         Args:
             x (Tensor): (b, 3, h, w), RGB in [-1, 1]; any h and w.
-            k (int | Tensor | tuple): of top, middle and bottom, each an int or one per sample (list or int tensor (b,)): every
-                vector is replaced by the k-th nearest entry of the codebook. 1 is the nearest.
+            k (int | Tensor | tuple): of top, middle and bottom, each an int or one per sample (list or int
+                tensor (b,)): every vector is replaced by the k-th nearest entry of the codebook. 1 is the
+                nearest.
 
         Returns:
             reconstruction (Tensor): (b, 3, h, w), not clamped.
-            codebook_loss (Tensor): eq. 4's codebook and commitment terms, the mean over the branches, as published.
+            codebook_loss (Tensor): eq. 4's codebook and commitment terms, the mean over the branches, as
+                published.
 
         Raises:
             ValueError: a k below 1 or above the number of entries.
@@ -83,14 +108,16 @@ class MultiScaleVQGAN(nn.Module):
         return self.decode(quantized, x.shape[-2:]), sum(losses) / len(losses)
 
     def encode(self, x):
-        """(b, 3, h, w) in [-1, 1] -> {branch: (b, embed_dim, h'/f, w'/f)}; h' and w' are h and w rounded up to multiples of 8."""
+        """(b, 3, h, w) in [-1, 1] -> {branch: (b, embed_dim, h'/f, w'/f)}; h' and w' are h and w rounded up
+        to multiples of 8.
+        """
         h, w = x.shape[-2:]
         top, z = self.top, {}
         shared = top.encode_0(self.conv_in(F.pad(x, (0, -w % FACTOR, 0, -h % FACTOR), mode='replicate')))
         shared = top.encode_1(shared)
         if 'bottom' in self.branches:
             z['bottom'] = self.bot.encode(shared)
-        if self.branches != ('bottom', ):
+        if self.branches != ('bottom',):
             shared = top.encode_2(shared)
         if 'middle' in self.branches:
             z['middle'] = self.mid.encode(shared)
@@ -99,7 +126,9 @@ class MultiScaleVQGAN(nn.Module):
         return {name: z[name] for name in self.branches}
 
     def quantize(self, z, k=(1, 1, 1)):
-        """{branch: (b, c, h, w)} -> the same with entries of the codebook, [codebook loss of each branch], {branch: indices (b, h, w)}."""
+        """{branch: (b, c, h, w)} -> the same with entries of the codebook, [codebook loss of each branch],
+        {branch: indices (b, h, w)}.
+        """
         quantized, losses, indices = {}, [], {}
         for name, k_branch in zip(BRANCHES, k):
             if name in self.branches:
@@ -108,7 +137,9 @@ class MultiScaleVQGAN(nn.Module):
         return quantized, losses, indices
 
     def decode(self, quantized, size):
-        """{branch: (b, embed_dim, h/f, w/f)} -> (b, 3, *size). A branch that is missing adds nothing; at least one must be there."""
+        """{branch: (b, embed_dim, h/f, w/f)} -> (b, 3, *size). A branch that is missing adds nothing; at
+        least one must be there.
+        """
         top, out = self.top, None
         if 'top' in quantized:
             out = top.decode_1(top.decode(quantized['top']))
@@ -120,11 +151,13 @@ class MultiScaleVQGAN(nn.Module):
             out = add(out, self.bot.decode(quantized['bottom']))
         out = self.norm_out(top.decode_4(top.decode_3(out)))
         out = self.conv_out(out if self.legacy_no_output_act else F.silu(out))
-        return out[..., :size[0], :size[1]]
+        return out[..., : size[0], : size[1]]
 
     @staticmethod
     def arguments_of(state):
-        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another network."""
+        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
+        network.
+        """
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         codebook, first = shapes.get('top.quantize.embedding.weight'), shapes.get('conv_in.weight')
         if codebook is None or first is None:
@@ -132,16 +165,30 @@ class MultiScaleVQGAN(nn.Module):
         prefixes = dict(top='top.encode_out.', middle='mid.encode_out.', bottom='bot.encode_out.')
         branches = tuple(name for name in BRANCHES if any(n.startswith(prefixes[name]) for n in shapes))
         ch = first[0]
-        longest = next(p for p in ('bot', 'mid', 'top') if any(n.startswith(f'{p}.encode_4.') for n in shapes))
-        owner = {i: longest if f'{longest}.encode_{i}.1.blocks.0.norm1.weight' in shapes else 'top' for i in range(1, 5)}
+        longest = next(
+            p for p in ('bot', 'mid', 'top') if any(n.startswith(f'{p}.encode_4.') for n in shapes)
+        )
+        owner = {
+            i: longest if f'{longest}.encode_{i}.1.blocks.0.norm1.weight' in shapes else 'top'
+            for i in range(1, 5)
+        }
         mult = (1, *(shapes[f'{owner[i]}.encode_{i}.1.blocks.0.norm1.weight'][0] // ch for i in range(1, 5)))
         blocks = len({n.split('.')[3] for n in shapes if n.startswith('top.encode_0.blocks.')})
-        return dict(ch=ch, ch_mult=mult, num_res_blocks=blocks, embed_dim=codebook[1], n_embed=codebook[0], branches=branches,
-                    norm_groups=int(state.get('norm_groups', PUBLISHED_GROUPS)))
+        return dict(
+            ch=ch,
+            ch_mult=mult,
+            num_res_blocks=blocks,
+            embed_dim=codebook[1],
+            n_embed=codebook[0],
+            branches=branches,
+            norm_groups=int(state.get('norm_groups', PUBLISHED_GROUPS)),
+        )
 
 
 class TopBranch(nn.Module):
-    """The branch that compresses by 8, and the stages and the codebook that all branches share (`branches`: those that exist)."""
+    """The branch that compresses by 8, and the stages and the codebook that all branches share (`branches`:
+    those that exist).
+    """
 
     def __init__(self, widths, num_res_blocks, embed_dim, groups, quantize, branches):
         super().__init__()
@@ -149,7 +196,7 @@ class TopBranch(nn.Module):
         n, g = num_res_blocks, groups
         self.encode_0 = ResidualStage(w0, n, g)
         self.encode_1 = nn.Sequential(Downsample(w0, w1), ResidualStage(w1, n, g))
-        if branches != ('bottom', ):
+        if branches != ('bottom',):
             self.encode_2 = nn.Sequential(Downsample(w1, w2), ResidualStage(w2, n, g))
         self.quantize = quantize
         if 'top' in branches:
@@ -163,7 +210,7 @@ class TopBranch(nn.Module):
             self.decode_atten_2 = nn.Sequential(SpatialAttention(w4, g), ResidualBlock(w4, g))
             self.decode_0 = nn.Sequential(conv(w4, w3), ResidualStage(w3, n, g))
             self.decode_1 = nn.Sequential(ResidualStage(w3, n, g), Upsample(w3, w2))
-        if branches != ('bottom', ):
+        if branches != ('bottom',):
             self.decode_2 = nn.Sequential(ResidualStage(w2, n, g), Upsample(w2, w1))
         self.decode_3 = nn.Sequential(ResidualStage(w1, n, g), Upsample(w1, w0))
         self.decode_4 = ResidualStage(w0, n, g)
@@ -179,18 +226,30 @@ class TopBranch(nn.Module):
 
 
 class SideBranch(nn.Module):
-    """The middle (`first` = 3) or bottom (`first` = 2) branch: it goes on from the shared features without further compression."""
+    """The middle (`first` = 3) or bottom (`first` = 2) branch: it goes on from the shared features without
+    further compression.
+    """
 
     def __init__(self, widths, num_res_blocks, embed_dim, groups, first):
         super().__init__()
         self.stages = range(first, 5)
         for i in self.stages:
-            self.add_module(f'encode_{i}', nn.Sequential(conv(widths[i - 1], widths[i]), ResidualStage(widths[i], num_res_blocks, groups)))
+            self.add_module(
+                f'encode_{i}',
+                nn.Sequential(
+                    conv(widths[i - 1], widths[i]), ResidualStage(widths[i], num_res_blocks, groups)
+                ),
+            )
         self.encode_out = nn.Sequential(nn.GroupNorm(groups, widths[4], EPS), conv(widths[4], embed_dim))
         self.decode_convin = conv(embed_dim, widths[4])
         for i, stage in enumerate(reversed(self.stages)):  # the mirror image of the encoder
-            self.add_module(f'decode_{i}', nn.Sequential(ResidualStage(widths[stage], num_res_blocks, groups),
-                                                         conv(widths[stage], widths[stage - 1])))
+            self.add_module(
+                f'decode_{i}',
+                nn.Sequential(
+                    ResidualStage(widths[stage], num_res_blocks, groups),
+                    conv(widths[stage], widths[stage - 1]),
+                ),
+            )
 
     def encode(self, shared):
         """Shared features (b, c, h/f, w/f) -> (b, embed_dim, h/f, w/f)."""
@@ -243,7 +302,8 @@ class SpatialAttention(nn.Module):
     def forward(self, x):
         """(b, width, h, w) -> the same."""
         y = self.norm(x)
-        q, k, v = (layer(y).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))  # (b, h*w, width)
+        # (b, h*w, width)
+        q, k, v = (layer(y).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))
         out = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
         return x + self.proj_out(out.transpose(1, 2).reshape(x.shape))
 

@@ -1,4 +1,7 @@
-"""The recurrent video super-resolution network of both papers (AnimeSR Sec. 3.3 and supplement Sec. 1, VQD-SR Sec. 3.4)."""
+"""The recurrent video super-resolution network of both papers (AnimeSR Sec. 3.3 and supplement Sec. 1, VQD-SR
+Sec. 3.4).
+"""
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
@@ -18,9 +21,10 @@ class MSRBVSR(nn.Module):
         num_feat (int): channels of the features and of the hidden state.
         num_block (tuple[int]): residual blocks at full, half and quarter resolution; not increasing.
         scale (int): upscaling factor.
-        sr_feedback (bool): feed the previous SR frame back (AnimeSR: True; VQD-SR: False, "to ensure a more stable training").
-        checkpointing (bool): in training keep only the states between the frames, and compute each frame once more on the way back:
-            less memory, more time, the same gradients.
+        sr_feedback (bool): feed the previous SR frame back (AnimeSR: True; VQD-SR: False, "to ensure a more
+            stable training").
+        checkpointing (bool): in training keep only the states between the frames, and compute each frame once
+            more on the way back: less memory, more time, the same gradients.
 
     With the default sizes the network has 1,495,376 parameters with feedback and 1,467,728 without.
     """
@@ -28,10 +32,20 @@ class MSRBVSR(nn.Module):
     def __init__(self, num_feat=64, num_block=(5, 3, 2), scale=4, sr_feedback=False, checkpointing=False):
         super().__init__()
         if len(num_block) != 3 or min(num_block) < 1 or list(num_block) != sorted(num_block, reverse=True):
-            raise ValueError(f'num_block must be three numbers >= 1 that do not increase, e.g. (5, 3, 2); got {tuple(num_block)}')
-        self.num_feat, self.scale, self.sr_feedback, self.checkpointing = num_feat, scale, sr_feedback, checkpointing
+            raise ValueError(
+                'num_block must be three numbers >= 1 that do not increase, e.g. (5, 3, 2); got'
+                f' {tuple(num_block)}'
+            )
+        self.num_feat, self.scale, self.sr_feedback, self.checkpointing = (
+            num_feat,
+            scale,
+            sr_feedback,
+            checkpointing,
+        )
         num_in_ch = 9 + num_feat + (3 * scale**2 if sr_feedback else 0)
-        self.recurrent_cell = MultiScaleRecurrentBlock(num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block)
+        self.recurrent_cell = MultiScaleRecurrentBlock(
+            num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block
+        )
 
     def forward(self, clip):
         """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, scale*h, scale*w). t >= 1; any h and w.
@@ -57,8 +71,9 @@ class MSRBVSR(nn.Module):
 
         Returns:
             sr (Tensor): (b, 3, scale*h, scale*w), not clamped.
-            state (tuple[Tensor]): for the next call. Hidden features (b, num_feat, h', w') and, with feedback, the SR frame
-                unshuffled to (b, 3*scale^2, h', w'); h' and w' are h and w rounded up to multiples of 4.
+            state (tuple[Tensor]): for the next call. Hidden features (b, num_feat, h', w') and, with
+                feedback, the SR frame unshuffled to (b, 3*scale^2, h', w'); h' and w' are h and w rounded up
+                to multiples of 4.
         """
         h, w = cur.shape[-2:]
         # the coarsest branch works at a quarter of the size
@@ -66,10 +81,12 @@ class MSRBVSR(nn.Module):
         if state is None:
             state = self._initial_state(frames)
         sr, *state = self.core(*frames.split(3, 1), *state)
-        return sr[..., :h * self.scale, :w * self.scale], tuple(state)
+        return sr[..., : h * self.scale, : w * self.scale], tuple(state)
 
     def core(self, prev, cur, nxt, *state):
-        """`step` without padding: heights and widths are multiples of 4; returns (sr, *state). What is exported to other runtimes."""
+        """`step` without padding: heights and widths are multiples of 4; returns (sr, *state). What is
+        exported to other runtimes.
+        """
         # the order of the channels is that of the published weights: frames, feedback, hidden
         out = self.recurrent_cell(torch.cat([prev, cur, nxt, *reversed(state)], 1))
         residual, hidden = out.split([3 * self.scale**2, self.num_feat], 1)
@@ -81,13 +98,14 @@ class MSRBVSR(nn.Module):
     @property
     def state_channels(self):
         """Channels of each tensor of the state."""
-        return (self.num_feat, 3 * self.scale**2) if self.sr_feedback else (self.num_feat, )
+        return (self.num_feat, 3 * self.scale**2) if self.sr_feedback else (self.num_feat,)
 
     @property
     def reach(self):
         """How many pixels of its input, each way, a pixel of a step's result depends on at most."""
         blocks = [len(getattr(self.recurrent_cell, f'body_s{s}_first')) for s in (1, 2, 4)]
-        # along each branch: the convolutions on the way down, two in each block, the interpolation up, the last block and the fusion
+        # along each branch: the convolutions on the way down, two in each block, the interpolation up, the
+        # last block and the fusion
         return max(2 * blocks[0] + 3, 2 + 4 * blocks[1] + 2 + 4 + 4, 4 + 8 * blocks[2] + 4 + 4 + 4)
 
     def _initial_state(self, frames):
@@ -96,22 +114,29 @@ class MSRBVSR(nn.Module):
 
     @staticmethod
     def arguments_of(state):
-        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another network."""
+        """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
+        network.
+        """
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         first = shapes.get('recurrent_cell.conv_s1_first.0.weight')
         last = shapes.get('recurrent_cell.fusion.2.weight')
         if first is None or last is None:
             return None
         num_feat = first[0]
-        scale = round(((last[0] - num_feat) / 3)**0.5)
-        blocks = tuple(len({n.split('.')[2] for n in shapes if n.startswith(f'recurrent_cell.body_s{s}_first.')}) for s in (1, 2, 4))
+        scale = round(((last[0] - num_feat) / 3) ** 0.5)
+        blocks = tuple(
+            len({n.split('.')[2] for n in shapes if n.startswith(f'recurrent_cell.body_s{s}_first.')})
+            for s in (1, 2, 4)
+        )
         return dict(num_feat=num_feat, num_block=blocks, scale=scale, sr_feedback=first[1] > 9 + num_feat)
 
 
 class MultiScaleRecurrentBlock(nn.Module):
-    """Residual branches at full, half and quarter resolution that help each other from coarse to fine, then a fusion.
+    """Residual branches at full, half and quarter resolution that help each other from coarse to fine, then a
+    fusion.
 
-    The branches end together: a coarser branch has fewer blocks and starts later, and every block sees the sum of its own
+    The branches end together: a coarser branch has fewer blocks and starts later, and every block sees the
+        sum of its own
     features and of the coarser branches' so far.
     """
 
@@ -124,7 +149,10 @@ class MultiScaleRecurrentBlock(nn.Module):
         self.body_s2_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[1]))
         self.body_s4_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[2]))
         self.fusion = nn.Sequential(
-            nn.Conv2d(3 * num_feat, 2 * num_out_ch, 3, 1, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(2 * num_out_ch, num_out_ch, 3, 1, 1))
+            nn.Conv2d(3 * num_feat, 2 * num_out_ch, 3, 1, 1),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(2 * num_out_ch, num_out_ch, 3, 1, 1),
+        )
         self.fusion[-1].weight.data *= 0.1  # training starts near the bilinear skip
 
     def forward(self, x):

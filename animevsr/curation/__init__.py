@@ -1,4 +1,5 @@
 """From raw video to training data."""
+
 from animevsr.curation.enhance import enhance
 from animevsr.curation.input_rescaling import rescale
 

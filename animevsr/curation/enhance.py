@@ -1,8 +1,9 @@
 """HR-SR enhancement: cleaner ground truth for training (VQD-SR Sec. 3.3).
 
-Every HR frame is super-resolved by an existing model and brought back to its own size: what a compressed frame has of artefacts goes,
-its size and content stay.
+Every HR frame is super-resolved by an existing model and brought back to its own size: what a compressed
+frame has of artefacts goes, its size and content stay.
 """
+
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -32,25 +33,30 @@ MARGIN = 16  # pixels around a tile that the network sees and that are cut off
 @dataclass(frozen=True)
 class Clip:
     """A folder of frames or a video file, and the names of its enhanced frames."""
+
     source: Path
     targets: list
 
 
 def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(1, 1), progress=False):
-    """Super-resolve all frames of a tree of clips and bring them back to their size, by MATLAB's antialiased bicubic resize.
+    """Super-resolve all frames of a tree of clips and bring them back to their size, by MATLAB's antialiased
+    bicubic resize.
 
-    The folders and the names of images stay; a video becomes a folder of its name. Everything is written as PNG. Frames that are there
-    already are kept, so that an interrupted call goes on; the input is never changed.
+    The folders and the names of images stay; a video becomes a folder of its name. Everything is written as
+    PNG. Frames that are there already are kept, so that an interrupted call goes on; the input is never
+    changed.
 
     Args:
         in_root (str | Path): searched with all its folders for images and video files.
         out_root (str | Path): made where it is missing; not the input, nor inside it.
         model (str | Path): anything that `load_network` takes. A recurrent network starts anew at each cut.
-        tile (int): side of the squares, in pixels of the input, in which a frame is worked on, rounded up to a multiple of 4: what the
-            network needs in memory depends on it. A recurrent network keeps the states of all tiles besides.
+        tile (int): side of the squares, in pixels of the input, in which a frame is worked on, rounded up to
+            a multiple of 4: what the network needs in memory depends on it. A recurrent network keeps the
+                states of all tiles besides.
         device (str): 'auto', 'cpu', ...
         jobs (int | None): threads that read and write beside the network. Default: the CPUs, 4 at most.
-        part (pair of int): (i, n) works on every n-th clip from the i-th on, to divide a tree among processes or machines.
+        part (pair of int): (i, n) works on every n-th clip from the i-th on, to divide a tree among processes
+            or machines.
         progress (bool): show progress on standard error.
 
     Returns:
@@ -72,13 +78,19 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
         raise MediaError(f'{out_root}: is the input, or inside it; name another output')
     device = select_device(device)
     enhancer = Enhancer(load_upscaler(model, device), device, tile)
-    clips = find_clips(in_root, out_root)[part[0] - 1::part[1]]
+    clips = find_clips(in_root, out_root)[part[0] - 1 :: part[1]]
     out_root.mkdir(parents=True, exist_ok=True)
-    check_note(out_root / NOTE, hash_of_weights(find_weights(model)),
-               f'{out_root}: holds results of another model; name another output, or remove it')
+    check_note(
+        out_root / NOTE,
+        hash_of_weights(find_weights(model)),
+        f'{out_root}: holds results of another model; name another output, or remove it',
+    )
     todo, written = sum(len(clip.targets) for clip in clips), 0
-    with progress_bar(todo, 'frames', progress) as bar, \
-            ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1)) as pool, torch.inference_mode():
+    with (
+        progress_bar(todo, 'frames', progress) as bar,
+        ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1)) as pool,
+        torch.inference_mode(),
+    ):
         for clip in clips:
             if all(target.exists() for target in clip.targets):
                 bar.update(len(clip.targets))
@@ -99,27 +111,40 @@ def find_clips(in_root, out_root):
         if os.path.realpath(folder) in seen:
             raise MediaError(f'{folder}: is linked to a folder that is in the tree already')
         seen.add(os.path.realpath(folder))
-        folders[:] = sorted(name for name in folders if not name.startswith('.') and not name.endswith('.partial'))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith('.') and not name.endswith('.partial')
+        )
         folder, place = Path(folder), out_root / Path(folder).relative_to(in_root)
         names = [Path(name) for name in sorted(files) if not name.startswith('.')]
         if any(name.suffix.lower() in IMAGE_SUFFIXES for name in names):
             images = list_images(folder)
             clips.append(Clip(folder, [place / f'{image.stem}.png' for image in images]))
-        others += [folder / name for name in names if name.suffix.lower() not in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
+        others += [
+            folder / name for name in names if name.suffix.lower() not in IMAGE_SUFFIXES + VIDEO_SUFFIXES
+        ]
         for name in names:
             if name.suffix.lower() in VIDEO_SUFFIXES:
                 count = count_decodable(folder / name)
                 with open_reader(folder / name) as reader:
-                    if reader.frame_count and count < 0.98 * reader.frame_count - 1:  # an edit list may leave some out
-                        warnings.warn(f'{folder / name}: only {count} of {reader.frame_count} frames can be decoded', stacklevel=3)
+                    # an edit list may leave some out
+                    if reader.frame_count and count < 0.98 * reader.frame_count - 1:
+                        warnings.warn(
+                            f'{folder / name}: only {count} of {reader.frame_count} frames can be decoded',
+                            stacklevel=3,
+                        )
                 clips.append(Clip(folder / name, [place / name.stem / f'{i:08d}.png' for i in range(count)]))
     clips.sort(key=lambda clip: clip.source)
     for clip in clips:
         for target in clip.targets:
             if in_root.resolve() in target.resolve().parents:
-                raise MediaError(f'{out_root}: results would be written into the input ({target}); name another output')
+                raise MediaError(
+                    f'{out_root}: results would be written into the input ({target}); name another output'
+                )
             if target in taken:
-                raise MediaError(f'{clip.source}: would be written to {target}, and so would {taken[target]}; rename one of them')
+                raise MediaError(
+                    f'{clip.source}: would be written to {target}, and so would {taken[target]}; rename one'
+                    ' of them'
+                )
             taken[target] = clip.source
     if not clips:
         raise MediaError(f'{in_root}: holds no images and no videos')
@@ -152,7 +177,11 @@ def _frames(clip, needed, all_of_them, pool):
         files, ahead = list_images(clip.source), []
         _check_sizes(files)
         for file, wanted in zip(files, needed):
-            ahead.append(pool.submit(lambda file=file, wanted=wanted: read_image(file) if wanted or all_of_them else None))
+            ahead.append(
+                pool.submit(
+                    lambda file=file, wanted=wanted: read_image(file) if wanted or all_of_them else None
+                )
+            )
             if len(ahead) > 2:
                 yield ahead.pop(0).result()
         for future in ahead:
@@ -168,7 +197,10 @@ def _check_sizes(images):
     for image in images:
         if image_size(image) != first:
             size, expected = ('x'.join(map(str, s)) for s in (image_size(image), first))
-            raise MediaError(f'{image}: is {size}, but {images[0].name} beside it is {expected}; a folder holds the frames of one clip')
+            raise MediaError(
+                f'{image}: is {size}, but {images[0].name} beside it is {expected}; a folder holds the frames'
+                ' of one clip'
+            )
 
 
 class Enhancer:
@@ -194,11 +226,19 @@ class Enhancer:
         for frame in frames:
             if cur is not None:
                 cut = is_cut(cur, frame)
-                yield self._frame(*(to_tensor(f[None]) for f in (cur if prev is None else prev, cur, cur if cut else frame)), states)
+                yield self._frame(
+                    *(
+                        to_tensor(f[None])
+                        for f in (cur if prev is None else prev, cur, cur if cut else frame)
+                    ),
+                    states,
+                )
                 prev, states = (None, {}) if cut else (cur, states)
             cur = frame
         if cur is not None:
-            yield self._frame(*(to_tensor(f[None]) for f in (cur if prev is None else prev, cur, cur)), states)
+            yield self._frame(
+                *(to_tensor(f[None]) for f in (cur if prev is None else prev, cur, cur)), states
+            )
 
     def _frame(self, prev, cur, nxt, states):
         """One frame; `states` {tile: state} is changed."""
@@ -207,9 +247,12 @@ class Enhancer:
             for left in range(0, w, self.tile):
                 y, x = (max(0, start - MARGIN) for start in (top, left))
                 bottom, right = min(h, top + self.tile), min(w, left + self.tile)
-                tiles = [f[..., y:bottom + MARGIN, x:right + MARGIN].to(self.device) for f in (prev, cur, nxt)]
+                tiles = [
+                    f[..., y : bottom + MARGIN, x : right + MARGIN].to(self.device) for f in (prev, cur, nxt)
+                ]
                 large, states[top, left] = self.net.step(*tiles, states.get((top, left)))
-                # the resize reaches 2 pixels far, so that the margin makes it the same as that of the whole frame
+                # the resize reaches 2 pixels far, so that the margin makes it the same as that of the whole
+                # frame
                 back = matlab_resize(large.clamp(0, 1), *tiles[1].shape[-2:]).clamp(0, 1).cpu()
-                out[..., top:bottom, left:right] = back[..., top - y:bottom - y, left - x:right - x]
+                out[..., top:bottom, left:right] = back[..., top - y : bottom - y, left - x : right - x]
         return to_images(out)[0]

@@ -1,8 +1,10 @@
 """Input rescaling: pairs of pseudo-HR and real frames from one low-quality video (AnimeSR supplement Sec. 2).
 
-A low-quality video that is made smaller first loses its artefacts with its detail, and a network trained on basic operators alone can then
-super-resolve it cleanly. The result, at twice the size of the video, is its pseudo-HR; a person chooses the factor.
+A low-quality video that is made smaller first loses its artefacts with its detail, and a network trained on
+basic operators alone can then super-resolve it cleanly. The result, at twice the size of the video, is its
+pseudo-HR; a person chooses the factor.
 """
+
 import json
 import shlex
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ class Patch:
         frame, top, left, size (int): its place.
         clip (ndarray): (WINDOW, size, size, 3) uint8 RGB.
     """
+
     edges: float
     frame: int
     top: int
@@ -51,11 +54,13 @@ class Study:
 
     Attributes:
         patches (list[Patch])
-        sources (list[ndarray]): the patches as they are, enlarged to twice their size by bicubic interpolation; (2p, 2p, 3) uint8 RGB.
+        sources (list[ndarray]): the patches as they are, enlarged to twice their size by bicubic
+            interpolation; (2p, 2p, 3) uint8 RGB.
         results (dict[float, list[ndarray]]): factor -> the patches' pseudo-HR, (2p, 2p, 3) uint8 RGB.
         scores (ndarray): (factors, patches), see `artefact_score`.
         ranking (list[tuple]): (factor, relative score), best first.
     """
+
     patches: list
     sources: list
     results: dict
@@ -63,22 +68,36 @@ class Study:
     ranking: list
 
 
-def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_size=96, max_frames=300, device='auto', progress=False,
-            resize='bicubic'):
+def rescale(
+    video,
+    output,
+    weights='animevsr_x4',
+    factor=None,
+    patches=6,
+    patch_size=96,
+    max_frames=300,
+    device='auto',
+    progress=False,
+    resize='bicubic',
+):
     """The input-rescaling strategy in two calls: look at all factors, then, with `factor`, write the pairs.
 
-    Without `factor` it writes into the folder `output`: `contact_sheet.png` (patches by factors, ranked, with their scores), `choose.html`
-    (the same as a page on which a person chooses; it works from a file and saves the choice) and `scores.json`. With `factor` it writes
-    `factor_<factor>/gt` (pseudo-HR frames, twice as large) and `factor_<factor>/lq` (the frames as they are), for `PairedFrameDataset`;
-    called again, it goes on where it was interrupted.
+    Without `factor` it writes into the folder `output`: `contact_sheet.png` (patches by factors, ranked, with
+    their scores), `choose.html` (the same as a page on which a person chooses; it works from a file and saves
+    the choice) and `scores.json`. With `factor` it writes `factor_<factor>/gt` (pseudo-HR frames, twice as
+    large) and `factor_<factor>/lq` (the frames as they are), for `PairedFrameDataset`; called again, it goes
+    on where it was interrupted.
 
     Args:
         video (str | Path): video file or folder of frames.
         output (str | Path): folder, made where it is missing.
-        weights (str | Path): of a recurrent network; the paper's was trained on basic operators alone, the default on more.
+        weights (str | Path): of a recurrent network; the paper's was trained on basic operators alone, the
+            default on more.
         factor (float | str | Path | None): in (0, 1], or the file that the page saved for this video.
-        patches, patch_size (int): how many edge-rich patches are looked at, and their side in pixels of the video.
-        max_frames (int): at most so many pairs, in runs of consecutive frames that are spread evenly over the video.
+        patches, patch_size (int): how many edge-rich patches are looked at, and their side in pixels of the
+            video.
+        max_frames (int): at most so many pairs, in runs of consecutive frames that are spread evenly over the
+            video.
         device (str): 'auto', 'cpu', ...
         progress (bool): show progress on standard error.
         resize (str): 'bicubic', with antialiasing, or 'lanczos', without, as published.
@@ -93,23 +112,51 @@ def rescale(video, output, weights='animevsr_x4', factor=None, patches=6, patch_
     if factor is not None:
         factor = read_factor(factor, video)
     if patches < 1 or patch_size < 16 or max_frames < 1:
-        raise ValueError(f'patches and max_frames must be at least 1, patch_size at least 16; got {patches}, {max_frames}, {patch_size}')
+        raise ValueError(
+            f'patches and max_frames must be at least 1, patch_size at least 16; got {patches}, {max_frames},'
+            f' {patch_size}'
+        )
     if resize not in RESIZES:
         raise ValueError(f'resize must be one of {", ".join(RESIZES)}, got {resize}')
     with open_reader(video) as reader:
         size = reader.height, reader.width
     if min(size) < 16:
         raise MediaError(f'{video}: is {size[1]}x{size[0]}; rescaling needs at least 16 pixels each way')
-    if output.exists() and not output.is_dir() or output.exists() and video.is_dir() and output.samefile(video):
+    if (
+        output.exists()
+        and not output.is_dir()
+        or output.exists()
+        and video.is_dir()
+        and output.samefile(video)
+    ):
         raise MediaError(f'{output}: is not a folder for results; name another output')
     net = load_upscaler(weights, select_device(device))
-    count = count_decodable(video, lambda frames: progress_bar(None, 'frames', progress, 'counting', frames=frames))
+    count = count_decodable(
+        video, lambda frames: progress_bar(None, 'frames', progress, 'counting', frames=frames)
+    )
     output.mkdir(parents=True, exist_ok=True)
     if factor is not None:
-        return write_pairs(video, count, output / f'factor_{factor:g}', net, factor, max_frames, find_weights(weights), progress, resize)
+        return write_pairs(
+            video,
+            count,
+            output / f'factor_{factor:g}',
+            net,
+            factor,
+            max_frames,
+            find_weights(weights),
+            progress,
+            resize,
+        )
     study = look_at_factors(video, count, net, patches, min(patch_size, *size), progress, resize)
     options = dict(weights=weights, max_frames=max_frames, device=device, resize=resize)
-    command = ['animevsr', 'rescale', video, '-o', output, *(a for k, v in options.items() for a in (f'--{k.replace("_", "-")}', v))]
+    command = [
+        'animevsr',
+        'rescale',
+        video,
+        '-o',
+        output,
+        *(a for k, v in options.items() for a in (f'--{k.replace("_", "-")}', v)),
+    ]
     rescaling_page.write(study, output, video.resolve(), shlex.join(map(str, [*command, '--factor'])))
     return study
 
@@ -128,26 +175,36 @@ def read_factor(value, video):
             answer = json.loads(path.read_text())
             value, of = float(answer['factor']), Path(answer['video'])
         except (OSError, ValueError, KeyError, TypeError):
-            raise ValueError(f'factor: {path} is neither a number nor a file that choose.html saved') from None
+            raise ValueError(
+                f'factor: {path} is neither a number nor a file that choose.html saved'
+            ) from None
         if of.resolve() != video.resolve():
-            raise ValueError(f'factor: {path} was saved for {of}, not for {video}; if it is meant, write --factor {value:g}') from None
+            raise ValueError(
+                f'factor: {path} was saved for {of}, not for {video}; if it is meant, write --factor'
+                f' {value:g}'
+            ) from None
     if not 0 < value <= 1:
         raise ValueError(f'factor must be above 0 and at most 1, got {value:g}')
     return value
 
 
-# --- the study: steps 1 to 3 of the supplement ------------------------------------------------------------------------------------
+# --- the study: steps 1 to 3 of the supplement
 
 
 def look_at_factors(video, count, net, patches, size, progress=False, mode='bicubic'):
     """Pick patches, super-resolve them after rescaling by every factor, score and rank: a `Study`."""
     chosen = choose_patches(edge_rich_patches(video, count, patches, size), patches)
     clips = [to_tensor(patch.clip) for patch in chosen]
-    sources = [_image(resized(clip[WINDOW // 2:WINDOW // 2 + 1], PSEUDO_HR * size, PSEUDO_HR * size)) for clip in clips]
+    sources = [
+        _image(resized(clip[WINDOW // 2 : WINDOW // 2 + 1], PSEUDO_HR * size, PSEUDO_HR * size))
+        for clip in clips
+    ]
     results, scores = {}, []
     with progress_bar(sum(f * f for f in FACTORS), 'of the work', progress, 'factors') as bar:
         for factor in FACTORS:
-            results[factor] = [_image(list(pseudo_hr_frames(net, clip, factor, mode))[WINDOW // 2]) for clip in clips]
+            results[factor] = [
+                _image(list(pseudo_hr_frames(net, clip, factor, mode))[WINDOW // 2]) for clip in clips
+            ]
             scores.append([artefact_score(*pair) for pair in zip(results[factor], sources)])
             bar.update(factor * factor)
     scores = np.array(scores)
@@ -170,9 +227,11 @@ def edge_rich_patches(video, count, patches, size):
             recent[i] = image
             recent.pop(i - WINDOW, None)
             for m in ready.get(i, ()):
-                window = [recent[min(max(m + d, 0), count - 1)] for d in range(-(WINDOW // 2), WINDOW // 2 + 1)]
+                window = [
+                    recent[min(max(m + d, 0), count - 1)] for d in range(-(WINDOW // 2), WINDOW // 2 + 1)
+                ]
                 for edges, top, left in edge_rich_places(recent[m], size)[:patches]:
-                    clip = np.stack([frame[top:top + size, left:left + size] for frame in window])
+                    clip = np.stack([frame[top : top + size, left : left + size] for frame in window])
                     found.append(Patch(edges, m, top, left, size, clip))
     return found
 
@@ -181,20 +240,27 @@ def edge_rich_places(frame, size):
     """[(share of edge pixels, top, left)] of squares that do not overlap, the most edges first."""
     edges = cv2.Canny(cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 1.0), 40, 120)
     h, w = edges.shape
-    density = cv2.boxFilter(edges.astype(np.float32) / 255, -1, (size, size), anchor=(0, 0), borderType=cv2.BORDER_ISOLATED)
-    density, found = density[:h - size + 1, :w - size + 1], []
+    density = cv2.boxFilter(
+        edges.astype(np.float32) / 255, -1, (size, size), anchor=(0, 0), borderType=cv2.BORDER_ISOLATED
+    )
+    density, found = density[: h - size + 1, : w - size + 1], []
     while density.max() >= 0:
         top, left = (int(i) for i in np.unravel_index(density.argmax(), density.shape))
         found.append((float(density[top, left]), top, left))
-        density[max(0, top - size + 1):top + size, max(0, left - size + 1):left + size] = -1
+        density[max(0, top - size + 1) : top + size, max(0, left - size + 1) : left + size] = -1
     return found
 
 
 def choose_patches(found, patches):
-    """So many of `found`, the most edges first: one of each frame, then more of a frame, then repetitions, as far as needed."""
+    """So many of `found`, the most edges first: one of each frame, then more of a frame, then repetitions, as
+    far as needed.
+    """
     chosen = []
-    for acceptable in (lambda patch, other: patch.frame != other.frame and not repeats(patch, other),
-                       lambda patch, other: not repeats(patch, other), lambda patch, other: patch is not other):
+    for acceptable in (
+        lambda patch, other: patch.frame != other.frame and not repeats(patch, other),
+        lambda patch, other: not repeats(patch, other),
+        lambda patch, other: patch is not other,
+    ):
         for patch in sorted(found, key=lambda patch: -patch.edges):
             if len(chosen) < patches and all(acceptable(patch, other) for other in chosen):
                 chosen.append(patch)
@@ -207,5 +273,8 @@ def repeats(patch, other):
     bottom, right = min(patch.top, other.top) + patch.size, min(patch.left, other.left) + patch.size
     if bottom <= top or right <= left:
         return False
-    mine, its = (p.clip[WINDOW // 2, top - p.top:bottom - p.top, left - p.left:right - p.left].astype(int) for p in (patch, other))
+    mine, its = (
+        p.clip[WINDOW // 2, top - p.top : bottom - p.top, left - p.left : right - p.left].astype(int)
+        for p in (patch, other)
+    )
     return np.abs(mine - its).mean() < SAME

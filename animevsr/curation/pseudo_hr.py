@@ -1,4 +1,5 @@
 """Pairs of pseudo-HR and real frames of one video (AnimeSR supplement Sec. 2, step 4)."""
+
 import hashlib
 import json
 from pathlib import Path
@@ -33,16 +34,26 @@ def write_pairs(video, count, folder, net, factor, max_frames, weights, progress
     Raises:
         MediaError: `folder` holds pairs that were made of something else, or in another way.
     """
-    made_of = dict(video=video.name, bytes=_bytes_of(video), frames=count, factor=factor, max_frames=max_frames,
-                   weights=hashlib.sha256(weights.read_bytes()).hexdigest(), **({} if mode == 'bicubic' else dict(resize=mode)))
+    made_of = dict(
+        video=video.name,
+        bytes=_bytes_of(video),
+        frames=count,
+        factor=factor,
+        max_frames=max_frames,
+        weights=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        **({} if mode == 'bicubic' else dict(resize=mode)),
+    )
     for side in ('gt', 'lq'):
         (folder / side).mkdir(parents=True, exist_ok=True)
-    check_note(folder / 'pairs.json', json.dumps(made_of, indent=1),
-               f'{folder}: holds pairs of another video or network, or made in another way (see pairs.json); move it away')
+    check_note(
+        folder / 'pairs.json',
+        json.dumps(made_of, indent=1),
+        f'{folder}: holds pairs of another video or network, or made in another way (see pairs.json); move it'
+        ' away',
+    )
     runs = spread_runs(count, max_frames)
     due, recent = {min(run.stop, count - 1): run for run in runs}, {}
-    with progress_bar(sum(map(len, runs)), 'pairs', progress) as bar, \
-            open_reader(video) as reader:
+    with progress_bar(sum(map(len, runs)), 'pairs', progress) as bar, open_reader(video) as reader:
         for i, (image, _) in enumerate(reader.frames()):
             recent[i] = image
             recent.pop(i - RUN - WARM_UP - 1, None)
@@ -60,7 +71,7 @@ def spread_runs(count, max_frames):
     wanted = -(-max_frames // RUN)
     if count > max_frames:
         runs = [runs[i * len(runs) // wanted] for i in range(wanted)]
-        runs[-1] = runs[-1][:max_frames - RUN * (wanted - 1)]
+        runs[-1] = runs[-1][: max_frames - RUN * (wanted - 1)]
     return runs
 
 
@@ -90,7 +101,9 @@ def split_at_cuts(numbers, frames):
 
 @torch.inference_mode()
 def pseudo_hr_frames(net, clip, factor, mode='bicubic'):
-    """One shot (t, 3, h, w) rescaled by `factor` and super-resolved; yields each frame as (1, 3, 2h, 2w), in [0, 1] on the CPU."""
+    """One shot (t, 3, h, w) rescaled by `factor` and super-resolved; yields each frame as (1, 3, 2h, 2w), in
+    [0, 1] on the CPU.
+    """
     (h, w), state = clip.shape[-2:], None
     device = next((parameter.device for parameter in net.parameters()), clip.device)  # an ncnn model has none
     small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor)), mode).to(device)
@@ -100,9 +113,14 @@ def pseudo_hr_frames(net, clip, factor, mode='bicubic'):
 
 
 def resize(images, height, width, mode='bicubic'):
-    """Resize of (n, 3, h, w), clamped: 'bicubic' with antialiasing, or 'lanczos' without, as published (OpenCV's, on the CPU)."""
+    """Resize of (n, 3, h, w), clamped: 'bicubic' with antialiasing, or 'lanczos' without, as published
+    (OpenCV's, on the CPU).
+    """
     if mode == 'lanczos':
-        resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_LANCZOS4) for image in images.permute(0, 2, 3, 1).numpy()]
+        resized = [
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_LANCZOS4)
+            for image in images.permute(0, 2, 3, 1).numpy()
+        ]
         return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).clamp(0, 1)
     return F.interpolate(images, (height, width), mode='bicubic', antialias=True).clamp(0, 1)
 

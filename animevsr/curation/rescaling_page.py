@@ -1,4 +1,7 @@
-"""The pictures from which a person chooses the rescaling factor: a contact sheet, and a self-contained HTML page."""
+"""The pictures from which a person chooses the rescaling factor: a contact sheet, and a self-contained HTML
+page.
+"""
+
 import json
 from pathlib import Path
 
@@ -18,12 +21,17 @@ def write(study, folder, video, command):
     """
     write_image(folder / 'contact_sheet.png', contact_sheet(study))
     content = page_content(study, video, command)
-    numbers = dict(content, rows=[{key: value for key, value in row.items() if key != 'images'} for row in content['rows']])
+    numbers = dict(
+        content,
+        rows=[{key: value for key, value in row.items() if key != 'images'} for row in content['rows']],
+    )
     del numbers['sources']
     (folder / 'scores.json').write_text(json.dumps(numbers, indent=1))
     # '<' must not end the script element that holds the data
     data = json.dumps(content).replace('<', '\\u003c')
-    (folder / 'choose.html').write_text(TEMPLATE.read_text(encoding='utf8').replace('"DATA"', data), encoding='utf8')
+    (folder / 'choose.html').write_text(
+        TEMPLATE.read_text(encoding='utf8').replace('"DATA"', data), encoding='utf8'
+    )
 
 
 def contact_sheet(study):
@@ -34,7 +42,10 @@ def contact_sheet(study):
     for place, (factor, relative) in enumerate(study.ranking, 1):
         scores = study.scores[list(study.results).index(factor)]
         tiles = [titled(f'{score:.3f}', image) for score, image in zip(scores, study.results[factor])]
-        rows += [caption(f'rank {place}: factor {factor:g}, relative score {relative:.3f}', rows[1].shape[1]), np.hstack(tiles)]
+        rows += [
+            caption(f'rank {place}: factor {factor:g}, relative score {relative:.3f}', rows[1].shape[1]),
+            np.hstack(tiles),
+        ]
     return np.vstack(rows)
 
 
@@ -43,8 +54,17 @@ def page_content(study, video, command):
     rows = []
     for place, (factor, relative) in enumerate(study.ranking, 1):
         scores = study.scores[list(study.results).index(factor)]
-        rows.append(dict(factor=factor, rank=place, relative=round(relative, 4), scores=[round(float(s), 4) for s in scores],
-                         images=[data_url(image) for image in study.results[factor]]))
-    places = [{key: getattr(patch, key) for key in ('frame', 'top', 'left', 'size')} for patch in study.patches]
+        rows.append(
+            dict(
+                factor=factor,
+                rank=place,
+                relative=round(relative, 4),
+                scores=[round(float(s), 4) for s in scores],
+                images=[data_url(image) for image in study.results[factor]],
+            )
+        )
+    places = [
+        {key: getattr(patch, key) for key in ('frame', 'top', 'left', 'size')} for patch in study.patches
+    ]
     sources = [data_url(image) for image in study.sources]
     return dict(video=str(video), name=video.stem, command=command, places=places, sources=sources, rows=rows)

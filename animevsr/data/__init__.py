@@ -1,4 +1,5 @@
 """Datasets; modules named `*_dataset.py` register themselves in BasicSR."""
+
 from animevsr.utils.registry import import_modules
 
 import_modules((__name__, __path__), '_dataset')

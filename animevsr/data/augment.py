@@ -1,4 +1,5 @@
 """Random draws of the datasets: they depend on seed, epoch and position alone."""
+
 import numpy as np
 import torch
 
@@ -6,8 +7,9 @@ import torch
 def flip_and_turn(frames, opt, rng):
     """Frames (t, h, w, 3) in one of the orientations that BasicSR's `augment` gives.
 
-    `opt` switches, each for half of the draws: `use_hflip` a flip (default: true); `use_rot` a flip upside down and, drawn on its own, an
-    exchange of rows and columns (true: all 8 orientations together with `use_hflip`); `use_vflip` the flip upside down alone (false).
+    `opt` switches, each for half of the draws: `use_hflip` a flip (default: true); `use_rot` a flip upside
+    down and, drawn on its own, an exchange of rows and columns (true: all 8 orientations together with
+    `use_hflip`); `use_vflip` the flip upside down alone (false).
     """
     draws, turns = rng.random(3) < 0.5, opt.get('use_rot', True)
     if draws[0] and opt.get('use_hflip', True):
@@ -22,11 +24,13 @@ def flip_and_turn(frames, opt, rng):
 def draw_generator(dataset, index):
     """The random generator of one draw from a dataset with a `seed`.
 
-    `sampling.Draw` carries the number of the draw; with another sampler, torch's seed of this process (new for every worker and epoch) and
-    a count stand in for it.
+    `sampling.Draw` carries the number of the draw; with another sampler, torch's seed of this process (new
+    for every worker and epoch) and a count stand in for it.
     """
     number = getattr(index, 'number', None)
     if number is not None:
         return np.random.default_rng([dataset.seed, 0, number])
     dataset.plain_draws = getattr(dataset, 'plain_draws', 0) + 1
-    return np.random.default_rng([dataset.seed, 1, torch.initial_seed() % 2**63, dataset.plain_draws, int(index)])
+    return np.random.default_rng(
+        [dataset.seed, 1, torch.initial_seed() % 2**63, dataset.plain_draws, int(index)]
+    )

@@ -1,4 +1,5 @@
 """Whole clips with their ground truth, for validation and testing."""
+
 import itertools
 import zlib
 
@@ -20,15 +21,17 @@ KEYS = ('dataroot_gt', 'dataroot_lq', 'degradation', 'seed', 'num_frame')
 class ClipPairDataset(data.Dataset):
     """Pairs of a low-quality clip and its ground truth.
 
-    For validation they come frame by frame (`stream`). A sample as a whole is a dict: `lq` (t, 3, h, w) and, where there is ground truth,
-    `gt` (t, 3, scale*h, scale*w), RGB in [0, 1]; `key` the clip's name.
+    For validation they come frame by frame (`stream`). A sample as a whole is a dict: `lq` (t, 3, h, w) and,
+    where there is ground truth, `gt` (t, 3, scale*h, scale*w), RGB in [0, 1]; `key` the clip's name.
 
     Args:
         opt (dict):
             dataroot_gt (str): a root of clips (see DegradedClipDataset).
-            dataroot_lq (str): a root with a clip of the same name for each clip of `dataroot_gt`. Alone: testing without metrics.
-            degradation (list), seed (int): without `dataroot_lq`, the low-quality clip is made from the ground truth, which is
-                cropped to a multiple of `scale`. It depends on the seed and the clip's name alone: every validation sees the same.
+            dataroot_lq (str): a root with a clip of the same name for each clip of `dataroot_gt`. Alone:
+                testing without metrics.
+            degradation (list), seed (int): without `dataroot_lq`, the low-quality clip is made from the
+                ground truth, which is cropped to a multiple of `scale`. It depends on the seed and the clip's
+                name alone: every validation sees the same.
             num_frame (int): only so many frames from the start of each clip. Default: all.
             scale (int): Default: 4.
 
@@ -43,7 +46,9 @@ class ClipPairDataset(data.Dataset):
         self.opt, self.scale = opt, opt.get('scale', 4)
         gt_root, lq_root = opt.get('dataroot_gt'), opt.get('dataroot_lq')
         if not (lq_root or (gt_root and opt.get('degradation'))):
-            raise ValueError(f'dataset {opt.get("name", "")} needs dataroot_lq, or dataroot_gt and degradation')
+            raise ValueError(
+                f'dataset {opt.get("name", "")} needs dataroot_lq, or dataroot_gt and degradation'
+            )
         self.gt_clips = list_clips(gt_root) if gt_root else None
         self.lq_clips = list_clips(lq_root, 'dataroot_lq') if lq_root else None
         self.pipeline = None if lq_root else DegradationPipeline(opt['degradation'])
@@ -53,7 +58,9 @@ class ClipPairDataset(data.Dataset):
         least = opt.get('num_frame') or 1
         self.lengths = clip_lengths(self.clips, least, f'num_frame is {least}')
         if self.gt_clips and self.lq_clips:
-            for clip, count, length in zip(self.lq_clips, clip_lengths(self.lq_clips, least, f'num_frame is {least}'), self.lengths):
+            for clip, count, length in zip(
+                self.lq_clips, clip_lengths(self.lq_clips, least, f'num_frame is {least}'), self.lengths
+            ):
                 if count != length:
                     raise MediaError(f'{clip}: has {count} frames, its partner in dataroot_gt {length}')
 
@@ -72,16 +79,21 @@ class ClipPairDataset(data.Dataset):
 
     def __getitem__(self, index):
         frames = list(self.stream(index))
-        return dict(key=self.key(index), **{name: torch.stack([frame[name] for frame in frames]) for name in frames[0]})
+        return dict(
+            key=self.key(index),
+            **{name: torch.stack([frame[name] for frame in frames]) for name in frames[0]},
+        )
 
     def key(self, index):
         """Name of a clip."""
         return clip_name(self.clips[index])
 
     def stream(self, index):
-        """The frames of a sample one at a time: dicts of `lq` (3, h, w) and, where there is ground truth, `gt` (3, scale*h, scale*w).
+        """The frames of a sample one at a time: dicts of `lq` (3, h, w) and, where there is ground truth,
+        `gt` (3, scale*h, scale*w).
 
-        A low-quality clip that has to be made from the ground truth is made as a whole, and then held: codecs look at many frames.
+        A low-quality clip that has to be made from the ground truth is made as a whole, and then held: codecs
+        look at many frames.
         """
         count = self.opt.get('num_frame') or self.lengths[index]
         lq = stream_clip(self.lq_clips[index], count) if self.lq_clips else self._degraded(index, count)
@@ -89,7 +101,9 @@ class ClipPairDataset(data.Dataset):
         for low, high in zip(lq, gt):
             sample = dict(lq=to_tensor(low[None])[0] if self.lq_clips else low)
             if high is not None:
-                sample['gt'] = to_tensor(self._cropped(high)[None])[0] if self.pipeline else to_tensor(high[None])[0]
+                sample['gt'] = (
+                    to_tensor(self._cropped(high)[None])[0] if self.pipeline else to_tensor(high[None])[0]
+                )
                 self._check_sizes(sample, index)
             yield sample
 
@@ -106,5 +120,7 @@ class ClipPairDataset(data.Dataset):
     def _check_sizes(self, sample, index):
         (h, w), (gt_h, gt_w) = sample['lq'].shape[-2:], sample['gt'].shape[-2:]
         if (h * self.scale, w * self.scale) != (gt_h, gt_w):
-            raise MediaError(f'{self.lq_clips[index]}: is {w}x{h}, but {self.gt_clips[index]} is {gt_w}x{gt_h}, '
-                             f'not {self.scale} times as large')
+            raise MediaError(
+                f'{self.lq_clips[index]}: is {w}x{h}, but {self.gt_clips[index]} is {gt_w}x{gt_h}, '
+                f'not {self.scale} times as large'
+            )

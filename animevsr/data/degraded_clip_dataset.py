@@ -1,4 +1,5 @@
 """Training clips, degraded as they are loaded (VQD-SR Sec. 3.4 and 4.1; AnimeSR supplement Sec. 3)."""
+
 import json
 
 import numpy as np
@@ -12,43 +13,63 @@ from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.video.clips import clip_lengths, list_clips, load_clip
 
-KEYS = ('dataroot_gt', 'num_frame', 'gt_size', 'interval', 'random_reverse', 'use_hflip', 'use_vflip', 'use_rot', 'degradation', 'seed',
-        'edge_bias', 'hold', 'degrade_on', 'degrade_threads')
+KEYS = (
+    'dataroot_gt',
+    'num_frame',
+    'gt_size',
+    'interval',
+    'random_reverse',
+    'use_hflip',
+    'use_vflip',
+    'use_rot',
+    'degradation',
+    'seed',
+    'edge_bias',
+    'hold',
+    'degrade_on',
+    'degrade_threads',
+)
 
 
 @DATASET_REGISTRY.register()
 class DegradedClipDataset(data.Dataset):
     """Windows of high-quality clips and their degraded versions.
 
-    A sample is a dict: `gt` (t, 3, gt_size, gt_size) and `lq` (t, 3, gt_size/scale, gt_size/scale), RGB in [0, 1]; `key` the clip's
+    A sample is a dict: `gt` (t, 3, gt_size, gt_size) and `lq` (t, 3, gt_size/scale, gt_size/scale), RGB in
+        [0, 1]; `key` the clip's
     name; `params` the degradation, as JSON text. All frames of a window share crop, flips and degradation.
 
-    Every draw is another window under another degradation. Under BasicSR's sampler it depends on `seed`, the epoch and the position
-    in the epoch alone: not on the number of workers, and not on whether the run was resumed.
+    Every draw is another window under another degradation. Under BasicSR's sampler it depends on `seed`, the
+    epoch and the position in the epoch alone: not on the number of workers, and not on whether the run was
+        resumed.
 
     Args:
         opt (dict):
-            dataroot_gt (str): a root of clips: folders of frames (any image format, numbered from anywhere) or video files.
+            dataroot_gt (str): a root of clips: folders of frames (any image format, numbered from anywhere)
+                or video files.
             num_frame (int): frames of a window. Default: 15.
             gt_size (int): side of the square GT crop in pixels, a multiple of `scale`. Default: 256.
             scale (int): Default: 4.
-            interval (list[int]): the step between the frames of a window is drawn from it. Steps for which a clip is too short are
-                left out for that clip. Default: [1, 2, 3].
-            hold (list[int]): for how many frames a drawing is held is drawn from it, for each window: its frames are shown so often, as
-                animation on twos and threes is. Default: [1], the papers' windows.
+            interval (list[int]): the step between the frames of a window is drawn from it. Steps for which a
+                clip is too short are left out for that clip. Default: [1, 2, 3].
+            hold (list[int]): for how many frames a drawing is held is drawn from it, for each window: its
+                frames are shown so often, as animation on twos and threes is. Default: [1], the papers'
+                windows.
             random_reverse (bool): play half of the windows backwards. Default: True.
             use_hflip, use_vflip, use_rot (bool): see `augment.flip_and_turn`. Default: True, False, True.
             degradation (list): see `DegradationPipeline`; its operators together divide the size by `scale`.
-            degrade_on (str): 'loader': degraded as they are loaded, on the CPU. 'device': samples have no `lq`; `RecurrentVSRModel` makes
-                it on its own device, codecs on `degrade_threads` threads, while the batch before is trained on. For degradations
-                with a network on a GPU. The same parameters, but on a GPU other noise (it is
-                drawn there) and other rounding. Default: 'loader'.
+            degrade_on (str): 'loader': degraded as they are loaded, on the CPU. 'device': samples have no
+                `lq`; `RecurrentVSRModel` makes it on its own device, codecs on `degrade_threads` threads,
+                while the batch before is trained on. For degradations with a network on a GPU. The same
+                parameters, but on a GPU other noise (it is drawn there) and other rounding. Default:
+                'loader'.
             seed (int): Default: 0.
-            edge_bias (int): how many random crops are looked at; the one with the most edges is taken, because crops of flat
-                areas teach nothing. 1 is the papers' plain random crop. Default: 1.
+            edge_bias (int): how many random crops are looked at; the one with the most edges is taken,
+                because crops of flat areas teach nothing. 1 is the papers' plain random crop. Default: 1.
 
     Raises:
-        MediaError: an empty root, a clip shorter than the window, a frame smaller than the crop or unreadable; names it.
+        MediaError: an empty root, a clip shorter than the window, a frame smaller than the crop or
+            unreadable; names it.
         ValueError: an option is unknown or does not fit.
     """
 
@@ -58,7 +79,7 @@ class DegradedClipDataset(data.Dataset):
         self.opt = opt
         self.scale, self.gt_size = opt.get('scale', 4), opt.get('gt_size', 256)
         self.num_frame, self.seed = opt.get('num_frame', 15), opt.get('seed', 0)
-        self.intervals, self.holds = tuple(opt.get('interval', (1, 2, 3))), tuple(opt.get('hold', (1, )))
+        self.intervals, self.holds = tuple(opt.get('interval', (1, 2, 3))), tuple(opt.get('hold', (1,)))
         if not self.holds or any(not isinstance(hold, int) or hold < 1 for hold in self.holds):
             raise ValueError(f'hold must be a list of whole numbers >= 1, got {opt["hold"]}')
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
@@ -70,7 +91,9 @@ class DegradedClipDataset(data.Dataset):
         self.pipeline = DegradationPipeline(opt['degradation'])
         self.clips = list_clips(opt['dataroot_gt'])
         need = (self.num_frame - 1) * min(self.intervals) + 1
-        self.lengths = clip_lengths(self.clips, need, f'a window of {self.num_frame} frames (num_frame) needs {need}')
+        self.lengths = clip_lengths(
+            self.clips, need, f'a window of {self.num_frame} frames (num_frame) needs {need}'
+        )
 
     def __len__(self):
         return len(self.clips)
@@ -88,12 +111,15 @@ class DegradedClipDataset(data.Dataset):
             return sample
         lq = self.pipeline.apply(gt, params)
         if lq.shape[-1] * self.scale != self.gt_size:
-            raise ValueError(f'the degradation gives {lq.shape[-1]} pixels for a GT of {self.gt_size}, but scale is {self.scale}')
+            raise ValueError(
+                f'the degradation gives {lq.shape[-1]} pixels for a GT of {self.gt_size}, but scale is'
+                f' {self.scale}'
+            )
         return dict(lq=lq, **sample)
 
     def _window(self, length, rng):
         """Frame numbers of a random window; those of held drawings are repeated."""
-        hold = int(rng.choice(self.holds)) if self.holds != (1, ) else 1
+        hold = int(rng.choice(self.holds)) if self.holds != (1,) else 1
         if hold > 1:
             phase = int(rng.integers(hold))
             step = (phase + np.arange(self.num_frame)) // hold
@@ -110,10 +136,13 @@ class DegradedClipDataset(data.Dataset):
         size = self.gt_size
         if h < size or w < size:
             raise MediaError(f'{path}: frames are {w}x{h}, smaller than the crop of {size} (gt_size)')
-        places = [(int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1))) for _ in range(self.opt.get('edge_bias', 1))]
+        places = [
+            (int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1)))
+            for _ in range(self.opt.get('edge_bias', 1))
+        ]
         if len(places) > 1:
             middle = frames[len(frames) // 2].astype(np.float32).mean(-1)
             edges = np.abs(np.diff(middle, axis=0))[:, :-1] + np.abs(np.diff(middle, axis=1))[:-1]
-            places.sort(key=lambda p: float(edges[p[0]:p[0] + size, p[1]:p[1] + size].mean()))
+            places.sort(key=lambda p: float(edges[p[0] : p[0] + size, p[1] : p[1] + size].mean()))
         top, left = places[-1]
-        return frames[:, top:top + size, left:left + size]
+        return frames[:, top : top + size, left : left + size]

@@ -1,4 +1,5 @@
 """Single low-quality frames for learning how animation was degraded (VQD-SR Sec. 3.1, 3.4 and supplement)."""
+
 import os
 from pathlib import Path
 
@@ -15,25 +16,42 @@ from animevsr.utils.resources import find
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
 from animevsr.video.reader import VIDEO_SUFFIXES, VideoReader, count_frames, seek_frame
 
-KEYS = ('dataroot_lq', 'max_frames', 'crop_size', 'rescale', 'rescale_prob', 'use_hflip', 'use_vflip', 'use_rot', 'channel_shuffle',
-        'rgb_shift', 'rgb_shift_prob', 'seed')
-INTERPOLATIONS = dict(area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4)
+KEYS = (
+    'dataroot_lq',
+    'max_frames',
+    'crop_size',
+    'rescale',
+    'rescale_prob',
+    'use_hflip',
+    'use_vflip',
+    'use_rot',
+    'channel_shuffle',
+    'rgb_shift',
+    'rgb_shift_prob',
+    'seed',
+)
+INTERPOLATIONS = dict(
+    area=cv2.INTER_AREA, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, lanczos=cv2.INTER_LANCZOS4
+)
 
 
 @DATASET_REGISTRY.register()
 class LowQualityFrameDataset(data.Dataset):
     """Frames of low-quality animation, from folders of images and from video files.
 
-    A sample is a dict: `lq` (3, crop_size, crop_size) in training, the whole frame (3, h, w) in validation, RGB in [0, 1]; `lq_path` says
-    which frame it is. Augmentation is drawn as in `DegradedClipDataset`: it depends on `seed`, the epoch and the position alone.
+    A sample is a dict: `lq` (3, crop_size, crop_size) in training, the whole frame (3, h, w) in validation,
+        RGB in [0, 1]; `lq_path` says
+    which frame it is. Augmentation is drawn as in `DegradedClipDataset`: it depends on `seed`, the epoch and
+    the position alone.
 
     Args:
         opt (dict):
             dataroot_lq (str): searched with all its folders for images and video files.
             max_frames (int): take no more than so many frames, evenly spread over those found. Default: all.
             crop_size (int): side of the random crop in training. Default: 256.
-            rescale (pair of float): range of a random factor by which frames are resized, in a random one of area, bilinear, bicubic and
-                Lanczos, before the crop; never below the crop. Default: [0.8, 2.0], the published code's -20 % to +100 %.
+            rescale (pair of float): range of a random factor by which frames are resized, in a random one of
+                area, bilinear, bicubic and Lanczos, before the crop; never below the crop. Default: [0.8,
+                2.0], the published code's -20 % to +100 %.
             rescale_prob (float): its probability. Default: 0.3.
             use_hflip, use_vflip, use_rot (bool): see `augment.flip_and_turn`. Default: True, True, False.
             channel_shuffle (float): probability of a random order of the colour channels. Default: 0.3.
@@ -42,7 +60,8 @@ class LowQualityFrameDataset(data.Dataset):
             seed (int): Default: 0.
 
     Raises:
-        MediaError: nothing found, frames of several sizes in one folder, or a frame smaller than the crop; names it.
+        MediaError: nothing found, frames of several sizes in one folder, or a frame smaller than the crop;
+            names it.
     """
 
     def __init__(self, opt):
@@ -52,7 +71,9 @@ class LowQualityFrameDataset(data.Dataset):
         self.crop_size, self.seed = opt.get('crop_size', 256), opt.get('seed', 0)
         self.frames = list_frames(opt['dataroot_lq'], self.crop_size if self.train else 1)
         if opt.get('max_frames', len(self.frames)) < len(self.frames):
-            self.frames = [self.frames[i * len(self.frames) // opt['max_frames']] for i in range(opt['max_frames'])]
+            self.frames = [
+                self.frames[i * len(self.frames) // opt['max_frames']] for i in range(opt['max_frames'])
+            ]
 
     def __len__(self):
         return len(self.frames)
@@ -72,10 +93,12 @@ class LowQualityFrameDataset(data.Dataset):
         factor = max(rng.uniform(*opt.get('rescale', (0.8, 2.0))), size / min(h, w))
         mode = list(INTERPOLATIONS.values())[rng.integers(len(INTERPOLATIONS))]
         if rng.random() < opt.get('rescale_prob', 0.3):
-            frame = cv2.resize(frame, (max(size, round(w * factor)), max(size, round(h * factor))), interpolation=mode)
+            frame = cv2.resize(
+                frame, (max(size, round(w * factor)), max(size, round(h * factor))), interpolation=mode
+            )
             h, w = frame.shape[:2]
         top, left = int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1))
-        crop = frame[None, top:top + size, left:left + size]
+        crop = frame[None, top : top + size, left : left + size]
         frame = flip_and_turn(crop, dict(use_hflip=True, use_vflip=True, use_rot=False) | dict(opt), rng)[0]
         if rng.random() < opt.get('channel_shuffle', 0.3):
             frame = frame[..., rng.permutation(3)]
@@ -86,7 +109,9 @@ class LowQualityFrameDataset(data.Dataset):
 
 
 def list_frames(root, at_least):
-    """[(image, None) or (video file, number of the frame)] of everything below `root`; frames must measure `at_least` both ways."""
+    """[(image, None) or (video file, number of the frame)] of everything below `root`; frames must measure
+    `at_least` both ways.
+    """
     root = find(root)
     if not root.is_dir():
         raise MediaError(f'dataroot_lq: {root}: no such folder')
@@ -116,8 +141,10 @@ def _check_sizes(images, at_least):
         size = image_size(path)
         first = first or size
         if size != first:
-            raise MediaError(f'{path}: is {size[0]}x{size[1]}, but {images[0].name} beside it {first[0]}x{first[1]}; '
-                             'a folder holds the frames of one video, put others into folders of their own')
+            raise MediaError(
+                f'{path}: is {size[0]}x{size[1]}, but {images[0].name} beside it {first[0]}x{first[1]}; '
+                'a folder holds the frames of one video, put others into folders of their own'
+            )
     _check_size(images[0], first, at_least)
 
 

@@ -1,4 +1,5 @@
 """Pairs of single frames, for learnable basic operators (AnimeSR supplement Sec. 1)."""
+
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ KEYS = ('dataroot_gt', 'dataroot_lq', 'max_frames', 'gt_size', 'use_hflip', 'use
 class PairedFrameDataset(data.Dataset):
     """Frames and the same frames in low quality, as `animevsr rescale` writes them.
 
-    A sample is a dict: `gt` (3, gt_size, gt_size) and `lq` (3, gt_size/scale, gt_size/scale) in training, the whole frames in validation,
+    A sample is a dict: `gt` (3, gt_size, gt_size) and `lq` (3, gt_size/scale, gt_size/scale) in training, the
+        whole frames in validation,
     RGB in [0, 1]; `lq_path` says which frame it is. Crops and flips are drawn as in `DegradedClipDataset`.
 
     Args:
         opt (dict):
-            dataroot_gt, dataroot_lq (str): folders of images, searched with all their folders; a pair has the same path in both, but
-                for the suffix.
+            dataroot_gt, dataroot_lq (str): folders of images, searched with all their folders; a pair has the
+                same path in both, but for the suffix.
             max_frames (int): take no more than so many pairs, evenly spread over those found. Default: all.
             scale (int): size of `gt` over that of `lq`. Default: 2.
             gt_size (int): side of the square crop of `gt` in training, a multiple of `scale`. Default: 256.
@@ -34,7 +36,8 @@ class PairedFrameDataset(data.Dataset):
             seed (int): Default: 0.
 
     Raises:
-        MediaError: an empty root, a frame without its partner, a pair whose sizes do not fit, or a frame smaller than the crop; names it.
+        MediaError: an empty root, a frame without its partner, a pair whose sizes do not fit, or a frame
+            smaller than the crop; names it.
         ValueError: an option is unknown or does not fit.
     """
 
@@ -78,7 +81,10 @@ class PairedFrameDataset(data.Dataset):
         """The same crop, flips and turn of both."""
         size = self.gt_size // self.scale
         top, left = (int(rng.integers(side - size + 1)) for side in lq.shape[:2])
-        crops = [image[top * f:(top + size) * f, left * f:(left + size) * f] for image, f in ((gt, self.scale), (lq, 1))]
+        crops = [
+            image[top * f : (top + size) * f, left * f : (left + size) * f]
+            for image, f in ((gt, self.scale), (lq, 1))
+        ]
         seed = int(rng.integers(2**31))
         return [flip_and_turn(crop[None], self.opt, np.random.default_rng(seed))[0] for crop in crops]
 
@@ -93,8 +99,10 @@ def list_pairs(gt_root, lq_root):
     for mine, other, where in ((gt, lq, lq_root), (lq, gt, gt_root)):
         for name in mine:
             if name not in other:
-                raise MediaError(f'{mine[name]}: has no partner of the same name in {where} ({len(gt)} frames in dataroot_gt, '
-                                 f'{len(lq)} in dataroot_lq)')
+                raise MediaError(
+                    f'{mine[name]}: has no partner of the same name in {where} ({len(gt)} frames in'
+                    f' dataroot_gt, {len(lq)} in dataroot_lq)'
+                )
     return [(gt[name], lq[name]) for name in sorted(gt)]
 
 
@@ -108,7 +116,9 @@ def _images(root, key):
         if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith('.') for part in name.parts):
             continue
         if name in found:
-            raise MediaError(f'{path}: {found[name].name} beside it has the same name; a pair has one image on each side')
+            raise MediaError(
+                f'{path}: {found[name].name} beside it has the same name; a pair has one image on each side'
+            )
         found[name] = path
     if not found:
         raise MediaError(f'{key}: {root}: holds no images')

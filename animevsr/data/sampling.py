@@ -1,4 +1,5 @@
 """Which samples a training sees, in which order: the same after a resume, and with the next batch at hand."""
+
 import contextlib
 
 import basicsr.train
@@ -7,7 +8,9 @@ from basicsr.data.data_sampler import EnlargedSampler
 
 
 class Draw(int):
-    """A dataset index that also says which draw of the whole training it is: the same clip drawn again is another draw."""
+    """A dataset index that also says which draw of the whole training it is: the same clip drawn again is
+    another draw.
+    """
 
     def __new__(cls, index, number):
         self = super().__new__(cls, index)
@@ -19,10 +22,12 @@ class Draw(int):
 
 
 class ResumableSampler(EnlargedSampler):
-    """BasicSR's sampler, in the same order, whose indices are `Draw`s, and which goes on in the middle of an epoch.
+    """BasicSR's sampler, in the same order, whose indices are `Draw`s, and which goes on in the middle of an
+    epoch.
 
-    Upstream starts the epoch anew on resume, so that a resumed run sees other data than an uninterrupted one, and gives a dataset no
-    way to know the epoch. `skip`: (an epoch, how many samples of it each process has used already); they are not loaded.
+    Upstream starts the epoch anew on resume, so that a resumed run sees other data than an uninterrupted one,
+    and gives a dataset no way to know the epoch. `skip`: (an epoch, how many samples of it each process has
+    used already); they are not loaded.
     """
 
     skip = (-1, 0)
@@ -40,7 +45,9 @@ class ResumableSampler(EnlargedSampler):
 
 
 class LookAhead:
-    """A loader whose batches, dicts, hold the batch after them as `next`; the last one of an epoch holds None."""
+    """A loader whose batches, dicts, hold the batch after them as `next`; the last one of an epoch holds
+    None.
+    """
 
     def __init__(self, loader):
         self.loader = loader
@@ -52,7 +59,8 @@ class LookAhead:
         current = None
         for following in self.loader:
             if current is not None:
-                # a copy, because BasicSR's CUDA prefetcher changes the batches that it is given while they are used
+                # a copy, because BasicSR's CUDA prefetcher changes the batches that it is given while they
+                # are used
                 current['next'] = dict(following)
                 yield current
             current = following
@@ -64,7 +72,11 @@ class LookAhead:
 @contextlib.contextmanager
 def resumable_loaders():
     """Within, BasicSR's runner makes its loaders with these classes."""
-    create, load, sampler = basicsr.train.create_train_val_dataloader, basicsr.train.load_resume_state, basicsr.train.EnlargedSampler
+    create, load, sampler = (
+        basicsr.train.create_train_val_dataloader,
+        basicsr.train.load_resume_state,
+        basicsr.train.EnlargedSampler,
+    )
     resumed = {}
 
     def load_resume_state(opt):
@@ -82,7 +94,10 @@ def resumable_loaders():
             loader = LookAhead(loader)
         return loader, sampler, *more
 
-    basicsr.train.create_train_val_dataloader, basicsr.train.load_resume_state = create_train_val_dataloader, load_resume_state
+    basicsr.train.create_train_val_dataloader, basicsr.train.load_resume_state = (
+        create_train_val_dataloader,
+        load_resume_state,
+    )
     basicsr.train.EnlargedSampler = ResumableSampler
     try:
         yield

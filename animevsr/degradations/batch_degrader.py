@@ -1,4 +1,5 @@
 """Degradation of whole batches on the device of the model, ahead of its training."""
+
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,12 @@ from animevsr.utils.device import SideStream
 
 
 class BatchDegrader:
-    """Degrades batches of clips on a device, several clips side by side, and the next batch while the current one is used.
+    """Degrades batches of clips on a device, several clips side by side, and the next batch while the current
+    one is used.
 
-    The parameters of each clip were sampled where it was loaded; here they are applied. On a CPU the pixels are those that the loader
-    would have made; on a GPU noise is drawn there, from another generator, and rounding differs.
+    The parameters of each clip were sampled where it was loaded; here they are applied. On a CPU the pixels
+    are those that the loader would have made; on a GPU noise is drawn there, from another generator, and
+    rounding differs.
 
     Args:
         config (list): the degradation, see `DegradationPipeline`.
@@ -23,13 +26,16 @@ class BatchDegrader:
 
     def __init__(self, config, device, threads=None):
         self.pipeline = DegradationPipeline(config)
-        self.device = torch.empty(0, device=device).device  # with its index: the current GPU of a new thread is the first one
+        # with its index: the current GPU of a new thread is the first one
+        self.device = torch.empty(0, device=device).device
         self.pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix='degrade')
         self.side = SideStream(self.device)
-        self._ahead = (None, None)  # `params` of a batch, by which it is known again, and the futures of its clips
+        # `params` of a batch, by which it is known again, and the futures of its clips
+        self._ahead = (None, None)
 
     def __call__(self, batch):
-        """`batch`: `gt` (b, t, 3, H, W), `params` (b JSON texts), and perhaps `next`, the batch after it, which is begun.
+        """`batch`: `gt` (b, t, 3, H, W), `params` (b JSON texts), and perhaps `next`, the batch after it,
+        which is begun.
 
         Returns:
             lq (b, t, 3, h, w), gt (b, t, 3, H, W): on the device.
@@ -44,7 +50,9 @@ class BatchDegrader:
         return torch.stack(lq), torch.stack(gt)
 
     def _begin(self, batch):
-        return [self.pool.submit(self._degrade, gt, params) for gt, params in zip(batch['gt'], batch['params'])]
+        return [
+            self.pool.submit(self._degrade, gt, params) for gt, params in zip(batch['gt'], batch['params'])
+        ]
 
     @torch.no_grad()
     def _degrade(self, gt, params):

@@ -2,6 +2,7 @@
 
 Clips are float tensors (t, 3, h, w), RGB, in [0, 1], on any device; the result is on the same device.
 """
+
 import cv2
 import torch
 from basicsr.data import degradations as kernels
@@ -18,15 +19,19 @@ PIECE = 2**17  # pixels that a network is given at one time
 
 
 def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
-    """Blur with a Gaussian kernel of odd `kernel_size`, sigmas in pixels along its axes, turned by `theta` radians.
+    """Blur with a Gaussian kernel of odd `kernel_size`, sigmas in pixels along its axes, turned by `theta`
+    radians.
 
     Borders are reflected; where the picture is smaller than half the kernel, repeated.
     """
-    return filter_clip(clip, kernels.bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y))
+    return filter_clip(
+        clip, kernels.bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y)
+    )
 
 
 def blur_by_kind(clip, kind, kernel_size, sigma_x=None, sigma_y=None, theta=None, beta=None, cutoff=None):
-    """Blur with one of Real-ESRGAN's kernels: 'gaussian', 'generalized', 'plateau' (of shape `beta`), 'sinc' (of `cutoff`), or 'none'.
+    """Blur with one of Real-ESRGAN's kernels: 'gaussian', 'generalized', 'plateau' (of shape `beta`), 'sinc'
+    (of `cutoff`), or 'none'.
 
     Values that are lists have one for each frame.
     """
@@ -34,40 +39,54 @@ def blur_by_kind(clip, kind, kernel_size, sigma_x=None, sigma_y=None, theta=None
         return clip
     shape = dict(sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta, cutoff=cutoff)
     if any(isinstance(value, list) for value in shape.values()):
-        frames = ({key: value[i] if isinstance(value, list) else value for key, value in shape.items()} for i in range(len(clip)))
-        return torch.cat([blur_by_kind(frame[None], kind, kernel_size, **own) for frame, own in zip(clip, frames)])
+        frames = (
+            {key: value[i] if isinstance(value, list) else value for key, value in shape.items()}
+            for i in range(len(clip))
+        )
+        return torch.cat(
+            [blur_by_kind(frame[None], kind, kernel_size, **own) for frame, own in zip(clip, frames)]
+        )
     if kind == 'gaussian':
         return gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta)
     if kind == 'sinc':
-        return filter_clip(clip, kernels.circular_lowpass_kernel(cutoff, kernel_size, pad_to=False)).clamp(0, 1)
+        return filter_clip(clip, kernels.circular_lowpass_kernel(cutoff, kernel_size, pad_to=False)).clamp(
+            0, 1
+        )
     make = kernels.bivariate_generalized_Gaussian if kind == 'generalized' else kernels.bivariate_plateau
     return filter_clip(clip, make(kernel_size, sigma_x, sigma_y, theta, beta, isotropic=sigma_x == sigma_y))
 
 
 def filter_clip(clip, kernel):
-    """Filter with a kernel, an array (k, k), k odd. Borders are reflected; where the picture is smaller than k / 2, repeated."""
+    """Filter with a kernel, an array (k, k), k odd. Borders are reflected; where the picture is smaller than
+    k / 2, repeated.
+    """
     half, kernel = len(kernel) // 2, torch.from_numpy(kernel).to(clip).unsqueeze(0)
     if min(clip.shape[-2:]) > half:
         return filter2D(clip.contiguous(), kernel)
-    return filter2D(F.pad(clip, (half, ) * 4, mode='replicate'), kernel)[..., half:-half, half:-half]
+    return filter2D(F.pad(clip, (half,) * 4, mode='replicate'), kernel)[..., half:-half, half:-half]
 
 
 def add_gaussian_noise(clip, sigma, gray, seed):
-    """Add Gaussian noise of standard deviation `sigma` (in levels of 255), the same in all channels if `gray`; clamped.
+    """Add Gaussian noise of standard deviation `sigma` (in levels of 255), the same in all channels if
+    `gray`; clamped.
 
-    Both may be lists with a value for each frame. The noise differs from frame to frame. It is drawn on the device of the clip: a seed
-    means the same noise on the same kind of device.
+    Both may be lists with a value for each frame. The noise differs from frame to frame. It is drawn on the
+    device of the clip: a seed means the same noise on the same kind of device.
     """
     t, c, h, w = clip.shape
     generator = generator_on(clip.device, seed)
     noise = torch.randn(t, c, h, w, generator=generator, device=clip.device)
     gray, sigma = (v if isinstance(v, list) else [v] * t for v in (gray, sigma))
-    noise = torch.stack([n[:1].expand(c, -1, -1) * (s / 255) if g else n * (s / 255) for n, g, s in zip(noise, gray, sigma)])
+    noise = torch.stack(
+        [n[:1].expand(c, -1, -1) * (s / 255) if g else n * (s / 255) for n, g, s in zip(noise, gray, sigma)]
+    )
     return (clip + noise.to(clip)).clamp(0, 1)
 
 
 def add_poisson_noise(clip, scale, gray, seed):
-    """Add `scale` times the noise of counted photons, of which there are 255 at white, the same in all channels if `gray`; clamped."""
+    """Add `scale` times the noise of counted photons, of which there are 255 at white, the same in all
+    channels if `gray`; clamped.
+    """
     generator = generator_on(clip.device, seed)
     light = clip.detach().clamp(0, 1)
     if gray:
@@ -78,7 +97,9 @@ def add_poisson_noise(clip, scale, gray, seed):
 
 
 def resize(clip, height, width, mode):
-    """Resize to (t, 3, height, width), clamped. The modes are those of the papers' code, without antialiasing filter, and 'matlab'."""
+    """Resize to (t, 3, height, width), clamped. The modes are those of the papers' code, without antialiasing
+    filter, and 'matlab'.
+    """
     if mode == 'matlab':
         return matlab_resize(clip, height, width).clamp(0, 1)
     align = {} if mode == 'area' else dict(align_corners=False)
@@ -87,10 +108,14 @@ def resize(clip, height, width, mode):
 
 @torch.no_grad()
 def look_up(clip, net, k, k_middle=1):
-    """Reconstruct a clip through the codebook of a VQGAN, by the k-th nearest entries of its finest branch; clamped."""
+    """Reconstruct a clip through the codebook of a VQGAN, by the k-th nearest entries of its finest branch;
+    clamped.
+    """
     ks = dict(top=1, middle=k_middle, bottom=1)
     ks[net.branches[-1]] = k
-    return torch.cat([(net(piece * 2 - 1, tuple(ks.values()))[0] + 1) / 2 for piece in _pieces(clip)]).clamp(0, 1)
+    return torch.cat([(net(piece * 2 - 1, tuple(ks.values()))[0] + 1) / 2 for piece in _pieces(clip)]).clamp(
+        0, 1
+    )
 
 
 @torch.no_grad()
@@ -101,23 +126,31 @@ def degrade_by_lbo(clip, net):
 
 @torch.no_grad()
 def degrade_by_pdm(clip, net, seed):
-    """A clip through a `ProbabilisticDegradation`: one kernel for all frames, noise that differs from frame to frame; clamped."""
+    """A clip through a `ProbabilisticDegradation`: one kernel for all frames, noise that differs from frame
+    to frame; clamped.
+    """
     kernel, noise = net.draw(len(clip), *clip.shape[-2:], generator_on(clip.device, seed))
     return net(clip, kernel[:1].expand(len(clip), -1).to(clip), noise.to(clip)).clamp(0, 1)
 
 
 def generator_on(device, seed):
-    """A generator on the device of the data, where what it draws is needed: a seed means the same noise on the same kind of device."""
+    """A generator on the device of the data, where what it draws is needed: a seed means the same noise on
+    the same kind of device.
+    """
     return torch.Generator(device).manual_seed(seed)
 
 
 def _pieces(clip):
-    """Frames that a network is given at one time: the same on every device, so that memory does not grow with the clip."""
+    """Frames that a network is given at one time: the same on every device, so that memory does not grow with
+    the clip.
+    """
     return clip.split(max(1, PIECE // (clip.shape[-2] * clip.shape[-1])))
 
 
 def compress(clip, codec, **options):
-    """Encode and decode in memory; the values come back as multiples of 1/255. See `animevsr.video.codec.roundtrip`."""
+    """Encode and decode in memory; the values come back as multiples of 1/255. See
+    `animevsr.video.codec.roundtrip`.
+    """
     return _on_images(clip, codec_roundtrip, codec=codec, **options)
 
 
@@ -128,13 +161,20 @@ def compress_jpeg(clip, quality):
 
 def _jpeg(images, quality):
     qualities = quality if isinstance(quality, list) else [quality] * len(images)
-    files = (cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, q])[1] for image, q in zip(images, qualities))
+    files = (
+        cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, q])[1]
+        for image, q in zip(images, qualities)
+    )
     return [cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1] for file in files]
 
 
 def run_ffmpeg(clip, options, suffix, filters, decode_filters):
-    """The same with an external ffmpeg: any encoder and filter chain. See `animevsr.video.ffmpeg.roundtrip`."""
-    return _on_images(clip, ffmpeg_roundtrip, options=options, suffix=suffix, filters=filters, decode_filters=decode_filters)
+    """The same with an external ffmpeg: any encoder and filter chain. See
+    `animevsr.video.ffmpeg.roundtrip`.
+    """
+    return _on_images(
+        clip, ffmpeg_roundtrip, options=options, suffix=suffix, filters=filters, decode_filters=decode_filters
+    )
 
 
 def _on_images(clip, function, **arguments):

@@ -1,4 +1,7 @@
-"""Operators that were learned from real frames: the multi-scale VQGAN (VQD-SR Sec. 3.2), learnable basic operators (AnimeSR), PDM."""
+"""Operators that were learned from real frames: the multi-scale VQGAN (VQD-SR Sec. 3.2), learnable basic
+operators (AnimeSR), PDM.
+"""
+
 import math
 
 from animevsr.archs.lbo_arch import LearnableBasicOperator
@@ -15,16 +18,19 @@ LBO_POOL = ('lbo_tape', 'lbo_disc', 'lbo_web')  # the bundled operators
 
 @operator('vq')
 class VQ(Operator):
-    """Degradation learned from real frames: the clip is looked up in the codebook of a VQGAN (VQD-SR Sec. 3.2).
+    """Degradation learned from real frames: the clip is looked up in the codebook of a VQGAN (VQD-SR Sec.
+    3.2).
 
-    Example of the released recipe: `{vq: {bands: [[1, 15, 0.3], [16, 30, 0.4], [31, 50, 0.3]], k_middle: [1, 10]}}`
+    Example of the released recipe: `{vq: {bands: [[1, 15, 0.3], [16, 30, 0.4], [31, 50, 0.3]], k_middle: [1,
+        10]}}`
 
     Args:
         weights (str): file of a `MultiScaleVQGAN`, or name of bundled ones.
-        k (int | pair of int): the k-th nearest entries are taken in the finest branch, k from this range, both ends included;
-            1 is nearest-only.
+        k (int | pair of int): the k-th nearest entries are taken in the finest branch, k from this range,
+            both ends included; 1 is nearest-only.
         bands (list of [low, high, probability]): ranges to draw k from, in place of `k`.
-        k_middle (int | pair of int): the same for the middle branch. The top branch takes its nearest entries.
+        k_middle (int | pair of int): the same for the middle branch. The top branch takes its nearest
+            entries.
     """
 
     def __init__(self, weights='vqgan_animation', k=(1, 50), bands=None, k_middle=1):
@@ -33,7 +39,9 @@ class VQ(Operator):
             raise ValueError(f'vq: a band is [lowest k, highest k, probability], got {bands}')
         if not math.isclose(sum(band[2] for band in bands), 1, abs_tol=1e-6):
             raise ValueError(f'vq: the probabilities of the bands must add up to 1, got {bands}')
-        self.bands = [(*whole_interval('vq: bands', band[:2]), probability('vq: bands', band[2])) for band in bands]
+        self.bands = [
+            (*whole_interval('vq: bands', band[:2]), probability('vq: bands', band[2])) for band in bands
+        ]
         self.k_middle = whole_interval('vq: k_middle', k_middle)
         self.network = FrozenNetwork(weights, MultiScaleVQGAN)
         if self.k_middle != (1, 1) and 'middle' not in self.network.cpu.branches[:-1]:
@@ -41,11 +49,16 @@ class VQ(Operator):
         entries = len(self.network.cpu.codebook)
         highest = max(self.k_middle[1], *(high for _, high, _ in self.bands))
         if highest > entries:
-            raise ValueError(f'vq: k goes up to {highest}, but the codebook of {weights} has {entries} entries')
+            raise ValueError(
+                f'vq: k goes up to {highest}, but the codebook of {weights} has {entries} entries'
+            )
 
     def sample(self, rng, drawn=(), t=1):
         low, high, _ = self.bands[rng.choice(len(self.bands), p=[p for _, _, p in self.bands])]
-        return dict(k=int(rng.integers(low, high + 1)), k_middle=int(rng.integers(self.k_middle[0], self.k_middle[1] + 1)))
+        return dict(
+            k=int(rng.integers(low, high + 1)),
+            k_middle=int(rng.integers(self.k_middle[0], self.k_middle[1] + 1)),
+        )
 
     def apply(self, clip, params):
         return D.look_up(clip, self.network.on(clip.device), **params)
@@ -53,29 +66,40 @@ class VQ(Operator):
 
 @operator('down_or_lbo')
 class DownOrLBO(Down):
-    """A learnable basic operator of a pool, or else the downscaling before it, which it replaces (AnimeSR supplement Sec. 3).
+    """A learnable basic operator of a pool, or else the downscaling before it, which it replaces (AnimeSR
+    supplement Sec. 3).
 
     Example, twice in a degradation of 4x: `{down_or_lbo: {pool: [mine.pth, lbo_tape], prob: 0.5}}`
 
     Args:
         factor (int): the height and the width are divided by it, rounded up.
-        pool (list[str]): weights files of `LearnableBasicOperator`s, or names of bundled ones. Default: the three bundled ones.
+        pool (list[str]): weights files of `LearnableBasicOperator`s, or names of bundled ones. Default: the
+            three bundled ones.
         prob (float): the probability of the learnable operator.
-        share (bool): in a clip, use the weights that an earlier such operator drew, where they are in this pool too, as in the paper;
-            else draw its own.
+        share (bool): in a clip, use the weights that an earlier such operator drew, where they are in this
+            pool too, as in the paper; else draw its own.
         modes (list[str]): of the downscaling, see `Down`.
     """
 
     def __init__(self, factor=2, pool=LBO_POOL, prob=0.5, share=True, modes=D.RESIZE_MODES):
         super().__init__(factor, modes)
         pool = [pool] if isinstance(pool, str) else pool
-        if not isinstance(pool, (list, tuple)) or not pool or len({find_weights(w).resolve() for w in pool}) < len(pool):
-            raise ValueError(f'down_or_lbo: pool must be a list of one or more weights files, each once; got {pool}')
+        if (
+            not isinstance(pool, (list, tuple))
+            or not pool
+            or len({find_weights(w).resolve() for w in pool}) < len(pool)
+        ):
+            raise ValueError(
+                f'down_or_lbo: pool must be a list of one or more weights files, each once; got {pool}'
+            )
         self.prob, self.share = probability('down_or_lbo: prob', prob), share
         self.pool = {weights: FrozenNetwork(weights, LearnableBasicOperator) for weights in pool}
         for weights, network in self.pool.items():
             if network.cpu.downscale != factor:
-                raise ValueError(f'down_or_lbo: {weights} divides the size by {network.cpu.downscale}, but factor is {factor}')
+                raise ValueError(
+                    f'down_or_lbo: {weights} divides the size by {network.cpu.downscale}, but factor is'
+                    f' {factor}'
+                )
 
     def sample(self, rng, drawn=(), t=1):
         use, own = bool(rng.random() < self.prob), list(self.pool)[rng.integers(len(self.pool))]
@@ -90,10 +114,12 @@ class DownOrLBO(Down):
 
 @operator('pdm')
 class PDM(Operator):
-    """A learned distribution of degradations (PDM): blur, shrinking and noise from a network whose input is random.
+    """A learned distribution of degradations (PDM): blur, shrinking and noise from a network whose input is
+    random.
 
     Args:
-        weights (str): file of a `ProbabilisticDegradation`, trained by `PDMModel`. It divides the size by its own factor.
+        weights (str): file of a `ProbabilisticDegradation`, trained by `PDMModel`. It divides the size by its
+            own factor.
     """
 
     def __init__(self, weights):

@@ -1,4 +1,5 @@
 """Frozen networks that degrade, on whatever device the data is."""
+
 import copy
 import threading
 
@@ -8,7 +9,8 @@ from animevsr.zoo import find_weights
 
 
 class FrozenNetwork:
-    """The network of a weights file, copied to a device once when data there first needs it; it can go to a loader's worker.
+    """The network of a weights file, copied to a device once when data there first needs it; it can go to a
+    loader's worker.
 
     Args:
         weights (str): file, or name of bundled weights.
@@ -21,7 +23,9 @@ class FrozenNetwork:
     def __init__(self, weights, kind):
         net = load_network(find_weights(weights))
         if not isinstance(net, kind):
-            raise CheckpointError(f'{weights}: holds a {type(net).__name__}, but degradation needs a {kind.__name__}')
+            raise CheckpointError(
+                f'{weights}: holds a {type(net).__name__}, but degradation needs a {kind.__name__}'
+            )
         self.cpu = net.requires_grad_(False)
         self._copies, self._copying = {'cpu': self.cpu}, threading.Lock()
 

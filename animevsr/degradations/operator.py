@@ -1,4 +1,5 @@
 """What a degradation operator is, and the register of those that a YAML file can name."""
+
 import math
 from abc import ABC, abstractmethod
 
@@ -8,10 +9,12 @@ OPERATORS = {}  # name in a YAML file: class
 class Operator(ABC):
     """One step of a degradation: its parameters are sampled, then applied.
 
-    A new one is a class with `@operator('its_name')` above it, in any module that is imported before the training, and a line of YAML.
+    A new one is a class with `@operator('its_name')` above it, in any module that is imported before the
+    training, and a line of YAML.
 
     Attributes:
-        needs_original_size (bool): `apply` is also given `original_size`, (h, w) of the clip before all degradation.
+        needs_original_size (bool): `apply` is also given `original_size`, (h, w) of the clip before all
+            degradation.
     """
 
     needs_original_size = False
@@ -23,7 +26,8 @@ class Operator(ABC):
         Args:
             rng (numpy.random.Generator): the only source of chance.
             drawn (list[dict]): what the operators before it drew for the same clip.
-            t (int): frames of the clip. All of them share the parameters, unless one is a list with a value for each.
+            t (int): frames of the clip. All of them share the parameters, unless one is a list with a value
+                for each.
         """
 
     @abstractmethod
@@ -53,7 +57,10 @@ def interval(name, value, lowest=-math.inf, highest=math.inf):
         raise ValueError(f'{name} must be a pair of numbers, got {value}')
     low, high = value
     if low < lowest or high > highest:
-        raise ValueError(f'{name} must be {f"at least {lowest:g}" if high <= highest else f"at most {highest:g}"}, got {value}')
+        raise ValueError(
+            f'{name} must be {f"at least {lowest:g}" if high <= highest else f"at most {highest:g}"}, got'
+            f' {value}'
+        )
     if low > high:
         raise ValueError(f'{name}: the lower end {low} is above the upper end {high}')
     return low, high

@@ -2,6 +2,7 @@
 
 See `Operator` for what they have in common.
 """
+
 import math
 
 from animevsr.degradations import functional as D
@@ -18,21 +19,33 @@ class Blur(Operator):
     Args:
         kernel_size (int): odd.
         isotropic_prob (float): the probability of an isotropic kernel.
-        sigma, sigma_aniso (pair of float): ranges of the standard deviation in GT pixels, isotropic and per axis.
+        sigma, sigma_aniso (pair of float): ranges of the standard deviation in GT pixels, isotropic and per
+            axis.
     """
 
     def __init__(self, kernel_size=21, isotropic_prob=0.7, sigma=(0.2, 4.0), sigma_aniso=(0.8, 3.0)):
         if kernel_size % 2 == 0:
             raise ValueError(f'blur: kernel_size must be odd, got {kernel_size}')
-        self.kernel_size, self.isotropic_prob = kernel_size, probability('blur: isotropic_prob', isotropic_prob)
-        self.sigma, self.sigma_aniso = interval('blur: sigma', sigma), interval('blur: sigma_aniso', sigma_aniso)
+        self.kernel_size, self.isotropic_prob = (
+            kernel_size,
+            probability('blur: isotropic_prob', isotropic_prob),
+        )
+        self.sigma, self.sigma_aniso = (
+            interval('blur: sigma', sigma),
+            interval('blur: sigma_aniso', sigma_aniso),
+        )
 
     def sample(self, rng, drawn=(), t=1):
         if rng.random() < self.isotropic_prob:
             sigma = float(rng.uniform(*self.sigma))
             return dict(kernel_size=self.kernel_size, sigma_x=sigma, sigma_y=sigma, theta=0.0)
         sigma_x, sigma_y = (float(s) for s in rng.uniform(*self.sigma_aniso, 2))
-        return dict(kernel_size=self.kernel_size, sigma_x=sigma_x, sigma_y=sigma_y, theta=float(rng.uniform(-math.pi, math.pi)))
+        return dict(
+            kernel_size=self.kernel_size,
+            sigma_x=sigma_x,
+            sigma_y=sigma_y,
+            theta=float(rng.uniform(-math.pi, math.pi)),
+        )
 
     def apply(self, clip, params):
         return D.gaussian_blur(clip, **params)
@@ -45,18 +58,26 @@ class Noise(Operator):
     Args:
         gray_prob (float): the probability of gray noise.
         sigma (pair of float): range of the standard deviation, in levels of 255.
-        per_frame (bool): draw strength and kind anew for every frame, as the published code does. The paper does not say; the noise of
-            a real recording keeps its strength, so one draw for the clip is the default.
+        per_frame (bool): draw strength and kind anew for every frame, as the published code does. The paper
+            does not say; the noise of a real recording keeps its strength, so one draw for the clip is the
+            default.
     """
 
     def __init__(self, gray_prob=0.5, sigma=(0, 10), per_frame=False):
-        self.gray_prob, self.sigma = probability('noise: gray_prob', gray_prob), interval('noise: sigma', sigma, 0)
+        self.gray_prob, self.sigma = (
+            probability('noise: gray_prob', gray_prob),
+            interval('noise: sigma', sigma, 0),
+        )
         self.per_frame = per_frame
 
     def sample(self, rng, drawn=(), t=1):
         count = t if self.per_frame else 1
         gray, sigma = (rng.random(count) < self.gray_prob).tolist(), rng.uniform(*self.sigma, count).tolist()
-        return dict(gray=gray if self.per_frame else gray[0], sigma=sigma if self.per_frame else sigma[0], seed=int(rng.integers(SEEDS)))
+        return dict(
+            gray=gray if self.per_frame else gray[0],
+            sigma=sigma if self.per_frame else sigma[0],
+            seed=int(rng.integers(SEEDS)),
+        )
 
     def apply(self, clip, params):
         return D.add_gaussian_noise(clip, **params)
@@ -95,8 +116,8 @@ class Contrast(Operator):
 
     Args:
         range (pair of float): of c, in [0, 255].
-        k_max (int | None): where an operator `vq` drew a k for the clip, c is the k-th part of the range out of `k_max`; else, and without
-            `k_max`, it is drawn from the range.
+        k_max (int | None): where an operator `vq` drew a k for the clip, c is the k-th part of the range out
+            of `k_max`; else, and without `k_max`, it is drawn from the range.
     """
 
     def __init__(self, range=(0, 50), k_max=None):
@@ -117,11 +138,14 @@ class Codec(Operator):
     """Video compression in memory (the papers' FFmpeg operator).
 
     Args:
-        codec (str): 'h264'. (FFmpeg's own MPEG encoders now and then give other bits for the same frames where memory is used again;
-            the operator `ffmpeg`, whose process is always a new one, repeats them.)
-        crf (pair of float): range of the constant rate factor of H.264, from which a real number is drawn, as in the published code.
+        codec (str): 'h264'. (FFmpeg's own MPEG encoders now and then give other bits for the same frames
+            where memory is used again; the operator `ffmpeg`, whose process is always a new one, repeats
+            them.)
+        crf (pair of float): range of the constant rate factor of H.264, from which a real number is drawn, as
+            in the published code.
         profiles (dict[str, float]): profile of H.264 -> probability.
-        bit_rate (pair of float | None): instead of crf and profile, a range of bits a second at 25 frames (RealBasicVSR).
+        bit_rate (pair of float | None): instead of crf and profile, a range of bits a second at 25 frames
+            (RealBasicVSR).
     """
 
     def __init__(self, codec='h264', crf=(18, 35), profiles=None, bit_rate=None):
@@ -150,17 +174,25 @@ class FFmpeg(Operator):
     Example: `{ffmpeg: {options: {vcodec: mpeg2video, 'q:v': [4, 12]}, suffix: mpg, filters: 'gblur=0.6'}}`
 
     Args:
-        options (dict): output options of ffmpeg; a pair of whole numbers is a range to draw from, both ends included.
+        options (dict): output options of ffmpeg; a pair of whole numbers is a range to draw from, both ends
+            included.
         suffix (str): the container.
-        filters, decode_filters (str): filter chains before the encoder and after the decoder; the number and size of frames stay.
+        filters, decode_filters (str): filter chains before the encoder and after the decoder; the number and
+            size of frames stay.
     """
 
     def __init__(self, options, suffix='avi', filters='', decode_filters=''):
-        self.options = {key: interval(f'ffmpeg: {key}', v) if isinstance(v, (list, tuple)) else v for key, v in options.items()}
+        self.options = {
+            key: interval(f'ffmpeg: {key}', v) if isinstance(v, (list, tuple)) else v
+            for key, v in options.items()
+        }
         self.fixed = dict(suffix=suffix, filters=filters, decode_filters=decode_filters)
 
     def sample(self, rng, drawn=(), t=1):
-        drawn = {key: int(rng.integers(v[0], v[1] + 1)) if isinstance(v, tuple) else v for key, v in self.options.items()}
+        drawn = {
+            key: int(rng.integers(v[0], v[1] + 1)) if isinstance(v, tuple) else v
+            for key, v in self.options.items()
+        }
         return dict(options=drawn, **self.fixed)
 
     def apply(self, clip, params):
@@ -173,4 +205,3 @@ def whole_interval(name, value):
     if not isinstance(low, int) or not isinstance(high, int) or low < 1:
         raise ValueError(f'{name} must be whole numbers >= 1, got {value}')
     return low, high
-

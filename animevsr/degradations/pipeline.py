@@ -1,4 +1,5 @@
 """The degradation pipeline: a list of operators, sampled once per clip, then applied in order."""
+
 import inspect
 import math
 
@@ -10,20 +11,25 @@ class DegradationPipeline:
     """A sequence of degradation operators, configured by a list as it stands in a YAML file.
 
     Args:
-        config (list): each entry is an operator's name (`blur`), a name with its first argument (`{down: 2}`) or a name with named
-            arguments (`{noise: {sigma: [0, 5]}}`). The order is the order of application. `{shuffle: [...]}` applies what it lists in
-            random order; a list in it stays together.
+        config (list): each entry is an operator's name (`blur`), a name with its first argument (`{down: 2}`)
+            or a name with named arguments (`{noise: {sigma: [0, 5]}}`). The order is the order of
+            application. `{shuffle: [...]}` applies what it lists in random order; a list in it stays
+            together.
 
     Example: the papers' basic operators are `[blur, noise, {down: 2}, {down: 2}, {codec: h264}]`.
     """
 
     def __init__(self, config):
         if not isinstance(config, (list, tuple)) or not config:
-            raise ValueError('degradation must be a list of operators, e.g. [blur, noise, {down: 2}, {down: 2}, {codec: h264}]')
+            raise ValueError(
+                'degradation must be a list of operators, e.g. [blur, noise, {down: 2}, {down: 2}, {codec:'
+                ' h264}]'
+            )
         self.names, self.operators = zip(*(_build(entry) for entry in config))
 
     def sample(self, rng, t):
-        """Parameters for one clip of `t` frames: a list with one dict per operator, of plain values (it can be stored as JSON).
+        """Parameters for one clip of `t` frames: a list with one dict per operator, of plain values (it can
+        be stored as JSON).
 
         Args:
             rng (numpy.random.Generator): the only source of chance.
@@ -36,10 +42,13 @@ class DegradationPipeline:
     def apply(self, clip, params, original_size=None):
         """Degrade a clip (t, 3, h, w), RGB in [0, 1], as `params` say. The same params give the same pixels.
 
-        `original_size`: (h, w) of the clip before all degradation, where this pipeline is a part of another one.
+        `original_size`: (h, w) of the clip before all degradation, where this pipeline is a part of another
+        one.
         """
         if [p['op'] for p in params] != list(self.names):
-            raise ValueError(f'params of {[p["op"] for p in params]} do not fit a pipeline of {list(self.names)}')
+            raise ValueError(
+                f'params of {[p["op"] for p in params]} do not fit a pipeline of {list(self.names)}'
+            )
         original_size = original_size or clip.shape[-2:]
         for step, p in zip(self.operators, params):
             size = dict(original_size=original_size) if step.needs_original_size else {}
@@ -49,7 +58,8 @@ class DegradationPipeline:
 
 @operator('shuffle')
 class Shuffle(Operator):
-    """Operators in an order that is drawn anew for each clip (BSRGAN, Sec. 3.4; the end of Real-ESRGAN's degradation).
+    """Operators in an order that is drawn anew for each clip (BSRGAN, Sec. 3.4; the end of Real-ESRGAN's
+    degradation).
 
     Example: `{shuffle: [blur, {jpeg: [30, 95]}, [{resize_to: 4}, sinc]]}`
 
@@ -60,7 +70,9 @@ class Shuffle(Operator):
     needs_original_size = True
 
     def __init__(self, parts):
-        self.parts = [DegradationPipeline(part if isinstance(part, (list, tuple)) else [part]) for part in parts]
+        self.parts = [
+            DegradationPipeline(part if isinstance(part, (list, tuple)) else [part]) for part in parts
+        ]
 
     def sample(self, rng, drawn=(), t=1):
         order = rng.permutation(len(self.parts)).tolist()
@@ -76,10 +88,12 @@ class Shuffle(Operator):
 class Choice(Operator):
     """One of several lists of operators, drawn for each clip.
 
-    Example: `{choice: [{prob: 0.7, degradation: [blur, {codec: h264}]}, {prob: 0.3, degradation: [{jpeg: [30, 95]}]}]}`
+    Example: `{choice: [{prob: 0.7, degradation: [blur, {codec: h264}]}, {prob: 0.3, degradation: [{jpeg: [30,
+        95]}]}]}`
 
     Args:
-        parts (list[dict]): `degradation`, a list of operators (an empty one leaves the clip as it is), and `prob`, its probability.
+        parts (list[dict]): `degradation`, a list of operators (an empty one leaves the clip as it is), and
+            `prob`, its probability.
     """
 
     needs_original_size = True
@@ -90,7 +104,9 @@ class Choice(Operator):
         self.probs = [probability('choice: prob', part['prob']) for part in parts]
         if not math.isclose(sum(self.probs), 1, abs_tol=1e-6):
             raise ValueError(f'choice: the probabilities must add up to 1, got {self.probs}')
-        self.parts = [DegradationPipeline(part['degradation']) if part['degradation'] else None for part in parts]
+        self.parts = [
+            DegradationPipeline(part['degradation']) if part['degradation'] else None for part in parts
+        ]
 
     def sample(self, rng, drawn=(), t=1):
         i = int(rng.choice(len(self.parts), p=self.probs))
@@ -104,7 +120,7 @@ class Choice(Operator):
 def _build(entry):
     """(name, operator) of one entry of the list."""
     if isinstance(entry, dict) and len(entry) == 1:
-        (name, arguments), = entry.items()
+        ((name, arguments),) = entry.items()
     else:
         name, arguments = entry, {}
     if not isinstance(name, str):

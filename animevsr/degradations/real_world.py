@@ -1,5 +1,8 @@
-"""Operators of the degradations for photographs: Real-ESRGAN (Wang et al., ICCVW 2021), BSRGAN (Zhang et al., ICCV 2021) and RealBasicVSR
-(Chan et al., CVPR 2022). With them the "original degradation" of VQD-SR's tables 1 and 3 is a list in a YAML like every other."""
+"""Operators of the degradations for photographs: Real-ESRGAN (Wang et al., ICCVW 2021), BSRGAN (Zhang et al.,
+ICCV 2021) and RealBasicVSR (Chan et al., CVPR 2022). With them the "original degradation" of VQD-SR's tables
+1 and 3 is a list in a YAML like every other.
+"""
+
 import math
 
 import numpy as np
@@ -9,11 +12,15 @@ from animevsr.degradations import functional as D
 from animevsr.degradations.operator import Operator, interval, operator, probability
 from animevsr.degradations.operators import SEEDS, Down, whole_interval
 
-KERNELS = dict(iso=0.45, aniso=0.25, generalized_iso=0.12, generalized_aniso=0.03, plateau_iso=0.12, plateau_aniso=0.03)
+KERNELS = dict(
+    iso=0.45, aniso=0.25, generalized_iso=0.12, generalized_aniso=0.03, plateau_iso=0.12, plateau_aniso=0.03
+)
 
 
 def walked(rng, start, step, limits, t):
-    """A value for each of `t` frames: from `start`, each differs from the one before by up to `step`, within the limits."""
+    """A value for each of `t` frames: from `start`, each differs from the one before by up to `step`, within
+    the limits.
+    """
     values = [start]
     for _ in range(t - 1):
         values.append(float(np.clip(values[-1] + rng.uniform(-step, step), *limits)))
@@ -22,7 +29,8 @@ def walked(rng, start, step, limits, t):
 
 @operator('mixed_blur')
 class MixedBlur(Operator):
-    """Blur by a kernel of random size and kind: Gaussian, generalised Gaussian, plateau-shaped, or a sinc filter, which rings.
+    """Blur by a kernel of random size and kind: Gaussian, generalised Gaussian, plateau-shaped, or a sinc
+    filter, which rings.
 
     Args:
         sigma (pair of float): range of the standard deviation in pixels, per axis.
@@ -31,23 +39,42 @@ class MixedBlur(Operator):
         kernels (dict[str, float]): kind -> probability.
         beta_generalized, beta_plateau (pair of float): ranges of the shape parameters.
         kernel_size (pair of int): range of the (odd) size.
-        walk (bool): strength, angle and shape change a little from frame to frame (RealBasicVSR); else all frames share them.
+        walk (bool): strength, angle and shape change a little from frame to frame (RealBasicVSR); else all
+            frames share them.
     """
 
     # of the published code
-    STEPS = dict(sigma_x=0.02, sigma_y=0.02, theta=0.31416, beta=dict(generalized=0.05, plateau=0.1), cutoff=0.0628)
+    STEPS = dict(
+        sigma_x=0.02, sigma_y=0.02, theta=0.31416, beta=dict(generalized=0.05, plateau=0.1), cutoff=0.0628
+    )
 
-    def __init__(self, sigma=(0.2, 3.0), prob=1.0, sinc_prob=0.1, kernels=None, beta_generalized=(0.5, 4.0), beta_plateau=(1.0, 2.0),
-                 kernel_size=(7, 21), walk=False):
+    def __init__(
+        self,
+        sigma=(0.2, 3.0),
+        prob=1.0,
+        sinc_prob=0.1,
+        kernels=None,
+        beta_generalized=(0.5, 4.0),
+        beta_plateau=(1.0, 2.0),
+        kernel_size=(7, 21),
+        walk=False,
+    ):
         self.walk = walk
         self.kernels = dict(kernels or KERNELS)
         if set(self.kernels) - set(KERNELS) or not math.isclose(sum(self.kernels.values()), 1, abs_tol=1e-6):
-            raise ValueError(f'mixed_blur: kernels must be of {", ".join(KERNELS)}, with probabilities that add up to 1; '
-                             f'got {self.kernels}')
-        self.prob, self.sinc_prob = probability('mixed_blur: prob', prob), probability('mixed_blur: sinc_prob', sinc_prob)
+            raise ValueError(
+                f'mixed_blur: kernels must be of {", ".join(KERNELS)}, with probabilities that add up to 1; '
+                f'got {self.kernels}'
+            )
+        self.prob, self.sinc_prob = (
+            probability('mixed_blur: prob', prob),
+            probability('mixed_blur: sinc_prob', sinc_prob),
+        )
         self.sigma = interval('mixed_blur: sigma', sigma)
-        self.betas = dict(generalized=interval('mixed_blur: beta_generalized', beta_generalized),
-                          plateau=interval('mixed_blur: beta_plateau', beta_plateau))
+        self.betas = dict(
+            generalized=interval('mixed_blur: beta_generalized', beta_generalized),
+            plateau=interval('mixed_blur: beta_plateau', beta_plateau),
+        )
         self.kernel_size = whole_interval('mixed_blur: kernel_size', kernel_size)
         if any(size % 2 == 0 for size in self.kernel_size):
             raise ValueError(f'mixed_blur: kernel_size must be odd, got {kernel_size}')
@@ -59,7 +86,11 @@ class MixedBlur(Operator):
         if rng.random() < self.sinc_prob:
             limits = math.pi / (3 if size < 13 else 5), math.pi
             cutoff = float(rng.uniform(*limits))
-            return dict(kind='sinc', kernel_size=size, cutoff=walked(rng, cutoff, self.STEPS['cutoff'], limits, t) if self.walk else cutoff)
+            return dict(
+                kind='sinc',
+                kernel_size=size,
+                cutoff=walked(rng, cutoff, self.STEPS['cutoff'], limits, t) if self.walk else cutoff,
+            )
         kind = str(rng.choice(list(self.kernels), p=list(self.kernels.values())))
         sigma_x, sigma_y = (float(s) for s in rng.uniform(*self.sigma, 2))
         theta, beta = float(rng.uniform(-math.pi, math.pi)), None
@@ -74,8 +105,12 @@ class MixedBlur(Operator):
         if self.walk:
             sigma_x = walked(rng, sigma_x, self.STEPS['sigma_x'], self.sigma, t)
             sigma_y = sigma_x if isotropic else walked(rng, sigma_y, self.STEPS['sigma_y'], self.sigma, t)
-            theta = [theta] * t if isotropic else walked(rng, theta, self.STEPS['theta'], (-math.pi, math.pi), t)
-            beta = None if beta is None else walked(rng, beta, self.STEPS['beta'][shape], self.betas[shape], t)
+            theta = (
+                [theta] * t if isotropic else walked(rng, theta, self.STEPS['theta'], (-math.pi, math.pi), t)
+            )
+            beta = (
+                None if beta is None else walked(rng, beta, self.STEPS['beta'][shape], self.betas[shape], t)
+            )
         return dict(kind=kind, kernel_size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
 
     def apply(self, clip, params):
@@ -104,8 +139,9 @@ class RandomResize(Operator):
         factor (pair of float): range of the factor; what is below 1 shrinks.
         probs (three floats): probabilities to enlarge, shrink and keep.
         modes (list[str]): of 'area', 'bilinear', 'bicubic'.
-        walk (float): by how much the factor changes at most from frame to frame (RealBasicVSR: 0.015 and 0.03). Each frame is then brought
-            to the size of the first one, for frames of one clip have one size here. Default: 0, all frames share it.
+        walk (float): by how much the factor changes at most from frame to frame (RealBasicVSR: 0.015 and
+            0.03). Each frame is then brought to the size of the first one, for frames of one clip have one
+            size here. Default: 0, all frames share it.
     """
 
     def __init__(self, factor=(0.15, 1.5), probs=(0.2, 0.7, 0.1), modes=D.RESIZE_MODES, walk=0):
@@ -114,7 +150,10 @@ class RandomResize(Operator):
         if not 0 < self.factor[0] <= 1 <= self.factor[1]:
             raise ValueError(f'random_resize: factor must be above 0 and hold 1, got {factor}')
         if len(probs) != 3 or not math.isclose(sum(probs), 1, abs_tol=1e-6):
-            raise ValueError(f'random_resize: probs are those to enlarge, shrink and keep, and must add up to 1; got {probs}')
+            raise ValueError(
+                'random_resize: probs are those to enlarge, shrink and keep, and must add up to 1; got'
+                f' {probs}'
+            )
         self.probs, self.modes = tuple(probs), Down(1, modes).modes
 
     def sample(self, rng, drawn=(), t=1):
@@ -126,7 +165,9 @@ class RandomResize(Operator):
 
     def apply(self, clip, params):
         factors, mode = params['factor'], params['mode']
-        sizes = [[max(1, round(size * factor)) for size in clip.shape[-2:]] for factor in np.atleast_1d(factors)]
+        sizes = [
+            [max(1, round(size * factor)) for size in clip.shape[-2:]] for factor in np.atleast_1d(factors)
+        ]
         if not isinstance(factors, list):
             return D.resize(clip, *sizes[0], mode)
         frames = (D.resize(frame[None], *size, mode) for frame, size in zip(clip, sizes))
@@ -139,7 +180,8 @@ class ResizeTo(Operator):
 
     Args:
         factor (int): rounded up.
-        modes (list[str]): of 'area', 'bilinear', 'bicubic', and 'matlab', the antialiased bicubic resize of MATLAB.
+        modes (list[str]): of 'area', 'bilinear', 'bicubic', and 'matlab', the antialiased bicubic resize of
+            MATLAB.
     """
 
     needs_original_size = True
@@ -164,20 +206,29 @@ class MixedNoise(Operator):
     Args:
         gaussian_prob (float): the probability of Gaussian noise.
         sigma (pair of float): range of its standard deviation, in levels of 255.
-        poisson_scale (pair of float): range of the strength of Poisson noise; 1 is that of 255 photons at white.
+        poisson_scale (pair of float): range of the strength of Poisson noise; 1 is that of 255 photons at
+            white.
         gray_prob (float): the probability of gray noise.
         prob (float): the probability that there is any noise.
-        walk (bool): the strength changes a little from frame to frame (RealBasicVSR); else all frames share it.
+        walk (bool): the strength changes a little from frame to frame (RealBasicVSR); else all frames share
+            it.
     """
 
     STEPS = dict(sigma=0.1, scale=0.005)  # of the published code
 
-    def __init__(self, gaussian_prob=0.5, sigma=(1, 30), poisson_scale=(0.05, 3.0), gray_prob=0.4, prob=1.0, walk=False):
+    def __init__(
+        self, gaussian_prob=0.5, sigma=(1, 30), poisson_scale=(0.05, 3.0), gray_prob=0.4, prob=1.0, walk=False
+    ):
         self.walk = walk
-        self.gaussian_prob, self.gray_prob = probability('mixed_noise: gaussian_prob', gaussian_prob), probability(
-            'mixed_noise: gray_prob', gray_prob)
+        self.gaussian_prob, self.gray_prob = (
+            probability('mixed_noise: gaussian_prob', gaussian_prob),
+            probability('mixed_noise: gray_prob', gray_prob),
+        )
         self.prob = probability('mixed_noise: prob', prob)
-        self.sigma, self.poisson_scale = interval('mixed_noise: sigma', sigma, 0), interval('mixed_noise: poisson_scale', poisson_scale, 0)
+        self.sigma, self.poisson_scale = (
+            interval('mixed_noise: sigma', sigma, 0),
+            interval('mixed_noise: poisson_scale', poisson_scale, 0),
+        )
 
     def sample(self, rng, drawn=(), t=1):
         common = dict(gray=bool(rng.random() < self.gray_prob), seed=int(rng.integers(SEEDS)))
@@ -185,13 +236,25 @@ class MixedNoise(Operator):
             return dict(kind='none', **common)
         if rng.random() < self.gaussian_prob:
             sigma = float(rng.uniform(*self.sigma))
-            return dict(kind='gaussian', sigma=walked(rng, sigma, self.STEPS['sigma'], self.sigma, t) if self.walk else sigma, **common)
+            return dict(
+                kind='gaussian',
+                sigma=walked(rng, sigma, self.STEPS['sigma'], self.sigma, t) if self.walk else sigma,
+                **common,
+            )
         scale = float(rng.uniform(*self.poisson_scale))
-        return dict(kind='poisson', scale=walked(rng, scale, self.STEPS['scale'], self.poisson_scale, t) if self.walk else scale, **common)
+        return dict(
+            kind='poisson',
+            scale=walked(rng, scale, self.STEPS['scale'], self.poisson_scale, t) if self.walk else scale,
+            **common,
+        )
 
     def apply(self, clip, params):
-        functions = dict(none=lambda clip, **_: clip, gaussian=D.add_gaussian_noise, poisson=D.add_poisson_noise)
-        return functions[params['kind']](clip, **{key: value for key, value in params.items() if key != 'kind'})
+        functions = dict(
+            none=lambda clip, **_: clip, gaussian=D.add_gaussian_noise, poisson=D.add_poisson_noise
+        )
+        return functions[params['kind']](
+            clip, **{key: value for key, value in params.items() if key != 'kind'}
+        )
 
 
 @operator('jpeg')
@@ -201,7 +264,8 @@ class Jpeg(Operator):
     Args:
         quality (pair of int): range, both ends included.
         prob (float): its probability.
-        walk (int): by how much the quality changes at most from frame to frame (RealBasicVSR: 3). Default: 0, all frames share it.
+        walk (int): by how much the quality changes at most from frame to frame (RealBasicVSR: 3). Default: 0,
+            all frames share it.
     """
 
     def __init__(self, quality=(30, 95), prob=1.0, walk=0):
@@ -212,7 +276,9 @@ class Jpeg(Operator):
 
     def sample(self, rng, drawn=(), t=1):
         quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
-        quality = [round(q) for q in walked(rng, quality, self.walk, self.quality, t)] if self.walk else quality
+        quality = (
+            [round(q) for q in walked(rng, quality, self.walk, self.quality, t)] if self.walk else quality
+        )
         return dict(quality=quality if rng.random() < self.prob else None)
 
     def apply(self, clip, params):

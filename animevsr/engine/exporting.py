@@ -1,4 +1,5 @@
 """One step of a recurrent network as a file for other runtimes, checked against PyTorch after writing."""
+
 import importlib.util
 import json
 import shutil
@@ -16,13 +17,16 @@ from animevsr.utils.files import check_file
 from animevsr.zoo import find_weights
 
 SUFFIXES = {'onnx': '.onnx', 'ncnn': '.param', 'torchscript': '.pt', 'safetensors': '.safetensors'}
-PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'ncnn': ('ncnn', 'pnnx'), 'safetensors': ('safetensors', )}
+PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'ncnn': ('ncnn', 'pnnx'), 'safetensors': ('safetensors',)}
 CHECK = (52, 68), (64, 80)  # sizes at which the file is compared with PyTorch
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the file, and the largest difference from PyTorch in values of [0, 1] (of the weights for safetensors)."""
+    """What was written: the file, and the largest difference from PyTorch in values of [0, 1] (of the weights
+    for safetensors).
+    """
+
     path: Path
     difference: float
 
@@ -30,12 +34,14 @@ class Exported:
 def export(weights, output, to=None):
     """Write one step of a recurrent network, (prev, cur, next, *state) -> (sr, *state), with dynamic sizes.
 
-    Frames are (1, 3, h, w), RGB in [0, 1], h and w multiples of 4; the state is zeros at the start of a shot. Metadata (scale, padding,
-    range, channels of the state) is inside the file; ncnn's lies beside it as .json.
+    Frames are (1, 3, h, w), RGB in [0, 1], h and w multiples of 4; the state is zeros at the start of a shot.
+    Metadata (scale, padding, range, channels of the state) is inside the file; ncnn's lies beside it as
+    .json.
 
     Args:
         weights (str | Path): of an `MSRBVSR`. output (str | Path): the file.
-        to (str | None): 'onnx', 'ncnn' (.param and .bin), 'torchscript' or 'safetensors' (weights alone). Default: by the suffix.
+        to (str | None): 'onnx', 'ncnn' (.param and .bin), 'torchscript' or 'safetensors' (weights alone).
+            Default: by the suffix.
 
     Raises:
         CheckpointError, MediaError, ValueError: one line; nothing is written.
@@ -49,10 +55,14 @@ def export(weights, output, to=None):
     check_file(output)
     missing = [package for package in PACKAGES.get(to, ()) if importlib.util.find_spec(package) is None]
     if missing:
-        raise ValueError(f'export to {to} needs packages that are missing; run: pip install {" ".join(missing)}')
+        raise ValueError(
+            f'export to {to} needs packages that are missing; run: pip install {" ".join(missing)}'
+        )
     net = load_network(find_weights(weights))
     if not hasattr(net, 'core'):
-        raise CheckpointError(f'{weights}: holds a {type(net).__name__}; a step of MSRBVSR is what can be exported')
+        raise CheckpointError(
+            f'{weights}: holds a {type(net).__name__}; a step of MSRBVSR is what can be exported'
+        )
     with tempfile.TemporaryDirectory(dir=output.parent, prefix='.export-') as folder:
         partial = Path(folder) / output.name
         WRITERS[to](net, partial)
@@ -65,19 +75,37 @@ def export(weights, output, to=None):
 def metadata_of(net):
     """What a user of the file must know; all values are strings."""
     inputs, outputs = names_of(net)
-    return dict(scale=str(net.scale), multiple='4', padding='replicate, at the right and the bottom', range='RGB in [0, 1], sr not clamped',
-                state_channels=','.join(map(str, net.state_channels)), inputs=','.join(inputs), outputs=','.join(outputs),
-                made_by='animevsr')
+    return dict(
+        scale=str(net.scale),
+        multiple='4',
+        padding='replicate, at the right and the bottom',
+        range='RGB in [0, 1], sr not clamped',
+        state_channels=','.join(map(str, net.state_channels)),
+        inputs=','.join(inputs),
+        outputs=','.join(outputs),
+        made_by='animevsr',
+    )
 
 
 def to_onnx(net, path):
     """Write an ONNX file."""
     import onnx
+
     inputs, outputs = names_of(net)
-    axes = {name: {2: 'height', 3: 'width'} for name in inputs + outputs[1:]} | {'sr': {2: 'out_height', 3: 'out_width'}}
+    axes = {name: {2: 'height', 3: 'width'} for name in inputs + outputs[1:]} | {
+        'sr': {2: 'out_height', 3: 'out_width'}
+    }
     with torch.no_grad():
-        torch.onnx.export(StepGraph(net.cpu().float()), example_of(net), str(path), input_names=inputs, output_names=outputs,
-                          dynamic_axes=axes, opset_version=17, dynamo=False)
+        torch.onnx.export(
+            StepGraph(net.cpu().float()),
+            example_of(net),
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
+        )
     model = onnx.load(path)
     onnx.helper.set_model_props(model, metadata_of(net))
     onnx.save(model, path)
@@ -85,6 +113,7 @@ def to_onnx(net, path):
 
 def to_ncnn(net, path):
     from animevsr.engine.backends.ncnn_backend import FILES, convert
+
     with tempfile.TemporaryDirectory() as folder:
         convert(net, Path(folder))
         shutil.move(Path(folder) / FILES[0], path)
@@ -100,17 +129,22 @@ def to_torchscript(net, path):
 
 def to_safetensors(net, path):
     from safetensors.torch import save_file
-    save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, path, metadata_of(net))
+
+    save_file(
+        {name: tensor.contiguous() for name, tensor in net.state_dict().items()}, path, metadata_of(net)
+    )
 
 
 def from_onnx(net, path):
     import onnxruntime
+
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     return lambda inputs: session.run(None, dict(zip(names_of(net)[0], (x.numpy() for x in inputs))))
 
 
 def from_ncnn(net, path):
     import ncnn
+
     model = ncnn.Net()
     for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
         setattr(model.opt, name, False)
@@ -134,6 +168,7 @@ def from_torchscript(net, path):
 
 def from_safetensors(net, path):
     from safetensors.torch import load_file
+
     other = type(net)(**type(net).arguments_of(load_file(path)))
     other.load_state_dict(load_file(path))
     return lambda inputs: [x.numpy() for x in other.eval().core(*inputs)]
@@ -147,4 +182,7 @@ READERS = dict(onnx=from_onnx, ncnn=from_ncnn, torchscript=from_torchscript, saf
 def differences(net, run, size):
     """Largest difference of a step between PyTorch and `run(inputs) -> outputs`, at a size."""
     inputs = example_of(net, *size)
-    return max(float(np.abs(np.asarray(ours) - theirs.numpy()).max()) for ours, theirs in zip(run(inputs), net.core(*inputs)))
+    return max(
+        float(np.abs(np.asarray(ours) - theirs.numpy()).max())
+        for ours, theirs in zip(run(inputs), net.core(*inputs))
+    )

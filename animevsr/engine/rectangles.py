@@ -1,9 +1,11 @@
 """Rectangles of a frame."""
+
 from typing import NamedTuple
 
 
 class Rect(NamedTuple):
     """Rows `top` to `bottom`, columns `left` to `right`, ends left out."""
+
     top: int
     left: int
     bottom: int
@@ -15,16 +17,22 @@ class Rect(NamedTuple):
 
     def cut(self, x):
         """The part of a tensor or array (..., h, w)."""
-        return x[..., self.top:self.bottom, self.left:self.right]
+        return x[..., self.top : self.bottom, self.left : self.right]
 
     def expanded(self, margin, size):
         """With `margin` pixels around it, inside (height, width)."""
-        return Rect(max(0, self.top - margin), max(0, self.left - margin), min(size[0], self.bottom + margin),
-                      min(size[1], self.right + margin))
+        return Rect(
+            max(0, self.top - margin),
+            max(0, self.left - margin),
+            min(size[0], self.bottom + margin),
+            min(size[1], self.right + margin),
+        )
 
     def relative_to(self, outer):
         """Its place in the part that `outer` cuts out."""
-        return Rect(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+        return Rect(
+            self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left
+        )
 
     def scaled(self, factor):
         return Rect(*(side * factor for side in self))
@@ -32,8 +40,10 @@ class Rect(NamedTuple):
     def tiled(self, side, multiple):
         """Itself in `tiles`."""
         size = self.bottom - self.top, self.right - self.left
-        return [Rect(self.top + tile.top, self.left + tile.left, self.top + tile.bottom, self.left + tile.right)
-                for tile in tiles(size, side, multiple)]
+        return [
+            Rect(self.top + tile.top, self.left + tile.left, self.top + tile.bottom, self.left + tile.right)
+            for tile in tiles(size, side, multiple)
+        ]
 
     def parts(self, side):
         """In squares of `side` pixels, of which it is a multiple."""
@@ -43,16 +53,27 @@ class Rect(NamedTuple):
         return Rect(self.top, self.left, min(self.bottom, height), min(self.right, width))
 
     def union(self, other):
-        return Rect(min(self.top, other.top), min(self.left, other.left), max(self.bottom, other.bottom), max(self.right, other.right))
+        return Rect(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
 
 
 def tiles(size, side, multiple=4):
-    """Regions of (height, width), of about the same size, none larger than `side` each way; they meet at multiples of `multiple`."""
+    """Regions of (height, width), of about the same size, none larger than `side` each way; they meet at
+    multiples of `multiple`.
+    """
     edges = []
     for total in size:
         count = -(-total // max(multiple, side - multiple)) if total > side else 1
         edges.append([min(total, -(-total * i // count // multiple) * multiple) for i in range(count + 1)])
-    return [Rect(top, left, bottom, right) for top, bottom in zip(edges[0], edges[0][1:]) for left, right in zip(edges[1], edges[1][1:])]
+    return [
+        Rect(top, left, bottom, right)
+        for top, bottom in zip(edges[0], edges[0][1:])
+        for left, right in zip(edges[1], edges[1][1:])
+    ]
 
 
 def merged(regions, cost):
@@ -62,7 +83,7 @@ def merged(regions, cost):
     while found:
         found = False
         for i, a in enumerate(regions):
-            for b in regions[i + 1:]:
+            for b in regions[i + 1 :]:
                 if cost(a.union(b)) <= cost(a) + cost(b):
                     regions = [r for r in regions if r is not a and r is not b] + [a.union(b)]
                     found = True

@@ -1,4 +1,5 @@
 """The recurrent network over the frames of one shot: whole, in tiles, or only where something changed."""
+
 import os
 from pathlib import Path
 
@@ -14,22 +15,27 @@ from animevsr.utils.device import Fetch, device_name, one_behind
 from animevsr.utils.interrupts import check
 from animevsr.utils.windows import triples
 
-WINDOW, OVERLAP = 24, 4  # frames that a network which looks both ways is given at once, and how many of them only as context
-BYTES_PER_PIXEL = 17_000  # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
+# frames that a network which looks both ways is given at once, and how many of them only as context
+WINDOW, OVERLAP = 24, 4
+# of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
+BYTES_PER_PIXEL = 17_000
 
 
 class Upscaler:
     """Runs a network over frames one by one; memory does not grow with their number.
 
     Args:
-        backend: see `animevsr.engine.backends`; or a network, which then runs in PyTorch. One over whole clips (`whole_clips`) is
-            given windows of frames that overlap.
+        backend: see `animevsr.engine.backends`; or a network, which then runs in PyTorch. One over whole
+            clips (`whole_clips`) is given windows of frames that overlap.
         device (torch.device | None): of a network.
-        tile (int | None): side of the squares, in pixels of the input, that are computed one after the other, where memory is short.
-        reuse (bool): compute again only what changed; see `DirtyRegions`. `held` tells afterwards what share was not computed.
+        tile (int | None): side of the squares, in pixels of the input, that are computed one after the other,
+            where memory is short.
+        reuse (bool): compute again only what changed; see `DirtyRegions`. `held` tells afterwards what share
+            was not computed.
 
     Attributes:
-        scale (int). backend_id (dict): `backend`, its `name` with the machine's, and `threads` (None where results do not depend on them).
+        scale (int). backend_id (dict): `backend`, its `name` with the machine's, and `threads` (None where
+        results do not depend on them).
     """
 
     def __init__(self, backend, device=None, tile=None, reuse=False):
@@ -41,7 +47,11 @@ class Upscaler:
                 return
             backend = TorchBackend(backend, device or next(backend.parameters()).device)
         self.clips, self.backend, self.device, self.scale = None, backend, backend.device, backend.scale
-        self.backend_id = dict(backend=backend.kind, name=f'{backend.name}, {device_name(backend.device)}', threads=backend.threads)
+        self.backend_id = dict(
+            backend=backend.kind,
+            name=f'{backend.name}, {device_name(backend.device)}',
+            threads=backend.threads,
+        )
         self.halo = None if backend.reach is None else backend.reach + -backend.reach % backend.multiple
         if (tile or reuse) and self.halo is None:
             raise ValueError('tile and reuse need a recurrent network of this package')
@@ -53,7 +63,9 @@ class Upscaler:
         return 1 - self.computed / self.steps if self.steps else 0.0
 
     def __call__(self, frames):
-        """Iterable of (h, w, 3) uint8 or uint16 RGB -> iterator of (scale*h, scale*w, 3) of the same kind: one for each, of one shot."""
+        """Iterable of (h, w, 3) uint8 or uint16 RGB -> iterator of (scale*h, scale*w, 3) of the same kind:
+        one for each, of one shot.
+        """
         yield from one_behind(self._windows(frames) if self.clips is not None else self._steps(frames))
 
     def _steps(self, frames):
@@ -64,14 +76,16 @@ class Upscaler:
             yield shot.step(prev, cur, nxt)
 
     def _windows(self, frames):
-        """For networks over clips: windows of frames, of which those near an inner border are only context."""
+        """For networks over clips: windows of frames, of which those near an inner border are only
+        context.
+        """
         waiting, context = [], 0
         for frame in frames:
             waiting.append(to_input(frame, self.device))
             kind = frame.dtype
             if len(waiting) == WINDOW:
                 yield from self._window(waiting, context, WINDOW - OVERLAP, kind)
-                waiting, context = waiting[-2 * OVERLAP:], OVERLAP
+                waiting, context = waiting[-2 * OVERLAP :], OVERLAP
         if len(waiting) > context:
             yield from self._window(waiting, context, len(waiting), kind)
 
@@ -104,10 +118,16 @@ class Shot:
         if self.held:
             regions = self.held.dirty_rects(triple)
         if self.owner.tile:
-            regions = [tile for region in regions for tile in region.tiled(self.owner.tile, CELL if self.held else self.backend.multiple)]
+            regions = [
+                tile
+                for region in regions
+                for tile in region.tiled(self.owner.tile, CELL if self.held else self.backend.multiple)
+            ]
         tensors = [self._input(frame) for frame in triple] if regions else None
         known = {id(frame): tensor for frame, tensor in zip(triple, tensors or ())}
-        self.inputs = {key: (frame, known[key]) for key, frame in ((id(f), f) for f in triple) if key in known}
+        self.inputs = {
+            key: (frame, known[key]) for key, frame in ((id(f), f) for f in triple) if key in known
+        }
         done = [(region, *self._compute(region, tensors)) for region in regions]
         self.owner.steps += 1
         self.owner.computed += sum(region.area for region in regions) / (self.size[0] * self.size[1])
@@ -119,7 +139,7 @@ class Shot:
         for region, sr, state in done:
             if not whole:
                 for mine, new in zip(self.state, state):
-                    mine[..., region.top:region.bottom, region.left:region.right] = new
+                    mine[..., region.top : region.bottom, region.left : region.right] = new
             self._paint(region, Fetch(self._image(region, sr, cur.dtype), cur.dtype)())
         return Fetch(torch.from_numpy(self.canvas.copy()))
 
@@ -128,8 +148,11 @@ class Shot:
         known = self.inputs.get(id(frame))
         if known is not None and known[0] is frame:
             return known[1]
-        return F.pad(to_input(frame, self.backend.device, getattr(self.backend, 'dtype', torch.float32)),
-                     (0, self.right, 0, self.bottom), mode='replicate')
+        return F.pad(
+            to_input(frame, self.backend.device, getattr(self.backend, 'dtype', torch.float32)),
+            (0, self.right, 0, self.bottom),
+            mode='replicate',
+        )
 
     def _compute(self, region, tensors):
         """(sr, state) of a region, computed with as much around it as it depends on."""
@@ -137,14 +160,16 @@ class Shot:
         if region == Rect(0, 0, *self.size):
             return self.backend.step(*tensors, self.state)
         outer = region.expanded(self.halo, self.size)
-        sr, state = self.backend.step(*(outer.cut(x) for x in tensors), tuple(outer.cut(x) for x in self.state))
+        sr, state = self.backend.step(
+            *(outer.cut(x) for x in tensors), tuple(outer.cut(x) for x in self.state)
+        )
         inner = region.relative_to(outer)
         return inner.scaled(self.backend.scale).cut(sr), tuple(inner.cut(x) for x in state)
 
     def _image(self, region, sr, kind):
         """The result of a region as an image on its device, without what was padded."""
         place = self._place(region)
-        return to_image(sr[..., :place.bottom - place.top, :place.right - place.left], kind)
+        return to_image(sr[..., : place.bottom - place.top, : place.right - place.left], kind)
 
     def _place(self, region):
         scale = self.backend.scale
@@ -159,19 +184,26 @@ class Shot:
             self.held.paint(self.canvas, image, region, scale)
         else:
             place = self._place(region)
-            self.canvas[place.top:place.bottom, place.left:place.right] = image
+            self.canvas[place.top : place.bottom, place.left : place.right] = image
 
 
 def to_input(frame, device, dtype=torch.float32):
     """(h, w, 3) uint8 or uint16 -> (1, 3, h, w) in [0, 1]."""
     highest = np.iinfo(frame.dtype).max
     array = np.ascontiguousarray(frame)
-    tensor = torch.from_numpy(array if frame.dtype == np.uint8 else array.astype(np.int32)).to(device).permute(2, 0, 1).unsqueeze(0)
+    tensor = (
+        torch.from_numpy(array if frame.dtype == np.uint8 else array.astype(np.int32))
+        .to(device)
+        .permute(2, 0, 1)
+        .unsqueeze(0)
+    )
     return tensor.to(dtype) / highest
 
 
 def to_image(sr, kind):
-    """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device; int32 for uint16, which not all devices have."""
+    """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device; int32 for uint16,
+    which not all devices have.
+    """
     if sr.device.type == 'cpu' and kind == np.uint8:  # as below, several times as fast
         planes = [cv2.convertScaleAbs(np.maximum(plane, 0), alpha=255) for plane in sr[0].float().numpy()]
         return torch.from_numpy(cv2.merge(planes))
@@ -184,22 +216,31 @@ def choose_tile(tile, size, device):
     """The side of tiles, or None for whole frames: 'auto' looks at the memory that is there.
 
     Args:
-        tile (int | str | None): 'auto', a number of pixels, or None. size (pair of int): (height, width) of the input.
+        tile (int | str | None): 'auto', a number of pixels, or None. size (pair of int): (height, width) of
+            the input.
     """
     if tile != 'auto':
         return None if tile is None or tile >= max(size) else int(tile) + -int(tile) % 4
     free = memory(device)
     if free is None or size[0] * size[1] * BYTES_PER_PIXEL < 0.7 * free:
         return None
-    return max(128, int((0.4 * free / BYTES_PER_PIXEL)**0.5) // 64 * 64 - 64)
+    return max(128, int((0.4 * free / BYTES_PER_PIXEL) ** 0.5) // 64 * 64 - 64)
 
 
 def memory(device):
     """Bytes that can be had on a device, or None where nobody says."""
     if device.type != 'cpu':
-        return getattr(torch, device.type).mem_get_info(device)[0] if hasattr(getattr(torch, device.type, None), 'mem_get_info') else None
+        return (
+            getattr(torch, device.type).mem_get_info(device)[0]
+            if hasattr(getattr(torch, device.type, None), 'mem_get_info')
+            else None
+        )
     if Path('/proc/meminfo').is_file():
-        return next(int(line.split()[1]) * 1024 for line in Path('/proc/meminfo').read_text().splitlines() if line.startswith('MemAvail'))
+        return next(
+            int(line.split()[1]) * 1024
+            for line in Path('/proc/meminfo').read_text().splitlines()
+            if line.startswith('MemAvail')
+        )
     try:
         return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 2
     except (AttributeError, ValueError, OSError):
@@ -213,5 +254,11 @@ def output_size(height, width, outscale, even):
 
 
 def fit(image, size):
-    """`image` resized to (height, width) where it has another size; area averaging, because it is only ever made smaller."""
-    return image if image.shape[:2] == tuple(size) else cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    """`image` resized to (height, width) where it has another size; area averaging, because it is only ever
+    made smaller.
+    """
+    return (
+        image
+        if image.shape[:2] == tuple(size)
+        else cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    )

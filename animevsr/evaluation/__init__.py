@@ -1,4 +1,7 @@
-"""How good a result is: metrics and tables, the page of comparison and its votes, the check of a result, the atlas of a codebook."""
+"""How good a result is: metrics and tables, the page of comparison and its votes, the check of a result, the
+atlas of a codebook.
+"""
+
 from animevsr.evaluation.codebook_atlas import atlas
 from animevsr.evaluation.comparison import compare
 from animevsr.evaluation.evaluator import evaluate

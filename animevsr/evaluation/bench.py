@@ -1,4 +1,5 @@
 """The speed of this machine: one step of a network in every backend that is installed."""
+
 import statistics
 import time
 
@@ -14,7 +15,8 @@ def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
     """Measure a step in every backend, in interleaved rounds.
 
     Args:
-        weights (str): of a recurrent network. size (str): 'WIDTHxHEIGHT' of the input. rounds (int). device (str).
+        weights (str): of a recurrent network. size (str): 'WIDTHxHEIGHT' of the input. rounds (int). device
+            (str).
 
     Returns:
         str: a table, as Markdown.
@@ -27,7 +29,9 @@ def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
         if min(width, height) < 16 or rounds < 1:
             raise ValueError
     except ValueError:
-        raise ValueError(f"size must be WIDTHxHEIGHT, e.g. 320x180, and rounds at least 1; got '{size}', {rounds}") from None
+        raise ValueError(
+            f"size must be WIDTHxHEIGHT, e.g. 320x180, and rounds at least 1; got '{size}', {rounds}"
+        ) from None
     device, entries, notes = select_device(device), {}, []
     for name, fast in [(name, False) for name in NAMES if name != 'auto'] + [('auto', True)]:
         try:
@@ -38,7 +42,9 @@ def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
         frame = torch.rand(1, 3, height, width).to(device, getattr(backend, 'dtype', torch.float32))
         state = backend.initial_state(height, width)
         backend.step(frame, frame, frame, state)
-        entries[f'{backend.name}{", fast" if fast else ""}'] = (lambda b=backend, f=frame, s=state: b.step(f, f, f, s)[0].sum().item())
+        entries[f'{backend.name}{", fast" if fast else ""}'] = lambda b=backend, f=frame, s=state: (
+            b.step(f, f, f, s)[0].sum().item()
+        )
     times = {name: [] for name in entries}
     for _ in range(rounds):
         for name, run in entries.items():

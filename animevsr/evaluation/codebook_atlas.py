@@ -1,4 +1,7 @@
-"""A picture of what a VQGAN has learned: reconstructions, degradations and the codebook (VQD-SR Sec. 3.2 and Fig. 3)."""
+"""A picture of what a VQGAN has learned: reconstructions, degradations and the codebook (VQD-SR Sec. 3.2 and
+Fig. 3).
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,20 +28,24 @@ COLOURS = dict(top=('red', (230, 90, 90)), middle=('green', (90, 200, 90)), bott
 
 @dataclass
 class View:
-    """One picture of the atlas and its numbers against the reconstruction (the frame's own: against the frame)."""
+    """One picture of the atlas and its numbers against the reconstruction (the frame's own: against the
+    frame).
+    """
+
     title: str
     image: np.ndarray  # (h, w, 3) uint8 RGB
     psnr: float | None = None  # dB, against the frame
-    structure: float | None = None  # mean absolute difference (of 255) from the reconstruction, both shrunk 8 times by area
+    # mean absolute difference (of 255) from the reconstruction, both shrunk 8 times by area
+    structure: float | None = None
 
 
 @torch.inference_mode()
 def atlas(weights, frame, output, number=0, device='auto'):
     """Draw what a VQGAN makes of a frame.
 
-    The picture shows the frame, its reconstruction (k = 1), what the coarser branches carry alone, and the frame at k = 5, 10, 20 and 50
-    of the finest branch; below, every entry of the codebook decoded as a patch through the branch that uses it most in this frame, from
-    the most to the least used.
+    The picture shows the frame, its reconstruction (k = 1), what the coarser branches carry alone, and the
+    frame at k = 5, 10, 20 and 50 of the finest branch; below, every entry of the codebook decoded as a patch
+    through the branch that uses it most in this frame, from the most to the least used.
 
     Args:
         weights (str | Path): of a `MultiScaleVQGAN`.
@@ -62,12 +69,16 @@ def atlas(weights, frame, output, number=0, device='auto'):
     device = select_device(device)
     net = load_network(find_weights(weights), device)
     if not isinstance(net, MultiScaleVQGAN):
-        raise CheckpointError(f'{weights}: holds a {type(net).__name__}, but an atlas is drawn of a MultiScaleVQGAN')
+        raise CheckpointError(
+            f'{weights}: holds a {type(net).__name__}, but an atlas is drawn of a MultiScaleVQGAN'
+        )
     image = read_frame(frame, number)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float().to(device) / 127.5 - 1
     z = net.encode(x)
     views, indices = draw_views(net, z, image)
-    picture = np.vstack([_pad(part, max_width) for part, max_width in _parts(views, codebook_sheet(net, indices))])
+    picture = np.vstack(
+        [_pad(part, max_width) for part, max_width in _parts(views, codebook_sheet(net, indices))]
+    )
     write_image(output, picture)
     return views
 
@@ -90,7 +101,9 @@ def draw_views(net, z, image):
         ks[finest] = k
         quantized, _, indices = net.quantize(z, tuple(ks.values()))
         decoded = net.decode({name: quantized[name] for name in branches}, size)
-        return ((decoded[0] + 1) * 127.5).round().clamp(0, 255).to('cpu', torch.uint8).permute(1, 2, 0).numpy(), indices
+        return ((decoded[0] + 1) * 127.5).round().clamp(0, 255).to('cpu', torch.uint8).permute(
+            1, 2, 0
+        ).numpy(), indices
 
     whole, indices = looked_up(1, net.branches)
     views = [View('frame', image), View('reconstruction, k = 1', whole)]
@@ -108,30 +121,48 @@ def draw_views(net, z, image):
 
 def structure_change(image, other):
     """Mean absolute difference, of 255, between two (h, w, 3) uint8 images shrunk 8 times by area."""
-    small = [F.avg_pool2d(torch.from_numpy(i).permute(2, 0, 1).float(), 8, ceil_mode=True) for i in (image, other)]
+    small = [
+        F.avg_pool2d(torch.from_numpy(i).permute(2, 0, 1).float(), 8, ceil_mode=True) for i in (image, other)
+    ]
     return (small[0] - small[1]).abs().mean().item()
 
 
 def codebook_sheet(net, indices):
-    """(h, w, 3) uint8: every entry as a patch, ordered by its use in `indices` {branch: (1, h, w)}; the frame's colour is its branch."""
+    """(h, w, 3) uint8: every entry as a patch, ordered by its use in `indices` {branch: (1, h, w)}; the
+    frame's colour is its branch.
+    """
     entries = len(net.codebook)
-    counts = torch.stack([torch.bincount(indices[name].flatten(), minlength=entries) for name in net.branches]).cpu()
+    counts = torch.stack(
+        [torch.bincount(indices[name].flatten(), minlength=entries) for name in net.branches]
+    ).cpu()
     branch_of, tiles = counts.argmax(0), [None] * entries
     for b, name in enumerate(net.branches):
         mine = (branch_of == b).nonzero().flatten()
-        grid = 2 * ENTRY // dict(top=8, middle=4, bottom=2)[name]  # the middle of a larger patch is kept, away from its border
+        # the middle of a larger patch is kept, away from its border
+        grid = 2 * ENTRY // dict(top=8, middle=4, bottom=2)[name]
         for some in mine.split(64):
             constant = net.codebook[some.to(net.codebook.device)][:, :, None, None].expand(-1, -1, grid, grid)
-            patches = net.decode({name: constant}, (2 * ENTRY, 2 * ENTRY))[..., ENTRY // 2:-ENTRY // 2, ENTRY // 2:-ENTRY // 2]
-            patches = ((patches + 1) * 127.5).round().clamp(0, 255).to('cpu', torch.uint8).permute(0, 2, 3, 1).numpy()
+            patches = net.decode({name: constant}, (2 * ENTRY, 2 * ENTRY))[
+                ..., ENTRY // 2 : -ENTRY // 2, ENTRY // 2 : -ENTRY // 2
+            ]
+            patches = (
+                ((patches + 1) * 127.5)
+                .round()
+                .clamp(0, 255)
+                .to('cpu', torch.uint8)
+                .permute(0, 2, 3, 1)
+                .numpy()
+            )
             for entry, patch in zip(some.tolist(), patches):
                 colour = COLOURS[name][1] if counts[b, entry] else (60, 60, 60)
-                large = cv2.resize(patch, None, fx=ENTRY_SCALE, fy=ENTRY_SCALE, interpolation=cv2.INTER_NEAREST)
+                large = cv2.resize(
+                    patch, None, fx=ENTRY_SCALE, fy=ENTRY_SCALE, interpolation=cv2.INTER_NEAREST
+                )
                 tiles[entry] = cv2.copyMakeBorder(large, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=colour)
     order = counts.sum(0).argsort(descending=True, stable=True).tolist()
     per_row = 32
     tiles = [tiles[i] for i in order] + [np.zeros_like(tiles[0])] * (-entries % per_row)
-    rows = [np.hstack(tiles[i:i + per_row]) for i in range(0, len(tiles), per_row)]
+    rows = [np.hstack(tiles[i : i + per_row]) for i in range(0, len(tiles), per_row)]
     used = int((counts.sum(0) > 0).sum())
     legend = ', '.join(f'{name} {COLOURS[name][0]}' for name in net.branches)
     title = f'codebook: {used} of {entries} entries used, most used first ({legend}, unused gray)'
@@ -146,7 +177,7 @@ def _parts(views, sheet):
         tiles.append(titled(view.title + numbers, view.image))
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % COLUMNS)
-    rows = [np.hstack(tiles[i:i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
+    rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
     width = max(part.shape[1] for part in (*rows, sheet))
     return [(part, width) for part in (*rows, sheet)]
 

@@ -1,4 +1,5 @@
 """A table of methods: their results on clips, measured (VQD-SR Sec. 4)."""
+
 import itertools
 import math
 import statistics
@@ -40,13 +41,19 @@ FRAME_METRICS = {
     'psnr': (lambda x, gt: psnr(*in_float64(x, gt)), True),
     'psnr_y': (lambda x, gt: psnr(*(rgb2ycbcr_pt(image, y_only=True) for image in in_float64(x, gt))), True),
     'ssim': (lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER), True),
-    'ssim_y': (lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER, test_y_channel=True), True),
+    'ssim_y': (
+        lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER, test_y_channel=True),
+        True,
+    ),
     'niqe': (lambda x, gt: calculate_niqe_pt(x), False),
     'hyperiqa': (lambda x, gt: calculate_hyperiqa_pt(x), False),
     'line_width': (lambda x, gt: calculate_line_width_pt(x), False),
 }
 CLIP_METRICS = ('flicker', 'cut_bleed')  # measured from frame to frame
-DEFAULT = {True: ('psnr_y', 'ssim_y', 'line_width', 'flicker', 'cut_bleed'), False: ('niqe', 'line_width', 'flicker', 'cut_bleed')}
+DEFAULT = {
+    True: ('psnr_y', 'ssim_y', 'line_width', 'flicker', 'cut_bleed'),
+    False: ('niqe', 'line_width', 'flicker', 'cut_bleed'),
+}
 
 
 @dataclass
@@ -60,6 +67,7 @@ class Method:
         runtime (float | None): milliseconds for one frame of 180x320.
         values (dict): {clip: {metric: value}}.
     """
+
     name: str
     frames: object
     params: float | None = None
@@ -76,24 +84,31 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
     """Measure methods on clips.
 
     Args:
-        methods (dict[str, str | Path]): name -> 'bicubic', a root of clips with results, or a network: anything that `load_network` takes.
-            Networks and bicubic need `lq`.
+        methods (dict[str, str | Path]): name -> 'bicubic', a root of clips with results, or a network:
+            anything that `load_network` takes. Networks and bicubic need `lq`.
         lq (str | Path | None): a root of low-quality clips.
         gt (str | Path | None): a root of clips with the ground truth.
-        metrics (list[str] | None): of psnr, psnr_y, ssim, ssim_y, niqe, hyperiqa (or `hyperiqa:FILE` of its weights), line_width, flicker,
-            cut_bleed, and `pyiqa:NAME`, where pyiqa is installed. Default: what needs no download, with or without a ground truth.
-        every (int): frames are measured every so many, from the first on, as in the papers; flicker and cut bleed see all.
+        metrics (list[str] | None): of psnr, psnr_y, ssim, ssim_y, niqe, hyperiqa (or `hyperiqa:FILE` of its
+            weights), line_width, flicker, cut_bleed, and `pyiqa:NAME`, where pyiqa is installed. Default:
+            what needs no download, with or without a ground truth.
+        every (int): frames are measured every so many, from the first on, as in the papers; flicker and cut
+            bleed see all.
         device (str): 'auto', 'cpu', ...
         progress (bool): show progress on standard error.
 
     Returns:
-        list[Method]: with their values; frames are compared in 8 bits, a clip's value is the mean over its frames.
+        list[Method]: with their values; frames are compared in 8 bits, a clip's value is the mean over its
+        frames.
 
     Raises:
         MediaError, CheckpointError, ValueError: one line.
     """
     metrics = list(metrics or DEFAULT[gt is not None])
-    check_keys([m for m in metrics if not m.startswith((PYIQA, HYPERIQA))], [*FRAME_METRICS, *CLIP_METRICS], 'metrics')
+    check_keys(
+        [m for m in metrics if not m.startswith((PYIQA, HYPERIQA))],
+        [*FRAME_METRICS, *CLIP_METRICS],
+        'metrics',
+    )
     if every < 1:
         raise ValueError(f'every must be at least 1, got {every}')
     device = select_device(device)
@@ -103,9 +118,17 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
             raise ValueError(f'{m} compares with a ground truth; name it (gt), or leave {m} out')
     roots = {name: clips_by_name(root, name) for name, root in (('lq', lq), ('gt', gt)) if root is not None}
     results = {name: clips_by_name(what, name) for name, what in methods.items() if find(what).is_dir()}
-    named = {**{name: lq if name == 'lq' else gt for name in roots}, **{name: methods[name] for name in results}}
+    named = {
+        **{name: lq if name == 'lq' else gt for name in roots},
+        **{name: methods[name] for name in results},
+    }
     for name, what in methods.items():
-        if name not in results and str(what) != 'bicubic' and not str(what).startswith('ncnn:') and not find_weights(what).is_file():
+        if (
+            name not in results
+            and str(what) != 'bicubic'
+            and not str(what).startswith('ncnn:')
+            and not find_weights(what).is_file()
+        ):
             raise MediaError(f'{what}: no such folder of results, and no such weights')
     if not named:
         raise ValueError(f'{next(iter(methods))}: needs low-quality clips to work on; name them (lq)')
@@ -113,7 +136,9 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
     for name, root in named.items():
         other = sorted(set(clips) ^ set({**results, **roots}[name]))
         if other:
-            raise MediaError(f'{root}: clip {other[0]} is not in it and in {next(iter(named.values()))} alike')
+            raise MediaError(
+                f'{root}: clip {other[0]} is not in it and in {next(iter(named.values()))} alike'
+            )
     _check(results, roots)
     built = [_method(name, what, roots, results.get(name), device) for name, what in methods.items()]
     counts = {}
@@ -122,13 +147,17 @@ def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', p
             for clip in clips:
                 method.values[clip], count = _measure(method, clip, roots, functions, metrics, every, device)
                 if counts.setdefault(clip, count) != count:
-                    raise MediaError(f'{method.name}, {clip}: has {count} frames, {built[0].name} {counts[clip]}')
+                    raise MediaError(
+                        f'{method.name}, {clip}: has {count} frames, {built[0].name} {counts[clip]}'
+                    )
                 bar.update()
     return built
 
 
 def _check(results, roots):
-    """MediaError where results differ in number from each other, or in number or size from the ground truth: before all the work."""
+    """MediaError where results differ in number from each other, or in number or size from the ground truth:
+    before all the work.
+    """
     others = {**({'the ground truth': roots['gt']} if 'gt' in roots else {}), **results}
     if len(others) < 2:
         return
@@ -137,7 +166,9 @@ def _check(results, roots):
         for name, found in rest:
             size, expected = (_size(p) for p in (found[clip], path))
             if 'gt' in roots and size[:2] != expected[:2]:
-                raise MediaError(f'{name}, {clip}: is {size[0]}x{size[1]}, {first} is {expected[0]}x{expected[1]}')
+                raise MediaError(
+                    f'{name}, {clip}: is {size[0]}x{size[1]}, {first} is {expected[0]}x{expected[1]}'
+                )
             if None not in (size[2], expected[2]) and size[2] != expected[2]:
                 raise MediaError(f'{name}, {clip}: has {size[2]} frames, {first} has {expected[2]}')
 
@@ -149,7 +180,9 @@ def _size(clip):
 
 
 def _method(name, what, roots, results, device):
-    """A `Method`, ready to run; its runtime measured where it is a network. `results`: {clip: path} where they are there already."""
+    """A `Method`, ready to run; its runtime measured where it is a network. `results`: {clip: path} where
+    they are there already.
+    """
     if results is not None:
         return Method(name, lambda clip: _images(results[clip]))
     if 'lq' not in roots:
@@ -162,10 +195,14 @@ def _method(name, what, roots, results, device):
         clip, path = next(iter(roots['lq'].items()))
         low, high = _size(path), _size(roots['gt'][clip])
         if any(side * net.scale != expected for side, expected in zip(low[:2], high[:2])):
-            raise MediaError(f'{name}, {clip}: {low[0]}x{low[1]} times {net.scale}, the scale of the network, is not {high[0]}x{high[1]}, '
-                             'the size of the ground truth')
+            raise MediaError(
+                f'{name}, {clip}: {low[0]}x{low[1]} times {net.scale}, the scale of the network, is not'
+                f' {high[0]}x{high[1]}, the size of the ground truth'
+            )
     upscaler = Upscaler(net, device)
-    return Method(name, lambda clip: _by_shots(upscaler, roots['lq'][clip]), count / 1e6 or None, runtime(net, device))
+    return Method(
+        name, lambda clip: _by_shots(upscaler, roots['lq'][clip]), count / 1e6 or None, runtime(net, device)
+    )
 
 
 def runtime(net, device, repeat=3):
@@ -217,12 +254,18 @@ def _measure(method, clip, roots, functions, metrics, every, device):
     inputs = _images(roots['lq'][clip]) if 'lq' in roots and truths is None else None
     for count, image in enumerate(method.frames(clip), 1):
         x = to_tensor(image[None]).to(device)
-        gt = _truth(truths, image, f'{method.name}, {clip}: frame {count - 1}').to(device) if truths is not None else None
+        gt = (
+            _truth(truths, image, f'{method.name}, {clip}: frame {count - 1}').to(device)
+            if truths is not None
+            else None
+        )
         original = gt
         if inputs is not None:
             low = next(inputs, None)
             if low is None:
-                raise MediaError(f'{method.name}, {clip}: has more frames than the low-quality clip, {count - 1}')
+                raise MediaError(
+                    f'{method.name}, {clip}: has more frames than the low-quality clip, {count - 1}'
+                )
             if 'cut_bleed' in metrics:
                 original = matlab_resize(to_tensor(low[None]).to(device), *image.shape[:2])
         if (count - 1) % every == 0:
@@ -250,16 +293,20 @@ def _truth(truths, image, where):
 
 
 def _frame_metric(name, device):
-    """(function, needs a ground truth) of a metric; those of pyiqa, which the user installs, by `pyiqa:NAME`."""
+    """(function, needs a ground truth) of a metric; those of pyiqa, which the user installs, by
+    `pyiqa:NAME`.
+    """
     if name.startswith(HYPERIQA):
-        return lambda x, gt: calculate_hyperiqa_pt(x, weights=name[len(HYPERIQA):]), False
+        return lambda x, gt: calculate_hyperiqa_pt(x, weights=name[len(HYPERIQA) :]), False
     if not name.startswith(PYIQA):
         return FRAME_METRICS[name]
-    name = name[len(PYIQA):]
+    name = name[len(PYIQA) :]
     try:
         import pyiqa
     except ModuleNotFoundError:
-        raise ValueError(f'{PYIQA}{name}: pyiqa is not installed (its licence is non-commercial); run: pip install pyiqa') from None
+        raise ValueError(
+            f'{PYIQA}{name}: pyiqa is not installed (its licence is non-commercial); run: pip install pyiqa'
+        ) from None
     metric = pyiqa.create_metric(name, device=device)
     return (metric, True) if metric.metric_mode == 'FR' else (lambda x, gt: metric(x), False)
 
@@ -271,7 +318,9 @@ def psnr(x, gt):
 
 
 def in_float64(*tensors):
-    """For functions that compute in float64: the tensors in it, on the CPU where their device does not have that."""
+    """For functions that compute in float64: the tensors in it, on the CPU where their device does not have
+    that.
+    """
     return [to_float64(x) for x in tensors]
 
 

@@ -1,4 +1,5 @@
 """The table of an evaluation as Markdown, CSV or JSON."""
+
 import csv
 import io
 import json
@@ -10,11 +11,17 @@ from animevsr.utils.files import check_file, write_text
 from animevsr.utils.report import markdown_table
 
 DIGITS = dict(psnr=2, psnr_y=2, ssim=4, ssim_y=4, niqe=3, hyperiqa=2, line_width=2, flicker=2, cut_bleed=3)
-UNITS = dict(psnr='dB, higher is better', psnr_y='dB of the luma, higher is better', ssim='0 to 1, higher is better',
-             ssim_y='of the luma, 0 to 1, higher is better', niqe='lower is better', hyperiqa='0 to 100, higher is better',
-             line_width='width of edges in pixels, lower is sharper',
-             flicker='change of held pixels from frame to frame, of 255, lower is better',
-             cut_bleed='share of the other shot at cuts, lower is better')
+UNITS = dict(
+    psnr='dB, higher is better',
+    psnr_y='dB of the luma, higher is better',
+    ssim='0 to 1, higher is better',
+    ssim_y='of the luma, 0 to 1, higher is better',
+    niqe='lower is better',
+    hyperiqa='0 to 100, higher is better',
+    line_width='width of edges in pixels, lower is sharper',
+    flicker='change of held pixels from frame to frame, of 255, lower is better',
+    cut_bleed='share of the other shot at cuts, lower is better',
+)
 
 
 def write_table(methods, path):
@@ -40,13 +47,26 @@ def markdown(methods):
     metrics = list(methods[0].means())
     rows = [['method', 'parameters (M)', 'ms for 180x320', *metrics]]
     for method in methods:
-        rows.append([method.name, _number(method.params, 2), _number(method.runtime, 0),
-                     *(_number(value, DIGITS.get(m, 4)) for m, value in method.means().items())])
+        rows.append(
+            [
+                method.name,
+                _number(method.params, 2),
+                _number(method.runtime, 0),
+                *(_number(value, DIGITS.get(m, 4)) for m, value in method.means().items()),
+            ]
+        )
     parts = [markdown_table(rows), '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics if m in UNITS)]
     for m in metrics:
         rows = [[m, *(method.name for method in methods)]]
-        rows += [[clip, *(_number(method.values[clip][m], DIGITS.get(m, 4)) for method in methods)] for clip in methods[0].values]
-        parts.append(markdown_table([*rows, ['mean', *(_number(method.means()[m], DIGITS.get(m, 4)) for method in methods)]]))
+        rows += [
+            [clip, *(_number(method.values[clip][m], DIGITS.get(m, 4)) for method in methods)]
+            for clip in methods[0].values
+        ]
+        parts.append(
+            markdown_table(
+                [*rows, ['mean', *(_number(method.means()[m], DIGITS.get(m, 4)) for method in methods)]]
+            )
+        )
     return '\n\n'.join(parts) + '\n'
 
 
@@ -58,17 +78,34 @@ def to_csv(methods):
     for method in methods:
         for clip, values in {**method.values, 'mean': method.means()}.items():
             for m, value in values.items():
-                writer.writerow([method.name, method.params, method.runtime, clip, m, '' if math.isnan(value) else value])
+                writer.writerow(
+                    [method.name, method.params, method.runtime, clip, m, '' if math.isnan(value) else value]
+                )
     return text.getvalue()
 
 
 def to_json(methods):
     """A list of methods; JSON has no infinity (the PSNR of equal images): it is the text "inf"."""
+
     def clean(values):
         return {m: for_json(value) for m, value in values.items()}
 
-    return json.dumps([dict(method=method.name, parameters_millions=method.params, runtime_ms=method.runtime, mean=clean(method.means()),
-                            clips={clip: clean(values) for clip, values in method.values.items()}) for method in methods], indent=1) + '\n'
+    return (
+        json.dumps(
+            [
+                dict(
+                    method=method.name,
+                    parameters_millions=method.params,
+                    runtime_ms=method.runtime,
+                    mean=clean(method.means()),
+                    clips={clip: clean(values) for clip, values in method.values.items()},
+                )
+                for method in methods
+            ],
+            indent=1,
+        )
+        + '\n'
+    )
 
 
 def for_json(value):

@@ -1,4 +1,5 @@
 """An audit of a result against its source: is everything there that should be?"""
+
 import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,13 +17,15 @@ from animevsr.video.reader import VideoReader, is_cover, open_container, tags_of
 from animevsr.video.tracks import JITTER
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
-LEEWAY = Fraction(1, 20)  # seconds by which the start and the end of a copied track may move: containers round, and know priming or not
+# seconds by which the start and the end of a copied track may move: containers round, and know priming or not
+LEEWAY = Fraction(1, 20)
 CLOCK = Fraction(1, 1000)  # of Matroska: times may be off by as much
 
 
 @dataclass(frozen=True)
 class Check:
     """One line of an audit."""
+
     name: str
     ok: bool
     what: str
@@ -58,7 +61,12 @@ def verify(input, output, every=10):
 
 def compare_pictures(source, result, every):
     """Frames, their times, and what they show."""
-    ours, theirs, values, tick = [], [], [], max(source.tick, result.time_base if result.time_base > CLOCK else CLOCK)
+    ours, theirs, values, tick = (
+        [],
+        [],
+        [],
+        max(source.tick, result.time_base if result.time_base > CLOCK else CLOCK),
+    )
     pairs, extra = result.timed(), 0
     for i, (frame, time) in enumerate(source.timed()):
         ours.append(time if not source.timeless else i / source.fps)
@@ -74,10 +82,26 @@ def compare_pictures(source, result, every):
     zero = min(0, ours[0]) if ours else 0  # what starts before zero comes out later as a whole
     worst = max((abs(a - zero - b) for a, b in zip(ours, theirs)), default=0)
     spans = [float(times[-1] - times[0]) if times else 0.0 for times in (ours, theirs)]
-    checks.append(Check('duration', abs(spans[0] - spans[1]) <= 2 * tick, f'{spans[0]:.3f} s -> {spans[1]:.3f} s to the last frame'))
-    checks.append(Check('times', worst <= tick, f'off by {float(worst) * 1000:.3f} ms at most (clock: {float(tick) * 1000:.3f} ms)'))
+    checks.append(
+        Check(
+            'duration',
+            abs(spans[0] - spans[1]) <= 2 * tick,
+            f'{spans[0]:.3f} s -> {spans[1]:.3f} s to the last frame',
+        )
+    )
+    checks.append(
+        Check(
+            'times',
+            worst <= tick,
+            f'off by {float(worst) * 1000:.3f} ms at most (clock: {float(tick) * 1000:.3f} ms)',
+        )
+    )
     lowest = min(values, default=0)
-    what = f'{np.mean(values):.2f} dB on average, {lowest:.2f} dB at least, against the source' if values else 'no frames'
+    what = (
+        f'{np.mean(values):.2f} dB on average, {lowest:.2f} dB at least, against the source'
+        if values
+        else 'no frames'
+    )
     checks += compare_reports(result, theirs)
     checks.append(Check('picture', lowest >= LEAST_PSNR, what))
     return checks
@@ -104,7 +128,10 @@ def compare_reports(result, times):
     # of a variable rate it is known only where the container counts frames
     if (max(steps) - min(steps) <= 2 * CLOCK or stream.frames) and stream.average_rate:
         # how long the last frame is shown, its times do not say
-        least, most = (len(times) / (times[-1] - times[0] + last) for last in (max(steps) + CLOCK, max(min(steps) - CLOCK, 0)))
+        least, most = (
+            len(times) / (times[-1] - times[0] + last)
+            for last in (max(steps) + CLOCK, max(min(steps) - CLOCK, 0))
+        )
         what = f'{float(stream.average_rate):.3f}, its frames {float(len(times) / whole):.3f} a second'
         checks.append(Check('track rate', 0.99 * least <= stream.average_rate <= 1.01 * most, what))
     return checks
@@ -133,9 +160,21 @@ def compare_headers(source, result):
     if result.format.is_rgb:
         checks.append(Check('colours', True, 'RGB'))
     else:
-        tags = [(r.color.matrix, r.color.full_range, r.color.primaries, r.color.transfer) for r in (source, result)]
-        checks.append(Check('colours', tags[0] == tags[1], f'matrix, full range, primaries, transfer: {tags[0]} -> {tags[1]}'))
-    hdr = [{key for key in reader.side_data if key in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')} for reader in (source, result)]
+        tags = [
+            (r.color.matrix, r.color.full_range, r.color.primaries, r.color.transfer)
+            for r in (source, result)
+        ]
+        checks.append(
+            Check(
+                'colours',
+                tags[0] == tags[1],
+                f'matrix, full range, primaries, transfer: {tags[0]} -> {tags[1]}',
+            )
+        )
+    hdr = [
+        {key for key in reader.side_data if key in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')}
+        for reader in (source, result)
+    ]
     if hdr[0]:
         checks.append(Check('HDR metadata', hdr[0] <= hdr[1], ', '.join(sorted(hdr[0]))))
     return checks
@@ -144,52 +183,116 @@ def compare_headers(source, result):
 def compare_tracks(before, after, main, mp4):
     """Everything in the containers but the `main` tracks, the pictures."""
     kept, checks = [s for s in after.streams if s.type != 'attachment' and s.index != main[1]], []
-    wanted = [s for s in before.streams if s.type != 'attachment' and s.index != main[0]
-              and not (s.type == 'data' and before.chapters())]  # the titles of chapters in MP4
+    wanted = [
+        s
+        for s in before.streams
+        if s.type != 'attachment' and s.index != main[0] and not (s.type == 'data' and before.chapters())
+    ]  # the titles of chapters in MP4
     ours, theirs = contents(before, wanted), contents(after, kept)
     start = before.streams[main[0]].start_time
-    zero = min(0, (start or 0) * before.streams[main[0]].time_base)  # what starts before zero comes out later as a whole
+    # what starts before zero comes out later as a whole
+    zero = min(0, (start or 0) * before.streams[main[0]].time_base)
     for stream in wanted:
         name = f'{stream.type} track {stream.index}'
         codec = getattr(stream.codec_context, 'name', None)
         text = stream.type == 'subtitle' and codec in TEXT_SUBTITLES and (mp4 or codec == 'mov_text')
-        match = next((s for s in kept if s.type == stream.type and (text or ours[stream.index][:2] == theirs[s.index][:2])), None)
+        match = next(
+            (
+                s
+                for s in kept
+                if s.type == stream.type and (text or ours[stream.index][:2] == theirs[s.index][:2])
+            ),
+            None,
+        )
         if match is None:
             checks.append(Check(name, False, f'{codec}: is missing, or its content differs'))
             continue
         kept.remove(match)
-        tags = [(tags_of(s).get('language', 'und'), tags_of(s).get('title', ''), int(s.disposition)) for s in (stream, match)]
+        tags = [
+            (tags_of(s).get('language', 'und'), tags_of(s).get('title', ''), int(s.disposition))
+            for s in (stream, match)
+        ]
         if mp4:  # which keeps the language and whether a track is the default
             tags = [(language, disposition & 1) for language, _, disposition in tags]
         same = tags[0] == tags[1] or (mp4 and tags[0][0] == tags[1][0])
-        checks.append(Check(name, same, f'{codec}, {ours[stream.index][0]} packets, {tags[0]}' + ('' if same else f' -> {tags[1]}')))
+        checks.append(
+            Check(
+                name,
+                same,
+                f'{codec}, {ours[stream.index][0]} packets, {tags[0]}' + ('' if same else f' -> {tags[1]}'),
+            )
+        )
         lengths = [own_length(stream), own_length(match)]
-        if all(lengths) and stream.type in ('audio', 'video') and not is_cover(stream) and ours[stream.index][2]:
+        if (
+            all(lengths)
+            and stream.type in ('audio', 'video')
+            and not is_cover(stream)
+            and ours[stream.index][2]
+        ):
             same = abs(lengths[0] - lengths[1]) <= 2 * LEEWAY
-            checks.append(Check(f'{name}, length', same, f'{float(lengths[0]):.3f} s -> {float(lengths[1]):.3f} s'))
+            checks.append(
+                Check(f'{name}, length', same, f'{float(lengths[0]):.3f} s -> {float(lengths[1]):.3f} s')
+            )
         times, others = ours[stream.index][2], theirs[match.index][2]
         if times and others and not is_cover(stream):
             off = max(abs(a - zero - b) for a, b in zip(times, others))
-            checks.append(Check(f'{name}, times', off <= LEEWAY, f'off by {float(off) * 1000:.0f} ms at its start or end'))
-    chapters = [[(round(c['start'] * c['time_base'] * 1000), c['metadata'].get('title')) for c in file.chapters()]
-                for file in (before, after)]
-    close = len(chapters[0]) == len(chapters[1]) and all(abs(a - b) <= 1 and s == t for (a, s), (b, t) in zip(*chapters))
-    checks.append(Check('chapters', close, str(len(chapters[0])) if close else f'{chapters[0]} -> {chapters[1]}'))
-    files = [{(s.name, hashlib.sha256(bytes(s.data)).hexdigest()) for s in file.streams if s.type == 'attachment'}
-             for file in (before, after)]
-    checks.append(Check('attachments', files[0] <= files[1], str(len(files[0])) if files[0] <= files[1] else
-                        'missing: ' + ', '.join(sorted(name for name, _ in files[0] - files[1]))))
+            checks.append(
+                Check(
+                    f'{name}, times', off <= LEEWAY, f'off by {float(off) * 1000:.0f} ms at its start or end'
+                )
+            )
+    chapters = [
+        [(round(c['start'] * c['time_base'] * 1000), c['metadata'].get('title')) for c in file.chapters()]
+        for file in (before, after)
+    ]
+    close = len(chapters[0]) == len(chapters[1]) and all(
+        abs(a - b) <= 1 and s == t for (a, s), (b, t) in zip(*chapters)
+    )
+    checks.append(
+        Check('chapters', close, str(len(chapters[0])) if close else f'{chapters[0]} -> {chapters[1]}')
+    )
+    files = [
+        {(s.name, hashlib.sha256(bytes(s.data)).hexdigest()) for s in file.streams if s.type == 'attachment'}
+        for file in (before, after)
+    ]
+    checks.append(
+        Check(
+            'attachments',
+            files[0] <= files[1],
+            (
+                str(len(files[0]))
+                if files[0] <= files[1]
+                else 'missing: ' + ', '.join(sorted(name for name, _ in files[0] - files[1]))
+            ),
+        )
+    )
     own = {key.lower(): value for key, value in tags_of(after).items()}
     ignored = (*OWN_TAGS, 'duration', 'creation_time')
-    lost = [key for key, value in tags_of(before).items() if key.lower() not in ignored and own.get(key.lower()) != value]
+    lost = [
+        key
+        for key, value in tags_of(before).items()
+        if key.lower() not in ignored and own.get(key.lower()) != value
+    ]
     if mp4:
-        lost = [key for key in lost if key.lower() in ('title', 'artist', 'comment', 'album', 'genre', 'date', 'copyright')]
-    checks.append(Check('metadata', not lost, f'{len(before.metadata)} tags' if not lost else f'missing or changed: {", ".join(lost)}'))
+        lost = [
+            key
+            for key in lost
+            if key.lower() in ('title', 'artist', 'comment', 'album', 'genre', 'date', 'copyright')
+        ]
+    checks.append(
+        Check(
+            'metadata',
+            not lost,
+            f'{len(before.metadata)} tags' if not lost else f'missing or changed: {", ".join(lost)}',
+        )
+    )
     return checks
 
 
 def contents(container, streams):
-    """{index: (number of packets, hash of what is in them, (first, last time in seconds) or None where times run backwards)} of streams."""
+    """{index: (number of packets, hash of what is in them, (first, last time in seconds) or None where times
+    run backwards)} of streams.
+    """
     found = {stream.index: [0, hashlib.sha256(), []] for stream in streams}
     if streams:
         try:
@@ -199,7 +302,9 @@ def contents(container, streams):
                     found[packet.stream.index][1].update(without_header(packet))
                     if packet.pts is not None:
                         order = packet.pts if packet.dts is None else packet.dts
-                        found[packet.stream.index][2].append((packet.pts * packet.time_base, order * packet.time_base))
+                        found[packet.stream.index][2].append(
+                            (packet.pts * packet.time_base, order * packet.time_base)
+                        )
         except av.FFmpegError:
             pass  # a damaged end: what was read before counts
     spans = {index: span(times) for index, (_, _, times) in found.items()}
@@ -207,14 +312,23 @@ def contents(container, streams):
 
 
 def span(times):
-    """(first, last) of [(when a packet is shown, when it is decoded)]; None where there is none, or where times run backwards."""
+    """(first, last) of [(when a packet is shown, when it is decoded)]; None where there is none, or where
+    times run backwards.
+    """
     backwards = any(b < a - JITTER for (_, a), (_, b) in zip(times, times[1:]))
     return (min(times)[0], max(times)[0]) if times and not backwards else None
 
 
 def without_header(packet):
-    """What is in a packet; AAC of transport streams has a header of its own before each (ADTS), which other containers do not keep."""
+    """What is in a packet; AAC of transport streams has a header of its own before each (ADTS), which other
+    containers do not keep.
+    """
     data = bytes(packet)
-    if getattr(packet.stream.codec_context, 'name', None) == 'aac' and len(data) > 9 and data[0] == 0xff and data[1] & 0xf6 == 0xf0:
-        return data[7 if data[1] & 1 else 9:]
+    if (
+        getattr(packet.stream.codec_context, 'name', None) == 'aac'
+        and len(data) > 9
+        and data[0] == 0xFF
+        and data[1] & 0xF6 == 0xF0
+    ):
+        return data[7 if data[1] & 1 else 9 :]
     return data

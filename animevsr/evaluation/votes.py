@@ -1,4 +1,5 @@
 """Votes of the blind study, of one person or several, as shares with their uncertainty (VQD-SR Fig. 4)."""
+
 import json
 import math
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ class Share:
         a, b (str): the methods. votes (int): in all. for_a (int): for `a`.
         share, low, high (float): of the votes for `a`, in [0, 1], and its 95 % interval (Wilson's).
     """
+
     a: str
     b: str
     votes: int
@@ -53,7 +55,9 @@ def votes(files):
             found = [(vote['first'], vote['second'], vote['vote']) for vote in content['votes']]
             methods += [name for name in content['methods'] if name not in methods]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MediaError(f'{path}: holds no votes that a page of animevsr compare saved ({type(error).__name__})') from None
+            raise MediaError(
+                f'{path}: holds no votes that a page of animevsr compare saved ({type(error).__name__})'
+            ) from None
         if text in seen:
             raise MediaError(f'{path}: holds the same votes as {seen[text]}')
         seen[text] = path
@@ -62,5 +66,9 @@ def votes(files):
                 raise MediaError(f'{path}: a vote for {vote} between {first} and {second} is none')
             pair = tuple(sorted((first, second), key=methods.index))
             counts.setdefault(pair, []).append(vote == pair[0])
-    return [Share(a, b, len(found), sum(found)) for (a, b), found in
-            sorted(counts.items(), key=lambda item: [methods.index(name) for name in item[0]])]
+    return [
+        Share(a, b, len(found), sum(found))
+        for (a, b), found in sorted(
+            counts.items(), key=lambda item: [methods.index(name) for name in item[0]]
+        )
+    ]

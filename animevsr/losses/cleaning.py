@@ -1,10 +1,12 @@
 """The loss of RealBasicVSR's cleaning module (Chan et al., CVPR 2022)."""
+
 from torch import nn
 from torch.nn import functional as F
 
 
 class CleaningLoss(nn.Module):
-    """The pixel loss of the output, and that of the cleaned frames against the ground truth made as small as they are.
+    """The pixel loss of the output, and that of the cleaned frames against the ground truth made as small as
+    they are.
 
     Args:
         net: has the cleaned frames (b, t, 3, h, w) of its last pass as `cleaned`.
@@ -13,7 +15,8 @@ class CleaningLoss(nn.Module):
 
     def __init__(self, net, pixel, cleaning):
         super().__init__()
-        self.net, self.pixel, self.cleaning = [net], pixel, cleaning  # in a list: the network is not a part of its loss
+        # in a list: the network is not a part of its loss
+        self.net, self.pixel, self.cleaning = [net], pixel, cleaning
 
     def forward(self, pred, gt):
         cleaned = self.net[0].cleaned

@@ -1,4 +1,7 @@
-"""Perceptual loss on VGG features (VQD-SR Sec. 3.4; the layers and weights are those of the released code)."""
+"""Perceptual loss on VGG features (VQD-SR Sec. 3.4; the layers and weights are those of the released
+code).
+"""
+
 import functools
 import os
 
@@ -22,19 +25,23 @@ class VGGPerceptualLoss(nn.Module):
     """Weighted L1 distance between the VGG features of two batches of images. Never with random weights.
 
     Args:
-        layer_weights (dict[str, float]): layer -> weight; 'conv3_4' is the fourth convolution of the third block, before its ReLU.
+        layer_weights (dict[str, float]): layer -> weight; 'conv3_4' is the fourth convolution of the third
+            block, before its ReLU.
         vgg_type (str): 'vgg19' or 'vgg16'.
-        weights (str | None): a file of torchvision's ImageNet weights; without it torchvision downloads them, once.
+        weights (str | None): a file of torchvision's ImageNet weights; without it torchvision downloads them,
+            once.
         loss_weight (float): Default: 1.0.
-        checkpointing (bool): in training keep only what stands between VGG's blocks, and compute each once more on the way back: less
-            memory, more time, the same gradients. Default: False.
+        checkpointing (bool): in training keep only what stands between VGG's blocks, and compute each once
+            more on the way back: less memory, more time, the same gradients. Default: False.
 
     Raises:
         CheckpointError: there are no weights: the download failed, or the file is not what it should be.
         ValueError: an unknown layer or type.
     """
 
-    def __init__(self, layer_weights=None, vgg_type='vgg19', weights=None, loss_weight=1.0, checkpointing=False):
+    def __init__(
+        self, layer_weights=None, vgg_type='vgg19', weights=None, loss_weight=1.0, checkpointing=False
+    ):
         super().__init__()
         if vgg_type not in BLOCKS:
             raise ValueError(f'vgg_type must be one of {", ".join(BLOCKS)}, got {vgg_type}')
@@ -43,11 +50,13 @@ class VGGPerceptualLoss(nn.Module):
         places = layer_places(vgg_type)
         for layer in self.layer_weights:
             if layer not in places:
-                raise ValueError(f'layer_weights: {vgg_type} has no layer {layer}; its layers: {", ".join(places)}')
+                raise ValueError(
+                    f'layer_weights: {vgg_type} has no layer {layer}; its layers: {", ".join(places)}'
+                )
         self.names = dict(sorted((places[layer], layer) for layer in self.layer_weights))
         features = vgg_features(vgg_type)
         features.load_state_dict(feature_weights(vgg_type, weights, features))
-        self.features = features[:max(self.names) + 1].eval().requires_grad_(False)
+        self.features = features[: max(self.names) + 1].eval().requires_grad_(False)
         for layer in self.features:  # a layer's output must stay as it is while it is compared
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False
@@ -71,7 +80,11 @@ class VGGPerceptualLoss(nn.Module):
         ends = [i for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
         for start, stop in zip([0, *ends], [*ends, len(self.features)]):
             block = functools.partial(self._block, start, stop)
-            x, *features = checkpoint(block, x, use_reentrant=False) if self.checkpointing and x.requires_grad else block(x)
+            x, *features = (
+                checkpoint(block, x, use_reentrant=False)
+                if self.checkpointing and x.requires_grad
+                else block(x)
+            )
             found.update(zip((name for i, name in self.names.items() if start <= i < stop), features))
         return [found[name] for name in self.layer_weights]
 
@@ -87,12 +100,14 @@ class VGGPerceptualLoss(nn.Module):
 
 @LOSS_REGISTRY.register()
 class LPIPSLoss(nn.Module):
-    """LPIPS (Zhang et al., CVPR 2018), version 0.1 on VGG16: the perceptual loss of taming-transformers, and of VQD-SR's VQGAN [48].
+    """LPIPS (Zhang et al., CVPR 2018), version 0.1 on VGG16: the perceptual loss of taming-transformers, and
+    of VQD-SR's VQGAN [48].
 
     The package `lpips` brings its linear heads; the backbone's ImageNet weights are torchvision's.
 
     Args:
-        weights (str | None): a file of torchvision's VGG16 weights; without it torchvision downloads them, once.
+        weights (str | None): a file of torchvision's VGG16 weights; without it torchvision downloads them,
+            once.
         loss_weight (float): Default: 1.0.
 
     Raises:
@@ -102,6 +117,7 @@ class LPIPSLoss(nn.Module):
     def __init__(self, weights=None, loss_weight=1.0):
         super().__init__()
         import lpips
+
         self.loss_weight = loss_weight
         state = feature_weights('vgg16', weights, vgg_features('vgg16'))
         net = lpips.LPIPS(net='vgg', pnet_rand=True, verbose=False)
@@ -110,8 +126,13 @@ class LPIPSLoss(nn.Module):
         self.net = net.eval().requires_grad_(False)
 
     def forward(self, x, gt):
-        """Two batches of images (b, 3, h, w) or of clips (b, t, 3, h, w), RGB in [0, 1] -> (mean, None); h and w at least 16."""
-        return self.net(x.flatten(0, -4), gt.detach().flatten(0, -4), normalize=True).mean() * self.loss_weight, None
+        """Two batches of images (b, 3, h, w) or of clips (b, t, 3, h, w), RGB in [0, 1] -> (mean, None); h
+        and w at least 16.
+        """
+        return (
+            self.net(x.flatten(0, -4), gt.detach().flatten(0, -4), normalize=True).mean() * self.loss_weight,
+            None,
+        )
 
 
 def vgg_features(vgg_type):
@@ -141,11 +162,20 @@ def feature_weights(vgg_type, path, features):
         except (OSError, RuntimeError) as error:
             cache, file = os.path.join(torch.hub.get_dir(), 'checkpoints'), weights.url.split('/')[-1]
             reason = ' '.join(str(error).split())[:120]
-            raise CheckpointError(f'perceptual_opt: the {vgg_type} weights cannot be downloaded ({reason}). Put {file} '
-                                  f'(from {weights.url}) into {cache}, or name the file: perceptual_opt: {{weights: FILE}}; '
-                                  'perceptual_opt: ~ trains without') from None
-    state = {name.removeprefix('features.'): tensor for name, tensor in state.items() if name.startswith('features.')}
+            raise CheckpointError(
+                f'perceptual_opt: the {vgg_type} weights cannot be downloaded ({reason}). Put {file} '
+                f'(from {weights.url}) into {cache}, or name the file: perceptual_opt: {{weights: FILE}}; '
+                'perceptual_opt: ~ trains without'
+            ) from None
+    state = {
+        name.removeprefix('features.'): tensor
+        for name, tensor in state.items()
+        if name.startswith('features.')
+    }
     expected = {name: tensor.shape for name, tensor in features.state_dict().items()}
     if {name: tensor.shape for name, tensor in state.items()} != expected:
-        raise CheckpointError(f'{path}: not torchvision\'s weights of {vgg_type} (its `features` are missing or have other shapes)')
+        raise CheckpointError(
+            f"{path}: not torchvision's weights of {vgg_type} (its `features` are missing or have other"
+            ' shapes)'
+        )
     return state

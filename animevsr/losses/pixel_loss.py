@@ -1,4 +1,5 @@
 """Pixel losses that BasicSR does not have."""
+
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 from torch.nn import functional as F
@@ -6,7 +7,8 @@ from torch.nn import functional as F
 
 @LOSS_REGISTRY.register()
 class L1L2Loss(nn.Module):
-    """Weighted sum of mean absolute and mean squared error, with which learnable basic operators are trained first (AnimeSR).
+    """Weighted sum of mean absolute and mean squared error, with which learnable basic operators are trained
+    first (AnimeSR).
 
     Args:
         l1_weight, l2_weight (float): Default: 1.0, 1.0.
@@ -25,8 +27,8 @@ class L1L2Loss(nn.Module):
 class EdgeCharbonnierLoss(nn.Module):
     """Charbonnier loss that counts the edges of the target more than its flat areas.
 
-    A pixel's weight is 1 + `edge_weight` * g, where g in [0, 1] is the gradient of the target's luma, which reaches 1 at a step of a fifth
-    of the range.
+    A pixel's weight is 1 + `edge_weight` * g, where g in [0, 1] is the gradient of the target's luma, which
+    reaches 1 at a step of a fifth of the range.
 
     Args:
         loss_weight (float): Default: 1.0.
@@ -41,6 +43,8 @@ class EdgeCharbonnierLoss(nn.Module):
     def forward(self, pred, target):
         """Two tensors (..., 3, h, w), RGB in [0, 1] -> a scalar."""
         luma = F.pad(target.detach().mean(-3), (0, 1, 0, 1), mode='replicate')
-        steps = (luma[..., :-1, 1:] - luma[..., :-1, :-1]).abs() + (luma[..., 1:, :-1] - luma[..., :-1, :-1]).abs()
+        steps = (luma[..., :-1, 1:] - luma[..., :-1, :-1]).abs() + (
+            luma[..., 1:, :-1] - luma[..., :-1, :-1]
+        ).abs()
         weight = 1 + self.edge_weight * (5 * steps).clamp(max=1).unsqueeze(-3)
-        return self.loss_weight * (weight * ((pred - target)**2 + self.eps**2).sqrt()).mean()
+        return self.loss_weight * (weight * ((pred - target) ** 2 + self.eps**2).sqrt()).mean()

@@ -1,16 +1,19 @@
 """What makes results steady beyond the papers: a loss on held drawings."""
+
 import torch
 from torch import nn
 
 
 class SteadyLoss(nn.Module):
-    """A pixel loss, and the mean change of the output from frame to frame where the ground truth does not change.
+    """A pixel loss, and the mean change of the output from frame to frame where the ground truth does not
+    change.
 
     Args:
         pixel: a loss of (prediction, target), clips (b, t, 3, h, w).
         weight (float): of the change.
-        ramp (int): a change counts in full where the truth has stood still for so many frames, and in proportion before. While a network
-            has seen little of a drawing its estimate has to move; a full penalty there teaches it to blur instead of to average.
+        ramp (int): a change counts in full where the truth has stood still for so many frames, and in
+            proportion before. While a network has seen little of a drawing its estimate has to move; a full
+            penalty there teaches it to blur instead of to average.
     """
 
     def __init__(self, pixel: nn.Module, weight: float, ramp: int = 1) -> None:
@@ -21,7 +24,9 @@ class SteadyLoss(nn.Module):
         self.held = self.importance = None
 
     def watch(self, truth: torch.Tensor) -> None:
-        """Take in the ground truth (b, t, 3, h, w) of the next clips: a pixel is held where no channel of it changes."""
+        """Take in the ground truth (b, t, 3, h, w) of the next clips: a pixel is held where no channel of it
+        changes.
+        """
         self.held = (truth[:, 1:] == truth[:, :-1]).all(2, keepdim=True)
         age, ages = 0, []  # for how many frames each pixel has stood still
         for held in self.held.unbind(1):
@@ -31,5 +36,7 @@ class SteadyLoss(nn.Module):
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Clips (b, t, 3, h, w) -> the loss, a scalar."""
-        change = ((pred[:, 1:] - pred[:, :-1]).abs() * self.importance).sum() / (3 * self.held.sum()).clamp_min(1)
+        change = ((pred[:, 1:] - pred[:, :-1]).abs() * self.importance).sum() / (
+            3 * self.held.sum()
+        ).clamp_min(1)
         return self.pixel(pred, target) + self.weight * change

@@ -1,14 +1,17 @@
 """Measures of animation over time that need no weights: flicker of what is held, and bleeding across cuts.
 
-Their names end in `_clip`: they are given whole clips, (t, 3, h, w) RGB in [0, 1], where others are given frames. Each has a meter that
-is given a clip's frames one after another, so that a clip of any length needs the memory of two frames (`METERS`).
+Their names end in `_clip`: they are given whole clips, (t, 3, h, w) RGB in [0, 1], where others are given
+frames. Each has a meter that is given a clip's frames one after another, so that a clip of any length needs
+the memory of two frames (`METERS`).
 """
+
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch.nn import functional as F
 
 BLOCK = 8  # side of the blocks whose means tell what happens apart from noise and blur
-STILL = 1.0  # change of such a mean, in levels of 255, up to which a block of an unknown original is taken for held
+# change of such a mean, in levels of 255, up to which a block of an unknown original is taken for held
+STILL = 1.0
 CUT = 25.0  # mean change of such means, in levels, above which there is a cut
 
 
@@ -18,9 +21,10 @@ def calculate_flicker_clip(img, img2=None, **kwargs):
 
         mean over t and held pixels of |img[t + 1] - img[t]| * 255
 
-    With a ground truth a pixel is held where `img2` does not change in any channel. Without one, in blocks of 8x8 of `img` itself whose
-    mean changes by no more than 1 level in any channel from frame to frame, after the median change of all blocks is taken off: noise
-    averages out there, and a change of brightness of the whole picture is no motion. Slow motion then counts as flicker too: such values
+    With a ground truth a pixel is held where `img2` does not change in any channel. Without one, in blocks of
+    8x8 of `img` itself whose mean changes by no more than 1 level in any channel from frame to frame, after
+    the median change of all blocks is taken off: noise averages out there, and a change of brightness of the
+        whole picture is no motion. Slow motion then counts as flicker too: such values
     compare methods on the same clips.
 
     Args:
@@ -28,7 +32,8 @@ def calculate_flicker_clip(img, img2=None, **kwargs):
         img2 (Tensor | None): the ground truth, of the same size.
 
     Returns:
-        float: levels of 255 per frame, in [0, 255]; lower is better. NaN where nothing is held, or with one frame.
+        float: levels of 255 per frame, in [0, 255]; lower is better. NaN where nothing is held, or with one
+            frame.
     """
     return _measured(FlickerMeter(), img, img2)
 
@@ -52,7 +57,9 @@ class FlickerMeter:
 
 
 def held_change(img, img2=None):
-    """Sum of the changes of held pixels and channels, in levels, and their number; see `calculate_flicker_clip`."""
+    """Sum of the changes of held pixels and channels, in levels, and their number; see
+    `calculate_flicker_clip`.
+    """
     change = (img[1:] - img[:-1]).abs()
     if img2 is not None:
         held = (img2[1:] == img2[:-1]).all(1, keepdim=True)
@@ -61,7 +68,9 @@ def held_change(img, img2=None):
         moved = (blocks[1:] - blocks[:-1]) * 255
         moved = moved - moved.flatten(2).median(-1).values[..., None, None]
         still = (moved.abs() <= STILL).all(1, keepdim=True)
-        held = still.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)[..., :img.shape[-2], :img.shape[-1]]
+        held = still.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)[
+            ..., : img.shape[-2], : img.shape[-1]
+        ]
     return float((change * held).sum() * 255), int(held.sum()) * img.shape[1]
 
 
@@ -69,15 +78,16 @@ def held_change(img, img2=None):
 def calculate_cut_bleed_clip(img, img2, cuts=None, **kwargs):
     """Cut bleed: how much of the shot on the other side shows in the frames before and after a cut.
 
-    With a and b the frames of the original before and after a cut, and r the result at b, all averaged over blocks of 8x8, the bleed after
-    the cut is <r - b, a - b> / <a - b, a - b>: 0 if nothing of a is in r, 1 if r is a. The same before the cut, with a and b exchanged.
-    The blocks keep blur, of which every edge is an error, out of it.
+    With a and b the frames of the original before and after a cut, and r the result at b, all averaged over
+    blocks of 8x8, the bleed after the cut is <r - b, a - b> / <a - b, a - b>: 0 if nothing of a is in r, 1 if
+    r is a. The same before the cut, with a and b exchanged. The blocks keep blur, of which every edge is an
+    error, out of it.
 
     Args:
         img (Tensor): (t, 3, h, w), RGB in [0, 1].
         img2 (Tensor): the original: the ground truth, or the low-quality input enlarged to the same size.
-        cuts (list[int] | None): the first frame of each shot but the first. Default: where the mean change of the blocks of `img2` exceeds
-            25 levels.
+        cuts (list[int] | None): the first frame of each shot but the first. Default: where the mean change of
+            the blocks of `img2` exceeds 25 levels.
 
     Returns:
         float: mean over cuts and both sides; about 0 to 1, lower is better. NaN without cuts.
@@ -93,7 +103,9 @@ class CutBleedMeter:
 
     def update(self, img, img2):
         """Take in the next frame (1, 3, h, w) and that of the original."""
-        now = tuple(F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False).flatten() for x in (img, img2))
+        now = tuple(
+            F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False).flatten() for x in (img, img2)
+        )
         if self.before is not None:
             d = now[1] - self.before[1]
             if d.abs().mean() * 255 > CUT if self.cuts is None else self.number in self.cuts:
@@ -110,7 +122,7 @@ METERS = {'calculate_flicker_clip': FlickerMeter, 'calculate_cut_bleed_clip': Cu
 
 def _measured(meter, img, img2):
     for t in range(len(img)):
-        meter.update(img[t:t + 1], None if img2 is None else img2[t:t + 1])
+        meter.update(img[t : t + 1], None if img2 is None else img2[t : t + 1])
     return meter.value()
 
 

@@ -1,4 +1,5 @@
 """hyperIQA (Su et al., 2020), a learned image quality without reference, through facexlib."""
+
 import functools
 import warnings
 
@@ -17,7 +18,8 @@ URL = 'https://github.com/xinntao/facexlib/releases/download/v0.2.0/assessment_h
 def calculate_hyperiqa_pt(img, crops=25, seed=0, weights=None, **kwargs):
     """hyperIQA of images; from 0 to 100, higher is better. Learned on photographs.
 
-    The mean over random crops of 224x224, the same for every image of a size. Smaller images are enlarged to 224 first.
+    The mean over random crops of 224x224, the same for every image of a size. Smaller images are enlarged to
+    224 first.
 
     Args:
         img (Tensor): (n, 3, h, w), RGB in [0, 1].
@@ -40,7 +42,7 @@ def calculate_hyperiqa_pt(img, crops=25, seed=0, weights=None, **kwargs):
     with torch.no_grad():
         for _ in range(crops):
             top, left = (int(rng.integers(side - CROP + 1)) for side in img.shape[-2:])
-            crop = img[..., top:top + CROP, left:left + CROP]
+            crop = img[..., top : top + CROP, left : left + CROP]
             total = total + net((crop - mean) / std).reshape(-1)
     return total / crops
 
@@ -56,9 +58,11 @@ def network(weights, device):
         try:
             weights = load_file_from_url(URL, model_dir='facexlib/weights')
         except OSError as error:
-            raise CheckpointError(f'hyperIQA: its weights cannot be downloaded ({str(error)[:120]}). Download assessment_hyperIQA.pth from '
-                                  'the release v0.2.0 of facexlib elsewhere, and name the file: weights '
-                                  '(evaluate: --metrics hyperiqa:FILE)') from None
+            raise CheckpointError(
+                f'hyperIQA: its weights cannot be downloaded ({str(error)[:120]}). Download'
+                ' assessment_hyperIQA.pth from the release v0.2.0 of facexlib elsewhere, and name the file:'
+                ' weights (evaluate: --metrics hyperiqa:FILE)'
+            ) from None
     net = HyperIQA(16, 112, 224, 112, 56, 28, 14, 7)
     load_weights(net.hypernet, weights)
     return net.eval().to(device)

@@ -1,4 +1,5 @@
 """Sharpness of lines: the width of edges in pixels."""
+
 import torch
 from basicsr.utils.color_util import rgb2ycbcr_pt
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -12,22 +13,23 @@ LEAST = 48 / 255  # contrast of an edge, of the full range, from which it counts
 def calculate_line_width_pt(img, crop_border=0, **kwargs):
     """Mean width of the edges of images, in pixels.
 
-    Along rows and along columns of the luma, an edge is a run of differences of one sign around its steepest one; its contrast is their
-    sum, its width the contrast over the steepest difference, times the cosine between the row and the gradient there. Edges with a
-    contrast of at least 48 levels of 255 count, each as much as its contrast. A step from one pixel to the next has width 1, one that is
-    blurred by a Gaussian of s >= 1 pixels about 2.5 s, up to s = 5; edges are followed for 12 pixels to each side. Lines that are blurred
-    away below the contrast do not count: look at it beside a metric with ground truth.
+    Along rows and along columns of the luma, an edge is a run of differences of one sign around its steepest
+    one; its contrast is their sum, its width the contrast over the steepest difference, times the cosine
+    between the row and the gradient there. Edges with a contrast of at least 48 levels of 255 count, each as
+    much as its contrast. A step from one pixel to the next has width 1, one that is blurred by a Gaussian of
+    s >= 1 pixels about 2.5 s, up to s = 5; edges are followed for 12 pixels to each side. Lines that are
+    blurred away below the contrast do not count: look at it beside a metric with ground truth.
 
     Args:
         img (Tensor): (n, 3, h, w), RGB in [0, 1].
         crop_border (int): pixels left out at each edge of the image.
 
     Returns:
-        Tensor: (n, ), lower is sharper; reliable from 1 to about 12, wider edges come out as anything above. NaN where there is no edge.
-            Sharper than the ground truth is not better, and noise counts as sharpness: with 8 levels of it an edge of 7.5 pixels
-            measures 5.2.
+        Tensor: (n, ), lower is sharper; reliable from 1 to about 12, wider edges come out as anything above.
+            NaN where there is no edge. Sharper than the ground truth is not better, and noise counts as
+            sharpness: with 8 levels of it an edge of 7.5 pixels measures 5.2.
     """
-    img = img[..., crop_border:img.shape[-2] - crop_border, crop_border:img.shape[-1] - crop_border]
+    img = img[..., crop_border : img.shape[-2] - crop_border, crop_border : img.shape[-1] - crop_border]
     luma = rgb2ycbcr_pt(img, y_only=True)[:, 0] * (255 / 219)
     widths, weights = zip(*(edges(direction) for direction in (luma, luma.transpose(1, 2))))
     weight = torch.cat([w.flatten(1) for w in weights], 1)
@@ -36,7 +38,9 @@ def calculate_line_width_pt(img, crop_border=0, **kwargs):
 
 
 def edges(luma):
-    """Width of the edge at each place of (n, h, w) along its last axis, and its contrast, 0 where there is none."""
+    """Width of the edge at each place of (n, h, w) along its last axis, and its contrast, 0 where there is
+    none.
+    """
     d = luma[..., 1:] - luma[..., :-1]
     across = F.pad(luma[:, None], (0, 0, 1, 1), mode='replicate')[:, 0]
     across = (across[:, 2:] - across[:, :-2]) / 2

@@ -1,8 +1,9 @@
 """NIQE, the natural image quality evaluator (Mittal et al., 2013), on tensors.
 
-Its model of pristine images is the one that BasicSR carries. It was made of photographs: on cartoons NIQE compares methods on the same
-clips, and its absolute value means little.
+Its model of pristine images is the one that BasicSR carries. It was made of photographs: on cartoons NIQE
+compares methods on the same clips, and its absolute value means little.
 """
+
 from pathlib import Path
 
 import basicsr.metrics
@@ -23,7 +24,8 @@ SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 def calculate_niqe_pt(img, crop_border=0, **kwargs):
     """NIQE of the luma of images; lower is better, about 3 to 8 for photographs.
 
-    The distance between two Gaussians over 36 features of blocks of 96x96 pixels at two scales, that of the image and that of pristine
+    The distance between two Gaussians over 36 features of blocks of 96x96 pixels at two scales, that of the
+    image and that of pristine
     images: sqrt(d^T ((C1 + C2) / 2)^+ d).
 
     Args:
@@ -36,14 +38,20 @@ def calculate_niqe_pt(img, crop_border=0, **kwargs):
     Raises:
         ValueError: an image is too small.
     """
-    img = img[..., crop_border:img.shape[-2] - crop_border, crop_border:img.shape[-1] - crop_border]
+    img = img[..., crop_border : img.shape[-2] - crop_border, crop_border : img.shape[-1] - crop_border]
     rows, columns = (side // BLOCK for side in img.shape[-2:])
     if rows * columns < 2:
-        raise ValueError(f'NIQE needs two blocks of {BLOCK}x{BLOCK} pixels; the images are {img.shape[-1]}x{img.shape[-2]}')
-    luma = (rgb2ycbcr_pt(img, y_only=True) * 255).round()[..., :rows * BLOCK, :columns * BLOCK]  # in 8 bits, as MATLAB's
+        raise ValueError(
+            f'NIQE needs two blocks of {BLOCK}x{BLOCK} pixels; the images are {img.shape[-1]}x{img.shape[-2]}'
+        )
+    # in 8 bits, as MATLAB's
+    luma = (rgb2ycbcr_pt(img, y_only=True) * 255).round()[..., : rows * BLOCK, : columns * BLOCK]
     luma = to_float64(luma)
     model = np.load(Path(basicsr.metrics.__file__).parent / 'niqe_pris_params.npz')
-    mean, covariance, window = (torch.from_numpy(model[key]).to(luma) for key in ('mu_pris_param', 'cov_pris_param', 'gaussian_window'))
+    mean, covariance, window = (
+        torch.from_numpy(model[key]).to(luma)
+        for key in ('mu_pris_param', 'cov_pris_param', 'gaussian_window')
+    )
     features = []
     for scale in (1, 2):
         blocks = split(normalise(luma, window), BLOCK // scale)
@@ -55,7 +63,8 @@ def calculate_niqe_pt(img, crop_border=0, **kwargs):
 def normalise(luma, window):
     """Mean subtracted, contrast normalised: (n, 1, h, w) -> the same.
 
-    The differences are taken in float32, as in the implementation with which the values are compared: in flat areas, of which cartoons
+    The differences are taken in float32, as in the implementation with which the values are compared: in flat
+        areas, of which cartoons
     have many, its rounding is all the contrast that there is.
     """
     padded = [F.pad(x, (3, 3, 3, 3), mode='replicate') for x in (luma, luma.float().square().double())]
@@ -69,7 +78,9 @@ def split(images, size):
 
 
 def block_features(blocks):
-    """(n, blocks, size, size) -> (n, blocks, 18): the shape of the distribution of the values, and of the products of neighbours."""
+    """(n, blocks, size, size) -> (n, blocks, 18): the shape of the distribution of the values, and of the
+    products of neighbours.
+    """
     alpha, left, right = asymmetric_gaussian(blocks)
     features = [alpha, (left + right) / 2]
     for shift in SHIFTS:
@@ -80,9 +91,13 @@ def block_features(blocks):
 
 
 def asymmetric_gaussian(values):
-    """Shape, left and right scale of an asymmetric generalised Gaussian fitted to (..., h, w) by its moments; three of (...)."""
+    """Shape, left and right scale of an asymmetric generalised Gaussian fitted to (..., h, w) by its moments;
+    three of (...).
+    """
     values = values.flatten(-2)
-    left, right = (((values * side).square().sum(-1) / side.sum(-1)).sqrt() for side in (values < 0, values > 0))
+    left, right = (
+        ((values * side).square().sum(-1) / side.sum(-1)).sqrt() for side in (values < 0, values > 0)
+    )
     ratio = left / right
     r = values.abs().mean(-1).square() / values.square().mean(-1)
     r = r * (ratio**3 + 1) * (ratio + 1) / (ratio.square() + 1).square()
@@ -96,7 +111,9 @@ def asymmetric_gaussian(values):
 
 
 def distance(features, mean, covariance):
-    """Of the blocks of one image (blocks, 36) from the pristine model; blocks with NaN do not count in the covariance."""
+    """Of the blocks of one image (blocks, 36) from the pristine model; blocks with NaN do not count in the
+    covariance.
+    """
     whole = features[~features.isnan().any(-1)]
     if len(whole) < 2:
         return features.new_full((), torch.nan)

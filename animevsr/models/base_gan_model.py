@@ -1,4 +1,5 @@
 """What all adversarial models of this package share: BasicSR's training loop, and a guard over it."""
+
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils import get_root_logger
 
@@ -23,8 +24,10 @@ class CheckedGANModel(BaseSRModel, SRGANModel):
 
     def init_training_settings(self):
         if not self.opt['train'].get('gan_opt'):
-            raise ValueError(f'train: gan_opt is missing, but a {type(self).__name__} has an adversarial loss, '
-                             'e.g. gan_opt: {type: MultiScaleGANLoss, gan_type: lsgan}')
+            raise ValueError(
+                f'train: gan_opt is missing, but a {type(self).__name__} has an adversarial loss, '
+                'e.g. gan_opt: {type: MultiScaleGANLoss, gan_type: lsgan}'
+            )
         super().init_training_settings()
         options = self.opt['train'].get('guard')
         options = {} if options is True else options
@@ -37,13 +40,17 @@ class CheckedGANModel(BaseSRModel, SRGANModel):
             self.guard.update(log_dict)
             problem = self.guard.problem()
             if problem:
-                raise ValueError(f'{problem}. Training stops at iteration {self.current_iter}, the last checkpoint is kept; lower the '
-                                 'learning rate or the weight of the adversarial loss (gan_opt), clip gradients (grad_clip), and go on '
-                                 'with --auto_resume; guard: false goes on regardless')
+                raise ValueError(
+                    f'{problem}. Training stops at iteration {self.current_iter}, the last checkpoint is'
+                    ' kept; lower the learning rate or the weight of the adversarial loss (gan_opt), clip'
+                    ' gradients (grad_clip), and go on with --auto_resume; guard: false goes on regardless'
+                )
         return log_dict
 
     def save(self, epoch, current_iter):
-        """Write networks and training state, unless there are signs of a collapse: the checkpoint before them is to stay the last."""
+        """Write networks and training state, unless there are signs of a collapse: the checkpoint before them
+        is to stay the last.
+        """
         sign = self.guard.problem(recent=True) if self.guard and current_iter != -1 else None
         if sign:
             get_root_logger().warning(f'Nothing is saved at iteration {current_iter}: {sign}.')

@@ -1,4 +1,7 @@
-"""What all models of this package add to BasicSR's SRModel: checked options, safe loading, and a stop at numbers that are not finite."""
+"""What all models of this package add to BasicSR's SRModel: checked options, safe loading, and a stop at
+numbers that are not finite.
+"""
+
 import contextlib
 import math
 
@@ -18,26 +21,45 @@ class BaseSRModel(SRModel):
     What it adds to the options of SRModel:
 
         train:
-          grad_clip: 1.0    # largest norm of the gradients of a network; larger ones are scaled down to it. Default: as they are
-          amp: bf16         # networks compute in bfloat16 (autocast), parameters and their updates stay float32. Default: float32
+          grad_clip: 1.0    # largest norm of the gradients of a network; larger ones are scaled down to it.
+              Default: as they are
+          amp: bf16         # networks compute in bfloat16 (autocast), parameters and their updates stay
+              float32. Default: float32
     """
 
-    TRAIN_KEYS = ('amp', 'ema_decay', 'grad_clip', 'optim_g', 'scheduler', 'total_iter', 'warmup_iter', 'pixel_opt', 'perceptual_opt')
+    TRAIN_KEYS = (
+        'amp',
+        'ema_decay',
+        'grad_clip',
+        'optim_g',
+        'scheduler',
+        'total_iter',
+        'warmup_iter',
+        'pixel_opt',
+        'perceptual_opt',
+    )
 
     def __init__(self, opt):
         if not opt['dist'] and opt['num_gpu'] > 1 and self.needs_processes(opt):
-            raise ValueError(f'{type(self).__name__}: {opt["num_gpu"]} GPUs need one process each: torchrun --nproc_per_node '
-                             f'{opt["num_gpu"]} -m animevsr.train -opt ... --launcher pytorch; or set num_gpu: 1')
+            raise ValueError(
+                f'{type(self).__name__}: {opt["num_gpu"]} GPUs need one process each: torchrun'
+                f' --nproc_per_node {opt["num_gpu"]} -m animevsr.train -opt ... --launcher pytorch; or set'
+                ' num_gpu: 1'
+            )
         super().__init__(opt)
 
     def needs_processes(self, opt):
-        """Whether several GPUs cannot be used by one process (DataParallel), whose replicas lose what a forward pass leaves behind."""
+        """Whether several GPUs cannot be used by one process (DataParallel), whose replicas lose what a
+        forward pass leaves behind.
+        """
         return False
 
     def init_training_settings(self):
         check_keys(self.opt['train'], self.TRAIN_KEYS, 'train')
         if self.opt['train'].get('amp') not in (None, False, 'bf16'):
-            raise ValueError(f"amp must be 'bf16' (float16 would need scaled losses), got {self.opt['train']['amp']!r}")
+            raise ValueError(
+                f"amp must be 'bf16' (float16 would need scaled losses), got {self.opt['train']['amp']!r}"
+            )
         super().init_training_settings()
         limit = self.opt['train'].get('grad_clip')
         if limit is not None:
@@ -62,20 +84,26 @@ class BaseSRModel(SRModel):
         self.opt['train'].update(kept)
 
     def resume_training(self, resume_state):
-        """BasicSR's, after which a learning rate that was changed in the options since is the one that counts."""
+        """BasicSR's, after which a learning rate that was changed in the options since is the one that
+        counts.
+        """
         wanted = [[group['initial_lr'] for group in optimizer.param_groups] for optimizer in self.optimizers]
         super().resume_training(resume_state)
         for optimizer, scheduler, rates in zip(self.optimizers, self.schedulers, wanted):
             for i, (group, rate) in enumerate(zip(optimizer.param_groups, rates)):
                 if rate != group['initial_lr']:
                     factor = rate / group['initial_lr']
-                    get_root_logger().info(f'The learning rate was {group["initial_lr"]:g}, it is {rate:g} from now on.')
+                    get_root_logger().info(
+                        f'The learning rate was {group["initial_lr"]:g}, it is {rate:g} from now on.'
+                    )
                     group['lr'], group['initial_lr'], scheduler.base_lrs[i] = group['lr'] * factor, rate, rate
 
     def load_network(self, net, load_path, strict=True, param_key='params'):
-        """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any directory.
+        """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any
+        directory.
 
-        With `strict` false, parts of the network that the file does not have start fresh, and the log names them.
+        With `strict` false, parts of the network that the file does not have start fresh, and the log names
+        them.
 
         Raises:
             CheckpointError: the file cannot be read, or holds another network.
@@ -94,10 +122,13 @@ class BaseSRModel(SRModel):
 
     def autocast(self):
         """The precision in which networks are trained (`amp`)."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.opt['train'].get('amp') == 'bf16')
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.opt['train'].get('amp') == 'bf16'
+        )
 
     def reduce_loss_dict(self, loss_dict):
-        """Mean of each loss over the processes, the same on all of them: so that all judge by one number and stop together.
+        """Mean of each loss over the processes, the same on all of them: so that all judge by one number and
+        stop together.
 
         Raises:
             ValueError: a loss is not finite. What was saved before stays as it is.
@@ -109,18 +140,24 @@ class BaseSRModel(SRModel):
             log_dict = dict(zip(log_dict, values.tolist()))
         for name, value in log_dict.items():
             if not math.isfinite(value):
-                raise ValueError(f'{name} is {value} at iteration {self.current_iter}: training stops, the last checkpoint is kept; '
-                                 'lower the learning rate, or look at the data, and go on with --auto_resume')
+                raise ValueError(
+                    f'{name} is {value} at iteration {self.current_iter}: training stops, the last checkpoint'
+                    ' is kept; lower the learning rate, or look at the data, and go on with --auto_resume'
+                )
         return log_dict
 
     def save(self, epoch, current_iter):
-        """Write networks and training state; nothing at all if a network holds numbers that are not finite, or others on each process."""
+        """Write networks and training state; nothing at all if a network holds numbers that are not finite,
+        or others on each process.
+        """
         self.check_finite(current_iter)
         self.check_alike(current_iter)
         super().save(epoch, current_iter)
 
     def check_alike(self, current_iter):
-        """ValueError on all processes if their networks differ (a draw that was not the same, a parameter that was not averaged)."""
+        """ValueError on all processes if their networks differ (a draw that was not the same, a parameter
+        that was not averaged).
+        """
         if not self.opt['dist']:
             return
         for name in ('net_g', 'net_d'):
@@ -131,19 +168,30 @@ class BaseSRModel(SRModel):
                 apart = (first - parameter.detach()).abs().max().reshape(1)
                 distributed.all_reduce(apart, distributed.ReduceOp.MAX)
                 if apart > 0:
-                    raise ValueError(f'{name}: {key} is another one on each process at iteration {current_iter} (by {apart.item():.2g}): '
-                                     'nothing is saved, the last checkpoint is kept')
+                    raise ValueError(
+                        f'{name}: {key} is another one on each process at iteration {current_iter} (by'
+                        f' {apart.item():.2g}): nothing is saved, the last checkpoint is kept'
+                    )
 
     def check_finite(self, current_iter):
         """ValueError if a network holds numbers that are not finite."""
-        networks = {name: self.get_bare_model(getattr(self, name)) for name in ('net_g', 'net_d') if hasattr(self, name)}
+        networks = {
+            name: self.get_bare_model(getattr(self, name))
+            for name in ('net_g', 'net_d')
+            if hasattr(self, name)
+        }
         for net in networks.values():
             for name, value in net.state_dict().items():
                 if not torch.isfinite(value).all():
-                    raise ValueError(f'{name} holds numbers that are not finite at iteration {current_iter}: nothing is saved, '
-                                     'the last checkpoint is kept; lower the learning rate and go on with --auto_resume')
+                    raise ValueError(
+                        f'{name} holds numbers that are not finite at iteration {current_iter}: nothing is'
+                        ' saved, the last checkpoint is kept; lower the learning rate and go on with'
+                        ' --auto_resume'
+                    )
 
 
 def clip_gradients(optimizer, limit):
     """Scale the gradients of all parameters of an optimizer so that their norm is at most `limit`."""
-    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params'] if p.grad is not None], limit)
+    torch.nn.utils.clip_grad_norm_(
+        [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None], limit
+    )

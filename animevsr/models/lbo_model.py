@@ -1,4 +1,7 @@
-"""Training of a learnable basic operator on pairs of pseudo-HR and real low-quality frames (AnimeSR supplement Sec. 1 and 2)."""
+"""Training of a learnable basic operator on pairs of pseudo-HR and real low-quality frames (AnimeSR
+supplement Sec. 1 and 2).
+"""
+
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from animevsr.models.base_gan_model import CheckedGANModel
@@ -7,9 +10,11 @@ from animevsr.models.base_model import BaseSRModel
 
 @MODEL_REGISTRY.register()
 class LBOModel(BaseSRModel):
-    """BasicSR's SRModel with the sides exchanged: the network maps `gt`, the pseudo-HR frame, to `lq`, the real one.
+    """BasicSR's SRModel with the sides exchanged: the network maps `gt`, the pseudo-HR frame, to `lq`, the
+    real one.
 
-    In validation, and in the images that it saves, `lq` is therefore the pseudo-HR frame and `gt` the real one.
+    In validation, and in the images that it saves, `lq` is therefore the pseudo-HR frame and `gt` the real
+    one.
     """
 
     def feed_data(self, data):

@@ -1,4 +1,7 @@
-"""Training of a probabilistic degradation model on clean and low-quality frames that do not belong together (PDM, CVPR 2022)."""
+"""Training of a probabilistic degradation model on clean and low-quality frames that do not belong together
+(PDM, CVPR 2022).
+"""
+
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
@@ -12,7 +15,8 @@ class PDMModel(CheckedGANModel):
     What it adds to the options of CheckedGANModel:
 
         train:
-          noise_weight: 100    # of the mean square of the noise, which keeps it as small as the discriminator lets it. Default: 100
+          noise_weight: 100    # of the mean square of the noise, which keeps it as small as the discriminator
+              lets it. Default: 100
     """
 
     TRAIN_KEYS = (*CheckedGANModel.TRAIN_KEYS, 'noise_weight')
@@ -30,14 +34,18 @@ class PDMModel(CheckedGANModel):
         super().feed_data(dict(lq=data['gt'], gt=data['lq']))
 
     def reduce_loss_dict(self, loss_dict):
-        """As the base, with the loss of the noise under a name of its own: that it grows is no sign of a collapse."""
+        """As the base, with the loss of the noise under a name of its own: that it grows is no sign of a
+        collapse.
+        """
         if 'l_g_pix' in loss_dict:  # not where the discriminator trains alone
             loss_dict['l_g_noise'] = loss_dict.pop('l_g_pix')
         return super().reduce_loss_dict(loss_dict)
 
 
 class NoiseLoss(nn.Module):
-    """Mean square of the noise of a network's last pass, in place of a pixel loss: there is no ground truth to compare with."""
+    """Mean square of the noise of a network's last pass, in place of a pixel loss: there is no ground truth
+    to compare with.
+    """
 
     def __init__(self, net, weight):
         super().__init__()

@@ -1,4 +1,7 @@
-"""Training and validation of recurrent networks on clips, under BasicSR's runner (VQD-SR Sec. 3.4, stage 1)."""
+"""Training and validation of recurrent networks on clips, under BasicSR's runner (VQD-SR Sec. 3.4, stage
+1).
+"""
+
 import inspect
 
 import torch
@@ -27,25 +30,42 @@ class RecurrentVSRModel(BaseSRModel):
     What it adds to the options of SRModel:
 
         train:
-          gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in validation); `gan: false`:
+          gt_usm: {weight: 0.3, radius: 50}   # the training target is the sharpened ground truth (not used in
+              validation); `gan: false`:
                                               # not what the discriminator sees as real (Real-ESRGAN)
-          flow_lr_mul: 0.25                   # learning rate of the optical flow network (SPyNet), as part of optim_g's
+          flow_lr_mul: 0.25                   # learning rate of the optical flow network (SPyNet), as part of
+              optim_g's
           fix_flow: 5000                      # iterations for which it is not trained
-          cleaning_opt: {type: L1Loss}        # of a network that cleans its frames first (RealBasicVSR), added to pixel_opt
-          steady_weight: 1.0                  # of the change of the output where the ground truth is held, added to pixel_opt
-          steady_ramp: 1                      # frames for which a pixel must have been held for its change to count in full
-          teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see `teacher.Teacher`
+          cleaning_opt: {type: L1Loss}        # of a network that cleans its frames first (RealBasicVSR),
+              added to pixel_opt
+          steady_weight: 1.0                  # of the change of the output where the ground truth is held,
+              added to pixel_opt
+          steady_ramp: 1                      # frames for which a pixel must have been held for its change to
+              count in full
+          teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see
+              `teacher.Teacher`
         val:
-          metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8 images; all see the 8-bit
-                   frames that would be saved. A clip's value is the mean over its frames that have one; those named *_clip
-                   look at whole clips. Where there is no ground truth, those that need one are left out. `better: lower` belongs to
-                   NIQE, line width, flicker and cut bleed: BasicSR takes the highest value for the best.
+          metrics: each of BasicSR's. Those named *_pt are given tensors on the device, the others uint8
+              images; all see the 8-bit
+                   frames that would be saved. A clip's value is the mean over its frames that have one; those
+                   named *_clip look at whole clips. Where there is no ground truth, those that need one are
+                   left out. `better: lower` belongs to NIQE, line width, flicker and cut bleed: BasicSR takes
+                   the highest value for the best.
 
     In validation a network with `step` runs frame by frame, another one over whole clips; in distributed runs
     the clips are divided among the processes.
     """
 
-    TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'gt_usm', 'cleaning_opt', 'steady_weight', 'steady_ramp', 'teacher_opt', 'flow_lr_mul', 'fix_flow')
+    TRAIN_KEYS = (
+        *BaseSRModel.TRAIN_KEYS,
+        'gt_usm',
+        'cleaning_opt',
+        'steady_weight',
+        'steady_ramp',
+        'teacher_opt',
+        'flow_lr_mul',
+        'fix_flow',
+    )
     usm = steady = teacher = None
     usm_in_losses = False
 
@@ -61,20 +81,29 @@ class RecurrentVSRModel(BaseSRModel):
         self.usm_in_losses = bool(usm) and not usm.get('gan', True)
         train_set = self.opt['datasets']['train']
         if train_set.get('degrade_on') == 'device':
-            self.degrader = BatchDegrader(train_set['degradation'], self.device, train_set.get('degrade_threads'))
+            self.degrader = BatchDegrader(
+                train_set['degradation'], self.device, train_set.get('degrade_threads')
+            )
         super().init_training_settings()
         if self.opt['train'].get('cleaning_opt'):
             net = self.get_bare_model(self.net_g)
             if not hasattr(net, 'cleaned') or self.cri_pix is None:
-                raise ValueError(f'cleaning_opt: needs pixel_opt and a network that cleans its frames, not a {type(net).__name__}')
+                raise ValueError(
+                    'cleaning_opt: needs pixel_opt and a network that cleans its frames, not a'
+                    f' {type(net).__name__}'
+                )
             self.cri_pix = CleaningLoss(net, self.cri_pix, build_loss(self.opt['train']['cleaning_opt']))
         if self.usm_in_losses:
-            self.cri_pix, self.cri_perceptual = (loss and Sharpened(loss, self.usm, self.usm_weight) for loss in
-                                                 (self.cri_pix, self.cri_perceptual))
+            self.cri_pix, self.cri_perceptual = (
+                loss and Sharpened(loss, self.usm, self.usm_weight)
+                for loss in (self.cri_pix, self.cri_perceptual)
+            )
         if self.opt['train'].get('steady_weight'):
             if self.cri_pix is None:
                 raise ValueError('steady_weight: needs pixel_opt')
-            self.cri_pix = self.steady = SteadyLoss(self.cri_pix, self.opt['train']['steady_weight'], self.opt['train'].get('steady_ramp', 1))
+            self.cri_pix = self.steady = SteadyLoss(
+                self.cri_pix, self.opt['train']['steady_weight'], self.opt['train'].get('steady_ramp', 1)
+            )
         teacher = self.opt['train'].get('teacher_opt')
         check_keys(teacher or {}, ('weights', 'share', 'tolerance'), 'teacher_opt')
         self.teacher = Teacher(**teacher, device=self.device) if teacher else None
@@ -101,14 +130,18 @@ class RecurrentVSRModel(BaseSRModel):
         super().optimize_parameters(current_iter)
 
     def feed_data(self, data):
-        """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here, `params`."""
+        """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here,
+        `params`.
+        """
         if 'lq' in data:
             super().feed_data(data)
         else:
             self.lq, self.gt = self.degrader(data)
             if self.lq.shape[-1] * self.opt['scale'] != self.gt.shape[-1]:
-                raise ValueError(f'the degradation gives {self.lq.shape[-1]} pixels for a GT of {self.gt.shape[-1]}, '
-                                 f'but scale is {self.opt["scale"]}')
+                raise ValueError(
+                    f'the degradation gives {self.lq.shape[-1]} pixels for a GT of {self.gt.shape[-1]}, '
+                    f'but scale is {self.opt["scale"]}'
+                )
         if self.steady is not None:
             self.steady.watch(self.gt)
         if self.teacher is not None:
@@ -125,7 +158,9 @@ class RecurrentVSRModel(BaseSRModel):
         dataset = dataloader.dataset
         metrics = self.opt['val'].get('metrics') or {}
         if not getattr(dataset, 'has_gt', True):
-            metrics = {metric: options for metric, options in metrics.items() if not needs_gt(options['type'])}
+            metrics = {
+                metric: options for metric, options in metrics.items() if not needs_gt(options['type'])
+            }
         name, rank, world = dataset.opt['name'], self.opt['rank'], self.opt['world_size']
         net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
         net.eval()
@@ -147,8 +182,10 @@ class RecurrentVSRModel(BaseSRModel):
             self._report(name, scores.nanmean(0).tolist(), metrics, current_iter, tb_logger)
 
     def _validate_clip(self, net, frames, metrics, folder, current_iter):
-        """Each metric of a clip, whose `frames` come one at a time (`ClipPairDataset.stream`); writes results into `folder` unless it
-        is None. No more than three frames are held, but for networks and metrics that look at whole clips."""
+        """Each metric of a clip, whose `frames` come one at a time (`ClipPairDataset.stream`); writes results
+        into `folder` unless it is None. No more than three frames are held, but for networks and metrics that
+        look at whole clips.
+        """
         suffix = current_iter if self.is_train else self.opt['val'].get('suffix') or self.opt['name']
         meters = {name: meter_of(m) for name, m in metrics.items()}
         for i, (sr, truth) in enumerate(self._results(net, frames)):
@@ -162,14 +199,24 @@ class RecurrentVSRModel(BaseSRModel):
             if truth is not None:
                 as_images['img2'], as_tensors['img2'] = tensor2img([truth]), truth.to(self.device)
             for name, meter in meters.items():
-                meter.update(**(as_tensors if metrics[name]['type'].endswith(('_pt', '_clip')) else as_images))
-        return torch.tensor([meter.value() for meter in meters.values()], dtype=torch.float64, device=self.device) if metrics else None
+                meter.update(
+                    **(as_tensors if metrics[name]['type'].endswith(('_pt', '_clip')) else as_images)
+                )
+        return (
+            torch.tensor(
+                [meter.value() for meter in meters.values()], dtype=torch.float64, device=self.device
+            )
+            if metrics
+            else None
+        )
 
     def _results(self, net, frames):
         """(result, ground truth or None) of each frame, (1, 3, H, W)."""
         if hasattr(net, 'step'):
             state = None
-            for prev, cur, nxt in triples((frame['lq'][None].to(self.device), frame.get('gt')) for frame in frames):
+            for prev, cur, nxt in triples(
+                (frame['lq'][None].to(self.device), frame.get('gt')) for frame in frames
+            ):
                 sr, state = net.step(prev[0], cur[0], nxt[0], state)
                 yield sr, cur[1] if cur[1] is None else cur[1][None]
         else:
@@ -209,11 +256,15 @@ class WholeClipMeter:
         self.frames.append(images)
 
     def value(self):
-        return calculate_metric({name: torch.cat([frame[name] for frame in self.frames]) for name in self.frames[0]}, self.options)
+        return calculate_metric(
+            {name: torch.cat([frame[name] for frame in self.frames]) for name in self.frames[0]}, self.options
+        )
 
 
 def meter_of(options):
-    """What measures a clip, given its frames one after another by `update(img, img2)`; `value()` is its metric."""
+    """What measures a clip, given its frames one after another by `update(img, img2)`; `value()` is its
+    metric.
+    """
     kind = options['type']
     if kind in METERS:
         return METERS[kind](**{key: value for key, value in options.items() if key != 'type'})

@@ -1,4 +1,5 @@
 """What makes lines clean beyond the papers: a teacher that sees the undamaged frames."""
+
 import torch
 from torch.nn import functional as F
 
@@ -7,21 +8,25 @@ from animevsr.utils.matlab_resize import matlab_resize
 
 
 class Teacher:
-    """Targets between the ground truth and what a published network makes of the small, undamaged frames (privileged distillation).
+    """Targets between the ground truth and what a published network makes of the small, undamaged frames
+    (privileged distillation).
 
-    Such a network has learned from far more drawings how clean lines look, but only where its input is clean. Where it departs from the
-    truth (thin hair, text, soft backgrounds), the truth wins.
+    Such a network has learned from far more drawings how clean lines look, but only where its input is clean.
+    Where it departs from the truth (thin hair, text, soft backgrounds), the truth wins.
 
     Args:
         weights (str): of a network, as `load_upscaler` takes it.
         share (float): its largest share of the target, in [0, 1].
-        tolerance (float): mean departure from the truth, in levels of 255, at which its share has fallen to a third.
+        tolerance (float): mean departure from the truth, in levels of 255, at which its share has fallen to a
+            third.
         device: where it runs.
     """
 
     def __init__(self, weights, share=0.5, tolerance=12, device='cpu'):
         if not 0 <= share <= 1 or tolerance <= 0:
-            raise ValueError(f'teacher_opt: share must be in [0, 1] and tolerance above 0, got {share} and {tolerance}')
+            raise ValueError(
+                f'teacher_opt: share must be in [0, 1] and tolerance above 0, got {share} and {tolerance}'
+            )
         self.net = load_upscaler(weights, device).requires_grad_(False)
         self.share, self.tolerance = share, tolerance / 255
 
@@ -32,4 +37,4 @@ class Teacher:
         small = matlab_resize(gt, h // self.net.scale, w // self.net.scale).clamp(0, 1)
         lines = self.net(small).float().clamp(0, 1)
         departure = F.avg_pool2d((lines - gt).abs().mean(2), 9, 1, 4, count_include_pad=False).unsqueeze(2)
-        return torch.lerp(gt, lines, self.share * torch.exp(-(departure / self.tolerance)**2))
+        return torch.lerp(gt, lines, self.share * torch.exp(-((departure / self.tolerance) ** 2)))

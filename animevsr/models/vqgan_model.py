@@ -1,4 +1,7 @@
-"""Training of the multi-scale VQGAN on low-quality frames, under BasicSR's runner (VQD-SR Sec. 3.2 and 3.4)."""
+"""Training of the multi-scale VQGAN on low-quality frames, under BasicSR's runner (VQD-SR Sec. 3.2 and
+3.4).
+"""
+
 from collections import OrderedDict
 
 import torch
@@ -15,7 +18,8 @@ RECENT = 100  # iterations in which an entry must have been used not to be repor
 
 @MODEL_REGISTRY.register()
 class VQGANModel(BaseSRModel):
-    """Reconstruction of frames through the codebook: pixel, perceptual and codebook loss, and an adversarial loss from some iteration on.
+    """Reconstruction of frames through the codebook: pixel, perceptual and codebook loss, and an adversarial
+    loss from some iteration on.
 
     What it adds to the options of SRModel:
 
@@ -24,19 +28,32 @@ class VQGANModel(BaseSRModel):
           codebook_weight: 1.0         # of the codebook loss
           gan_opt: ~                   # a GANLoss; loss_weight is multiplied with the adaptive weight
           gan_start: 10000             # iteration from which discriminator and adversarial loss are trained
-          gan_adaptive: true           # scale the adversarial loss so that its gradient in the last layer is as large as that of the
+          gan_adaptive: true           # scale the adversarial loss so that its gradient in the last layer is
+              as large as that of the
                                        # reconstruction losses (VQGAN, Esser et al. 2021, eq. 7)
           optim_d: ...                 # with gan_opt
-          lr_factors: {top: 0.25}      # learning rate of parameters by the beginning of their names, as part of optim_g's
-          revive_after: ~              # move an entry that was not used for so many iterations onto a vector of the current batch; a
-                                       # codebook that is not loaded starts from such vectors. Off in the papers; excludes ema_decay
+          lr_factors: {top: 0.25}      # learning rate of parameters by the beginning of their names, as part
+              of optim_g's
+          revive_after: ~              # move an entry that was not used for so many iterations onto a vector
+              of the current batch; a
+                                       # codebook that is not loaded starts from such vectors. Off in the
+                                       papers; excludes ema_decay
 
-    Validation reports BasicSR's metrics between frame and reconstruction. The training log has, for each branch, the perplexity of the
-    entries used in the batch (1: a single one; number of entries: all alike), and how many entries were not used lately (`dead`).
+    Validation reports BasicSR's metrics between frame and reconstruction. The training log has, for each
+    branch, the perplexity of the entries used in the batch (1: a single one; number of entries: all alike),
+    and how many entries were not used lately (`dead`).
     """
 
-    TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'codebook_weight', 'gan_opt', 'gan_start', 'gan_adaptive', 'optim_d', 'lr_factors',
-                  'revive_after')
+    TRAIN_KEYS = (
+        *BaseSRModel.TRAIN_KEYS,
+        'codebook_weight',
+        'gan_opt',
+        'gan_start',
+        'gan_adaptive',
+        'optim_d',
+        'lr_factors',
+        'revive_after',
+    )
 
     def __init__(self, opt):
         self.lookups = []  # (vectors, indices) of each branch in the last training pass
@@ -50,15 +67,24 @@ class VQGANModel(BaseSRModel):
         train = self.opt['train']
         self.cri_gan = None
         if train.get('amp'):
-            raise ValueError('amp: a VQGAN is trained in float32: rounding would pick other entries of the codebook')
+            raise ValueError(
+                'amp: a VQGAN is trained in float32: rounding would pick other entries of the codebook'
+            )
         if train.get('revive_after') and train.get('ema_decay'):
-            raise ValueError('ema_decay and revive_after exclude each other: an averaged network does not fit entries that jump')
+            raise ValueError(
+                'ema_decay and revive_after exclude each other: an averaged network does not fit entries that'
+                ' jump'
+            )
         if train.get('gan_opt'):
             self.cri_gan = build_loss(train['gan_opt']).to(self.device)
             self.net_d = self.model_to_device(build_network(self.opt['network_d']))
             self.print_network(self.net_d)
             if self.opt['path'].get('pretrain_network_d'):
-                self.load_network(self.net_d, self.opt['path']['pretrain_network_d'], self.opt['path'].get('strict_load_d', True))
+                self.load_network(
+                    self.net_d,
+                    self.opt['path']['pretrain_network_d'],
+                    self.opt['path'].get('strict_load_d', True),
+                )
         super().init_training_settings()
         net = self.get_bare_model(self.net_g)
         net.top.quantize.register_forward_hook(self._keep_lookup)
@@ -76,7 +102,10 @@ class VQGANModel(BaseSRModel):
         unused = set(factors) - set(groups)
         if unused:
             raise ValueError(f'lr_factors: no parameter begins with {sorted(unused)[0]!r}')
-        groups = [dict(params=parameters, lr=options['lr'] * factors.get(prefix, 1)) for prefix, parameters in groups.items()]
+        groups = [
+            dict(params=parameters, lr=options['lr'] * factors.get(prefix, 1))
+            for prefix, parameters in groups.items()
+        ]
         self.optimizer_g = self.get_optimizer(kind, groups, **options)
         self.optimizers.append(self.optimizer_g)
         if self.cri_gan:
@@ -113,7 +142,11 @@ class VQGANModel(BaseSRModel):
         total = reconstruction + losses['l_codebook']
         if adversarial:
             l_gan = sum(self.cri_gan(score, True, is_disc=False) for score in self.net_d(self.output))
-            weight = self._adaptive_weight(reconstruction, l_gan) if train.get('gan_adaptive', True) else l_gan.new_ones(())
+            weight = (
+                self._adaptive_weight(reconstruction, l_gan)
+                if train.get('gan_adaptive', True)
+                else l_gan.new_ones(())
+            )
             losses['l_g_gan'], losses['gan_weight'] = weight * l_gan, weight
             total = total + losses['l_g_gan']
         total.backward()
@@ -134,7 +167,9 @@ class VQGANModel(BaseSRModel):
 
     def _adaptive_weight(self, reconstruction, l_gan):
         last = self.get_bare_model(self.net_g).conv_out.weight
-        of_reconstruction, of_gan = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, l_gan))
+        of_reconstruction, of_gan = (
+            torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, l_gan)
+        )
         # l_gan carries its loss_weight already, which the ratio would cancel
         return (of_reconstruction / (of_gan + 1e-4)).clamp(0, 1e4).detach() * self.cri_gan.loss_weight
 
@@ -142,12 +177,15 @@ class VQGANModel(BaseSRModel):
         self.net_d.requires_grad_(True)
         self.optimizer_d.zero_grad()
         real, fake = self.net_d(x), self.net_d(self.output.detach())
-        loss = sum((self.cri_gan(r, True, is_disc=True) + self.cri_gan(f, False, is_disc=True)) / 2 for r, f in zip(real, fake))
+        loss = sum(
+            (self.cri_gan(r, True, is_disc=True) + self.cri_gan(f, False, is_disc=True)) / 2
+            for r, f in zip(real, fake)
+        )
         loss.backward()
         self.optimizer_d.step()
         return loss
 
-    # --- codebook ---------------------------------------------------------------------------------------------------------------
+    # --- codebook
 
     def _keep_lookup(self, quantizer, inputs, outputs):
         if quantizer.training:  # validation counts for itself
@@ -157,7 +195,9 @@ class VQGANModel(BaseSRModel):
     def _start_codebook(self, x):
         """All entries start from vectors of the first batch."""
         net = self.get_bare_model(self.net_g)
-        self._revive(torch.ones(len(net.codebook), dtype=torch.bool, device=self.device), list(net.encode(x).values()))
+        self._revive(
+            torch.ones(len(net.codebook), dtype=torch.bool, device=self.device), list(net.encode(x).values())
+        )
         self.codebook_ready = True
 
     @torch.no_grad()
@@ -169,14 +209,19 @@ class VQGANModel(BaseSRModel):
         for branch, (_, indices) in zip(net.branches, self.lookups):
             places = indices.flatten()
             # bincount would wait for the device
-            counts = torch.zeros(entries, device=self.device).scatter_add_(0, places, torch.ones_like(places, dtype=torch.float32))
+            counts = torch.zeros(entries, device=self.device).scatter_add_(
+                0, places, torch.ones_like(places, dtype=torch.float32)
+            )
             report[f'perplexity_{branch}'] = perplexity(counts)
             used += counts
         if self.opt['dist']:
             distributed.all_reduce(used)
-        # kept with the optimizer's state of the codebook, so that a resumed run goes on with it; a float, as the optimizer stores it
+        # kept with the optimizer's state of the codebook, so that a resumed run goes on with it; a float, as
+        # the optimizer stores it
         state = self.optimizer_g.state[net.codebook]
-        last_used = state.setdefault('last_used', torch.full((entries, ), float(self.current_iter - 1), device=self.device))
+        last_used = state.setdefault(
+            'last_used', torch.full((entries,), float(self.current_iter - 1), device=self.device)
+        )
         last_used[used > 0] = self.current_iter
         report['dead'] = (last_used <= self.current_iter - RECENT).float().sum()
         after = self.opt['train'].get('revive_after')
@@ -191,12 +236,19 @@ class VQGANModel(BaseSRModel):
         return report
 
     def _revive(self, dead, vectors):
-        """Move entries where `dead` (n_embed,) onto random vectors, as many from each branch; `vectors`: [(b, c, h, w)]."""
+        """Move entries where `dead` (n_embed,) onto random vectors, as many from each branch; `vectors`: [(b,
+        c, h, w)].
+        """
         codebook, count = self.get_bare_model(self.net_g).codebook, int(dead.sum())
         # a generator of its own, so that a resumed run draws what an uninterrupted one does
         draw = torch.Generator().manual_seed(self.opt['manual_seed'] * 1_000_003 + self.current_iter)
         pools = [z.permute(0, 2, 3, 1).flatten(0, 2) for z in vectors]
-        new = torch.cat([pool[torch.randperm(len(pool), generator=draw)[:-(-count // len(pools))].to(pool.device)] for pool in pools])
+        new = torch.cat(
+            [
+                pool[torch.randperm(len(pool), generator=draw)[: -(-count // len(pools))].to(pool.device)]
+                for pool in pools
+            ]
+        )
         chosen = torch.randperm(len(new), generator=draw).repeat(-(-count // len(new)))[:count]
         # vectors that were drawn twice must not stay the same entry
         noise = torch.randn(count, new.shape[1], generator=draw).to(new)
@@ -204,7 +256,7 @@ class VQGANModel(BaseSRModel):
         if self.opt['dist']:
             distributed.broadcast(codebook.data, 0)
 
-    # --- validation -------------------------------------------------------------------------------------------------------------
+    # --- validation
 
     @torch.no_grad()
     def test(self):
@@ -222,9 +274,13 @@ class VQGANModel(BaseSRModel):
         self.usage = {}
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
         total = sum(self.usage.values())
-        report = ', '.join(f'{branch} {perplexity(counts.float()).item():.0f}' for branch, counts in self.usage.items())
-        get_root_logger().info(f'{dataloader.dataset.opt["name"]} codebook: {int((total > 0).sum())} of {len(total)} entries used; '
-                               f'perplexity {report}')
+        report = ', '.join(
+            f'{branch} {perplexity(counts.float()).item():.0f}' for branch, counts in self.usage.items()
+        )
+        get_root_logger().info(
+            f'{dataloader.dataset.opt["name"]} codebook: {int((total > 0).sum())} of {len(total)} entries'
+            f' used; perplexity {report}'
+        )
 
 
 def perplexity(counts):

@@ -1,9 +1,11 @@
-"""`animevsr reproduce table1`: runs the trainings behind a table (tables.py), and prints the paper's numbers beside ours.
+"""`animevsr reproduce table1`: runs the trainings behind a table (tables.py), and prints the paper's numbers
+beside ours.
 
-At the scale `tiny` they run on the bundled clips with small networks, on a CPU, and say only that everything runs from end to end. At the
-scale `paper` they are the paper's own, and need its data and GPUs. Interrupted, the same call goes on, each training from its last
-checkpoint.
+At the scale `tiny` they run on the bundled clips with small networks, on a CPU, and say only that everything
+runs from end to end. At the scale `paper` they are the paper's own, and need its data and GPUs. Interrupted,
+the same call goes on, each training from its last checkpoint.
 """
+
 import hashlib
 import json
 import os
@@ -41,18 +43,33 @@ HOME = Path('experiments')
 DATA = {'datasets/AVC-Train': 'gt', 'datasets/AVC-Test': 'test', 'datasets/RAL': 'ral'}
 METRICS = ('psnr_y', 'ssim_y', 'niqe', 'line_width', 'flicker')
 # how the clips on which a tiny table is measured were damaged: old codecs that no training here has seen
-OLD_CODECS = (dict(vcodec='mpeg1video', **{'q:v': 5}), dict(vcodec='msmpeg4', **{'q:v': 5}), dict(vcodec='flv1', **{'q:v': 6}))
+OLD_CODECS = (
+    dict(vcodec='mpeg1video', **{'q:v': 5}),
+    dict(vcodec='msmpeg4', **{'q:v': 5}),
+    dict(vcodec='flv1', **{'q:v': 6}),
+)
 
 
-def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-RealLQ', rows=None, iterations=None, device='auto',
-              progress=False, ral='datasets/RAL', test='datasets/AVC-Test'):
+def reproduce(
+    table,
+    scale='tiny',
+    gt='datasets/AVC-Train',
+    lq='datasets/AVC-RealLQ',
+    rows=None,
+    iterations=None,
+    device='auto',
+    progress=False,
+    ral='datasets/RAL',
+    test='datasets/AVC-Test',
+):
     """Run the trainings behind a table and measure their results.
 
     Before anything runs it is checked that all data and weights are there, or come from a training before.
 
     Args:
         table (str): 'table1' to 'table5' (VQD-SR), 'supplement4' (AnimeSR).
-        scale (str): 'tiny': small networks on the bundled clips. 'paper': the paper's networks, iterations and losses.
+        scale (str): 'tiny': small networks on the bundled clips. 'paper': the paper's networks, iterations
+            and losses.
         gt (str): the training set at the scale `paper`; HR-SR cleans it into `experiments`.
         lq (str): a root of low-quality clips to measure on at the scale `paper`.
         rows (list[str] | None): only these rows. Default: those that the paper gives a number for.
@@ -72,7 +89,10 @@ def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-Rea
     chosen = [row for row in TABLES[table][1] if (not row.extra if rows is None else row.name in rows)]
     unknown = set(rows or ()) - {row.name for row in chosen}
     if unknown:
-        raise ValueError(f'{table} has no row {sorted(unknown)[0]}; its rows: {", ".join(row.name for row in TABLES[table][1])}')
+        raise ValueError(
+            f'{table} has no row {sorted(unknown)[0]}; its rows:'
+            f' {", ".join(row.name for row in TABLES[table][1])}'
+        )
     if iterations is not None and iterations < 1:
         raise ValueError(f'iterations must be at least 1, got {iterations}')
     if scale == 'tiny' and any(isinstance(row.stage, Released) for row in chosen):
@@ -88,14 +108,18 @@ def reproduce(table, scale='tiny', gt='datasets/AVC-Train', lq='datasets/AVC-Rea
             run.enhance(stage) if isinstance(stage, Enhanced) else run.train(stage, bar)
     roots = dict(lq=lq) if scale == 'paper' else test_clips(run.folder / 'test')
     metrics = METRICS if 'gt' in roots else ('niqe', 'line_width', 'flicker', 'cut_bleed')
-    measured = evaluate({row.name: run.weights(row.stage) for row in chosen}, **roots, metrics=metrics, every=2, device=device)
+    measured = evaluate(
+        {row.name: run.weights(row.stage) for row in chosen}, **roots, metrics=metrics, every=2, device=device
+    )
     text = run.table(table, chosen, measured, metrics)
     (run.folder / f'{table}.md').write_text(text, encoding='utf8')
     return text
 
 
 class Run:
-    """The trainings of one scale, below `experiments/reproduce_<scale>`, and those of BasicSR, `experiments/reproduce_<scale>_<stage>`."""
+    """The trainings of one scale, below `experiments/reproduce_<scale>`, and those of BasicSR,
+    `experiments/reproduce_<scale>_<stage>`.
+    """
 
     def __init__(self, scale, places, iterations, device):
         self.scale, self.places, self.iterations, self.device = scale, places, iterations, device
@@ -107,16 +131,24 @@ class Run:
         return Path(self.places['gt'])
 
     def iterations_of(self, stage):
-        return self.iterations or (stage.iterations if self.scale == 'tiny' else read_yaml(stage.paper)['train']['total_iter'])
+        return self.iterations or (
+            stage.iterations if self.scale == 'tiny' else read_yaml(stage.paper)['train']['total_iter']
+        )
 
     def weights(self, stage):
-        return Path(stage.file) if isinstance(stage, Released) else HOME / f'reproduce_{self.scale}_{stage.name}/models/net_g_latest.pth'
+        return (
+            Path(stage.file)
+            if isinstance(stage, Released)
+            else HOME / f'reproduce_{self.scale}_{stage.name}/models/net_g_latest.pth'
+        )
 
     def file_of(self, stage):
         return stage.tiny if self.scale == 'tiny' else stage.paper
 
     def options_of(self, stage):
-        """[KEY:KEY=VALUE] that a stage adds to its YAML: where data and earlier results are, and how long it runs."""
+        """[KEY:KEY=VALUE] that a stage adds to its YAML: where data and earlier results are, and how long it
+        runs.
+        """
         opt, options = read_yaml(self.file_of(stage)), list(stage.options)
         for before in stage.after:
             place = self.folder / before.name if isinstance(before, Enhanced) else self.weights(before)
@@ -124,7 +156,9 @@ class Run:
         if stage.learned:
             degradation = opt['datasets']['train']['degradation']
             for operator, trained, arguments in stage.learned:
-                degradation = with_network(degradation, operator, dict(arguments, weights=str(self.weights(trained))), stage)
+                degradation = with_network(
+                    degradation, operator, dict(arguments, weights=str(self.weights(trained))), stage
+                )
             options.append(f'datasets:train:degradation={degradation!r}')
         set_already = {option.split('=')[0] for option in options}
         for part, dataset in opt['datasets'].items():
@@ -134,8 +168,12 @@ class Run:
                     options.append(f'datasets:{part}:{key}={self.places[name]}')
         iterations = self.iterations_of(stage)
         if self.scale == 'tiny' or self.iterations:
-            options += [f'train:total_iter={iterations}', 'val:val_freq=1000000', f'logger:print_freq={min(5, iterations)}',
-                        'logger:save_checkpoint_freq=50']
+            options += [
+                f'train:total_iter={iterations}',
+                'val:val_freq=1000000',
+                f'logger:print_freq={min(5, iterations)}',
+                'logger:save_checkpoint_freq=50',
+            ]
         return options
 
     def check(self, stages, released, lq):
@@ -160,28 +198,64 @@ class Run:
                     place = place[key]
                 place[last] = yaml.safe_load(value)
             files += [value for value in weights_in(opt) if value not in made]
-            folders += [dataset[key] for dataset in opt['datasets'].values() for key in ('dataroot_gt', 'dataroot_lq')
-                        if dataset.get(key) and dataset[key] not in made]
-        missing = sorted({f for f in files if not find_weights(f).is_file()} | {f for f in folders if not find(f).exists()})
+            folders += [
+                dataset[key]
+                for dataset in opt['datasets'].values()
+                for key in ('dataroot_gt', 'dataroot_lq')
+                if dataset.get(key) and dataset[key] not in made
+            ]
+        missing = sorted(
+            {f for f in files if not find_weights(f).is_file()} | {f for f in folders if not find(f).exists()}
+        )
         if missing:
-            raise MediaError(f'missing, and made by no training before: {", ".join(missing)}; put it there (docs/released_weights.md says '
-                             'where released weights are), or name other data with --gt, --ral, --test, --lq')
+            raise MediaError(
+                f'missing, and made by no training before: {", ".join(missing)}; put it there'
+                ' (docs/released_weights.md says where released weights are), or name other data with --gt,'
+                ' --ral, --test, --lq'
+            )
 
     def train(self, stage, bar):
         """Run a training, unless it is done, in a process of its own; its output goes into a file."""
         file, options, iterations = self.file_of(stage), self.options_of(stage), self.iterations_of(stage)
         # what was cleaned (HR-SR), and how what comes before was trained, are part of it
-        before = [str(self.gt)] * (self.scale == 'paper') + [self.note(s).read_text() for s in stage.needs if isinstance(s, Stage)]
+        before = [str(self.gt)] * (self.scale == 'paper') + [
+            self.note(s).read_text() for s in stage.needs if isinstance(s, Stage)
+        ]
         made_of = hashlib.sha256(json.dumps([read_yaml(file), options, before]).encode()).hexdigest()
         note, log = self.note(stage), self.folder / f'{stage.name}.log'
-        check_note(note, made_of, f'{self.weights(stage).parent.parent}: was trained with other options; move it and {note} away')
+        check_note(
+            note,
+            made_of,
+            f'{self.weights(stage).parent.parent}: was trained with other options; move it and {note} away',
+        )
         seen = 0
         if not self.weights(stage).exists():
-            command = [sys.executable, *launcher(), '-m', 'animevsr.train', '-opt', f'options/{file}', '--auto_resume', '--launcher',
-                       'pytorch' if launcher() else 'none', '--force_yml', f'name=reproduce_{self.scale}_{stage.name}', *options]
-            with self.lock(stage) as lock, open(log, 'a', encoding='utf8') as out, \
-                    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
-                                     pass_fds=(lock.fileno(), ) if os.name == 'posix' else ()) as child:
+            command = [
+                sys.executable,
+                *launcher(),
+                '-m',
+                'animevsr.train',
+                '-opt',
+                f'options/{file}',
+                '--auto_resume',
+                '--launcher',
+                'pytorch' if launcher() else 'none',
+                '--force_yml',
+                f'name=reproduce_{self.scale}_{stage.name}',
+                *options,
+            ]
+            with (
+                self.lock(stage) as lock,
+                open(log, 'a', encoding='utf8') as out,
+                subprocess.Popen(
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors='replace',
+                    pass_fds=(lock.fileno(),) if os.name == 'posix' else (),
+                ) as child,
+            ):
                 try:
                     for line in child.stdout:
                         out.write(line)
@@ -216,25 +290,48 @@ class Run:
     def table(self, name, rows, measured, metrics):
         """The table as Markdown."""
         with_sizes, lines = 'params' in rows[0].paper, []
-        head = ['method', *(['paper: parameters (M)'] if with_sizes else []), *(['ms on a Tesla M40'] if 'ms' in rows[0].paper else []),
-                'MANIQA', *(['ours: parameters (M)'] if with_sizes else []), *(['ms here'] if 'ms' in rows[0].paper else []), *metrics]
+        head = [
+            'method',
+            *(['paper: parameters (M)'] if with_sizes else []),
+            *(['ms on a Tesla M40'] if 'ms' in rows[0].paper else []),
+            'MANIQA',
+            *(['ours: parameters (M)'] if with_sizes else []),
+            *(['ms here'] if 'ms' in rows[0].paper else []),
+            *metrics,
+        ]
         for row, method in zip(rows, measured):
             size, speed = self.size_and_speed(row.stage, 'ms' in row.paper) if with_sizes else (None, None)
             values = [f'{row.paper[key]:g}' for key in ('params', 'ms') if key in row.paper]
             values.append(f'{row.paper["maniqa"]:.4f}' if 'maniqa' in row.paper else '-')
-            values += [f'{number:.{digits}f}' for number, digits in ((size, 2), (speed, 0)) if number is not None]
-            lines.append([row.name, *values, *('-' if value != value else f'{value:.4g}' for value in method.means().values())])
+            values += [
+                f'{number:.{digits}f}' for number, digits in ((size, 2), (speed, 0)) if number is not None
+            ]
+            lines.append(
+                [
+                    row.name,
+                    *values,
+                    *('-' if value != value else f'{value:.4g}' for value in method.means().values()),
+                ]
+            )
         table = markdown_table([head, *lines])
         legend = '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics)
         what = (
-            'Scale: tiny. Our networks are small ones, trained for some hundred iterations on three clips of 9 frames of 192x160 pixels, '
-            'from scratch, and measured on six other clips damaged by old codecs. **The values say that every training and measurement '
-            'runs, not which method is better.** Parameters and time are those of the networks at full size (180x320, median, here).'
-            if self.scale == 'tiny' else 'Scale: paper.')
-        return f'## {TABLES[name][0]}\n\n{table}\n\n{legend}\n\n{what} MANIQA is what the paper reports on AVC-RealLQ.\n'
+            'Scale: tiny. Our networks are small ones, trained for some hundred iterations on three clips of'
+            ' 9 frames of 192x160 pixels, from scratch, and measured on six other clips damaged by old'
+            ' codecs. **The values say that every training and measurement runs, not which method is'
+            ' better.** Parameters and time are those of the networks at full size (180x320, median, here).'
+            if self.scale == 'tiny'
+            else 'Scale: paper.'
+        )
+        return (
+            f'## {TABLES[name][0]}\n\n{table}\n\n{legend}\n\n{what} MANIQA is what the paper reports on'
+            ' AVC-RealLQ.\n'
+        )
 
     def size_and_speed(self, stage, timed):
-        """(millions of parameters, milliseconds of a 180x320 frame) of a network at the paper's size; the time is kept."""
+        """(millions of parameters, milliseconds of a 180x320 frame) of a network at the paper's size; the
+        time is kept.
+        """
         options = dict(read_yaml(stage.paper)['network_g'])
         if 'spynet_path' in options:
             options['spynet_path'] = None  # its size and speed are those of the weights that it starts from
@@ -302,14 +399,21 @@ def last_line(log):
 
 
 def test_clips(folder):
-    """Write the clips on which a tiny table is measured: held-out clips, shrunk, blurred, and through old codecs."""
+    """Write the clips on which a tiny table is measured: held-out clips, shrunk, blurred, and through old
+    codecs.
+    """
     clips = list_clips('assets/heldout')[6:]
     for i, clip in enumerate(clips):
         parts = {side: folder / side / clip.stem for side in ('gt', 'lq')}
         if all(part.is_dir() for part in parts.values()):
             continue
         codec = OLD_CODECS[i % len(OLD_CODECS)]
-        degradation = [{'blur': dict(sigma=[1.0, 2.0], isotropic_prob=1.0)}, {'down': 2}, {'down': 2}, {'ffmpeg': dict(options=codec)}]
+        degradation = [
+            {'blur': dict(sigma=[1.0, 2.0], isotropic_prob=1.0)},
+            {'down': 2},
+            {'down': 2},
+            {'ffmpeg': dict(options=codec)},
+        ]
         pipeline, gt = DegradationPipeline(degradation), to_tensor(load_clip(clip, range(count_frames(clip))))
         lq = pipeline.apply(gt, pipeline.sample(np.random.default_rng(i), len(gt)))
         for side, frames in (('gt', gt), ('lq', lq)):

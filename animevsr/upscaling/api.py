@@ -1,4 +1,5 @@
 """From an input to an upscaled output: what `animevsr upscale` and `animevsr.upscale` do."""
+
 import os
 import sys
 import time
@@ -37,10 +38,12 @@ class Summary:
         width, height (int): of the output, in pixels.
         frame_rate (Fraction): of the output video.
         shots (int), resumed (int): shots, and those of them that an earlier call had finished.
-        held (float | None): the share of the picture that was not computed again (`reuse`); None where other processes computed.
+        held (float | None): the share of the picture that was not computed again (`reuse`); None where other
+            processes computed.
         damage (list): [(seconds, what)] of the input.
         missing (int): shots that other parts (`part`) have still to do; the output is there when it is 0.
     """
+
     frames: int
     fps: float
     seconds: float
@@ -55,26 +58,43 @@ class Summary:
     missing: int = 0
 
 
-def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf=None, codec='h264', device='auto', half=False,
-            progress=False, **options):
+def upscale(
+    input,
+    output,
+    weights=DEFAULT_WEIGHTS,
+    outscale=None,
+    fps=None,
+    crf=None,
+    codec='h264',
+    device='auto',
+    half=False,
+    progress=False,
+    **options,
+):
     """Upscale a video file, a folder of frames or one image.
 
-    A video keeps its frames one for one, their times, and everything else in its container. It is divided into shots; each one that is
-    finished is kept in a hidden folder beside the output, so that the same call, after whatever stopped it, continues there.
+    A video keeps its frames one for one, their times, and everything else in its container. It is divided
+    into shots; each one that is finished is kept in a hidden folder beside the output, so that the same call,
+    after whatever stopped it, continues there.
 
     Args:
-        input, output (str | Path): the output is a video or an image by its suffix, otherwise a new folder of PNG images.
+        input, output (str | Path): the output is a video or an image by its suffix, otherwise a new folder of
+            PNG images.
         progress (bool): show frames, speed and time left on standard error.
-        weights, outscale, fps, crf, codec, device, half, options: see `UpscaleOptions`, and in it `EncodeOptions` and `ComputeOptions`.
+        weights, outscale, fps, crf, codec, device, half, options: see `UpscaleOptions`, and in it
+            `EncodeOptions` and `ComputeOptions`.
 
     Returns:
         Summary
 
     Raises:
-        MediaError: the input or output cannot be read or written. CheckpointError: the weights cannot be used. ValueError: an
+        MediaError: the input or output cannot be read or written. CheckpointError: the weights cannot be
+            used. ValueError: an
         option is out of range. Each is one line; nothing is left at the output's name.
     """
-    options = UpscaleOptions.of(weights=weights, outscale=outscale, fps=fps, crf=crf, codec=codec, device=device, half=half, **options)
+    options = UpscaleOptions.of(
+        weights=weights, outscale=outscale, fps=fps, crf=crf, codec=codec, device=device, half=half, **options
+    )
     input, output = Path(input), Path(output) if Path(output).name else Path(output).absolute()
     if output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
@@ -91,15 +111,22 @@ def upscale(input, output, weights=DEFAULT_WEIGHTS, outscale=None, fps=None, crf
         if output.suffix.lower() in IMAGE_SUFFIXES:
             return upscale_image(job, reader)
         if options.fps is not None and reader.is_video:
-            warnings.warn(f'the sound of {input} is left out: fps changes the speed of the picture' if reader.has_sound else
-                          f'only the picture of {input} is kept: fps changes its speed', stacklevel=2)
+            warnings.warn(
+                (
+                    f'the sound of {input} is left out: fps changes the speed of the picture'
+                    if reader.has_sound
+                    else f'only the picture of {input} is kept: fps changes its speed'
+                ),
+                stacklevel=2,
+            )
     if options.compute.half and select_device(options.compute.device).type == 'cpu':
         warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
     return upscaling.run()
 
 
 def join_parts(output):
-    """Write the output of an upscaling whose parts (`part`) have done all shots, as the last one does by itself.
+    """Write the output of an upscaling whose parts (`part`) have done all shots, as the last one does by
+    itself.
 
     Raises:
         MediaError: nothing was begun at that name, or shots are missing; says which.
@@ -111,8 +138,10 @@ def join_parts(output):
         plan = folder.read()
         missing = folder.pending_shots(plan)
         if missing:
-            raise MediaError(f'{output}: {len(missing)} of {len(plan.shots)} shots missing, the first is number {missing[0]}; '
-                             'run their parts')
+            raise MediaError(
+                f'{output}: {len(missing)} of {len(plan.shots)} shots missing, the first is number'
+                f' {missing[0]}; run their parts'
+            )
         join_segments(folder, plan)
         return Path(output)
     finally:
@@ -146,11 +175,15 @@ class Upscaling:
         return self.summary
 
     def compute_part(self, plan, pending):
-        """Compute this call's share of the shots, beside other calls that compute theirs; join all of them if they are done."""
+        """Compute this call's share of the shots, beside other calls that compute theirs; join all of them if
+        they are done.
+        """
         number, count = self.part
         with self.folder.lock_part(self.part):
             self.folder.unlock()
-            seconds, frames = self.compute_shots(plan, [shot for shot in pending if shot % count == number - 1])
+            seconds, frames = self.compute_shots(
+                plan, [shot for shot in pending if shot % count == number - 1]
+            )
         missing = []
         if self.folder.lock(self.part, create=False):  # else another part has joined all
             missing = self.folder.pending_shots(plan)
@@ -164,7 +197,9 @@ class Upscaling:
         if not there or self.folder.plan_file.exists():
             return False
         with open_reader(self.output) as reader:
-            self.summary = Summary(reader.expected_frames or 0, 0.0, 0.0, self.output, reader.width, reader.height, reader.fps, 0)
+            self.summary = Summary(
+                reader.expected_frames or 0, 0.0, 0.0, self.output, reader.width, reader.height, reader.fps, 0
+            )
         return True
 
     def prepare(self):
@@ -183,13 +218,16 @@ class Upscaling:
             try:
                 plan = self.make_plan(mine)
             except BaseException:
-                if not self.folder.plan_file.exists():  # a slip in the options must not cost what was done with others
+                # a slip in the options must not cost what was done with others
+                if not self.folder.plan_file.exists():
                     self.folder.remove()
                 raise
             self.folder.clear()
             self.folder.save(plan)
         if plan.interlaced and self.options.deinterlace == 'auto':
-            warnings.warn(f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2)
+            warnings.warn(
+                f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2
+            )
         for seconds, what in plan.damage:
             warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
         return plan
@@ -199,14 +237,18 @@ class Upscaling:
             tqdm.write(f'animevsr: {text}', file=sys.stderr)
 
     def is_finished(self):
-        """Whether all images are at the output's name, and only the work folder was not removed before a run was stopped."""
+        """Whether all images are at the output's name, and only the work folder was not removed before a run
+        was stopped.
+        """
         if not self.output.is_dir() or not self.folder.plan_file.exists():
             return False
         self.folder.lock(self.part)
         try:
             plan = self.folder.read()
             finished = plan.fingerprint == fingerprint(self.job)
-            finished = finished and all((self.output / image_name(i)).exists() for i in range(len(plan.ticks)))
+            finished = finished and all(
+                (self.output / image_name(i)).exists() for i in range(len(plan.ticks))
+            )
             if finished:
                 self.folder.remove()
                 self.summarise(plan, 0, 0.0)
@@ -222,17 +264,43 @@ class Upscaling:
             size = size_for(reader, self.output, self.options.outscale, loaded[0].scale, encode.codec)
             is_video, encoding = self.output.suffix.lower() in VIDEO_SUFFIXES, None
             if is_video:
-                encoding = vars(choose_encoding(encode.codec, reader, size, encode.crf, encode.depth, encode.chroma, encode.hardware))
-            tile = choose_tile(self.options.compute.tile, (reader.height, reader.width), select_device(self.options.compute.device))
+                encoding = vars(
+                    choose_encoding(
+                        encode.codec, reader, size, encode.crf, encode.depth, encode.chroma, encode.hardware
+                    )
+                )
+            tile = choose_tile(
+                self.options.compute.tile,
+                (reader.height, reader.width),
+                select_device(self.options.compute.device),
+            )
             self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
             with progress_bar(reader.expected_frames, 'frames', self.progress, 'looking for cuts') as bar:
                 ticks, base, shots, damage = scan(reader, self.options.fps, self.options.cuts, bar.update)
-            source = str(self.input.resolve()) if is_video and self.options.fps is None and reader.is_video else None
-            return Plan(mine, source, ticks, str(base), shots, str(self.options.fps or reader.fps), list(size), encoding, tile,
-                        self.upscaler.backend_id, damage, reader.interlaced)
+            source = (
+                str(self.input.resolve())
+                if is_video and self.options.fps is None and reader.is_video
+                else None
+            )
+            return Plan(
+                mine,
+                source,
+                ticks,
+                str(base),
+                shots,
+                str(self.options.fps or reader.fps),
+                list(size),
+                encoding,
+                tile,
+                self.upscaler.backend_id,
+                damage,
+                reader.interlaced,
+            )
 
     def compute_shots(self, plan, shots):
-        """Compute shots, by the executor that was asked for and, what it leaves, here; (seconds, frames) of it."""
+        """Compute shots, by the executor that was asked for and, what it leaves, here; (seconds, frames) of
+        it.
+        """
         frames, start = sum(len(plan.frames_of(shot)) for shot in shots), time.monotonic()
         others = 0 if self.part else len(plan.ticks) - frames  # that were done before
         executor, asked = executor_for(self.options, len(shots)), self.options.jobs
@@ -248,10 +316,24 @@ class Upscaling:
         return time.monotonic() - start, frames
 
     def summarise(self, plan, frames, seconds, shots=0, missing=0):
-        """`summary`, of so many frames that were upscaled in this call, and shots that were not done before it."""
+        """`summary`, of so many frames that were upscaled in this call, and shots that were not done before
+        it.
+        """
         (height, width), held = plan.size, getattr(self.upscaler, 'held', None)
-        self.summary = Summary(len(plan.ticks), frames / max(seconds, 1e-9), seconds, self.output, width, height, Fraction(plan.rate),
-                               len(plan.shots), len(plan.shots) - shots, held, [tuple(item) for item in plan.damage], missing)
+        self.summary = Summary(
+            len(plan.ticks),
+            frames / max(seconds, 1e-9),
+            seconds,
+            self.output,
+            width,
+            height,
+            Fraction(plan.rate),
+            len(plan.shots),
+            len(plan.shots) - shots,
+            held,
+            [tuple(item) for item in plan.damage],
+            missing,
+        )
 
 
 def join_segments(folder, plan):
@@ -262,15 +344,27 @@ def join_segments(folder, plan):
         if plan.source:
             with open_reader(plan.source) as reader:
                 index = reader.stream.index
-        join(segments, plan.ticks, Fraction(plan.time_base), folder.output, Path(plan.source) if plan.source else None, index)
+        join(
+            segments,
+            plan.ticks,
+            Fraction(plan.time_base),
+            folder.output,
+            Path(plan.source) if plan.source else None,
+            index,
+        )
     else:
         folder.joined.mkdir(exist_ok=True)
         for segment in segments:
-            for image in segment.iterdir() if segment.exists() else ():  # it is not where an earlier run moved them
+            # it is not where an earlier run moved them
+            for image in segment.iterdir() if segment.exists() else ():
                 os.replace(image, folder.joined / image.name)
-        missing = [number for number in range(len(plan.ticks)) if not (folder.joined / image_name(number)).exists()]
+        missing = [
+            number for number in range(len(plan.ticks)) if not (folder.joined / image_name(number)).exists()
+        ]
         if missing:
-            raise MediaError(f'{folder.output}: the image of frame {missing[0]} is missing; run the command again')
+            raise MediaError(
+                f'{folder.output}: the image of frame {missing[0]} is missing; run the command again'
+            )
         if folder.output.is_dir():
             folder.output.rmdir()  # an empty folder of that name gives way
         os.replace(folder.joined, folder.output)
@@ -280,11 +374,13 @@ def join_segments(folder, plan):
 def upscale_image(job, reader):
     """The same for one image."""
     output, options = Path(job.output), job.options
-    tile = choose_tile(options.compute.tile, (reader.height, reader.width), select_device(options.compute.device))
+    tile = choose_tile(
+        options.compute.tile, (reader.height, reader.width), select_device(options.compute.device)
+    )
     upscaler = job.open_upscaler(job.load(), tile)
     size = size_for(reader, output, options.outscale, upscaler.scale, 'h264')
     start = time.monotonic()
-    image, = upscaler(image for image, _ in reader.frames())
+    (image,) = upscaler(image for image, _ in reader.frames())
     write_image(output, fit(image, size))
     seconds = time.monotonic() - start
     return Summary(1, 1 / max(seconds, 1e-9), seconds, output, size[1], size[0], reader.fps)

@@ -1,4 +1,5 @@
 """All videos of a folder."""
+
 import contextlib
 import json
 import os
@@ -16,8 +17,8 @@ NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
 
 
 def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
-    """Upscale all videos below a folder into another one, with the folders that they are in. What is done already is left alone, and
-    one bad file does not stop the others.
+    """Upscale all videos below a folder into another one, with the folders that they are in. What is done
+    already is left alone, and one bad file does not stop the others.
 
     Args:
         input, output (str | Path): folders; the output is made where it is missing.
@@ -28,13 +29,19 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
         dict: {path of a video below the input: 'done ...', 'was done already' or 'failed: ...'}.
 
     Raises:
-        MediaError: there are no videos. ValueError, CheckpointError: an option or the weights cannot be used, for none of them.
+        MediaError: there are no videos. ValueError, CheckpointError: an option or the weights cannot be used,
+            for none of them.
     """
     input, output = Path(input), Path(output)
     targets = targets_of(list_videos(input, output), input, output, suffix)
     output.mkdir(parents=True, exist_ok=True)
-    write_text(output / NOTE, json.dumps({str(target.relative_to(output)): str(video.relative_to(input)) for video, target in targets},
-                                         indent=1))
+    write_text(
+        output / NOTE,
+        json.dumps(
+            {str(target.relative_to(output)): str(video.relative_to(input)) for video, target in targets},
+            indent=1,
+        ),
+    )
     results = {}
     for number, (video, target) in enumerate(targets, 1):
         name = str(video.relative_to(input))
@@ -47,8 +54,11 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             summary = upscale(video, target, progress=progress, **options)
-            results[name] = (f'part done, {summary.missing} of {summary.shots} shots left' if summary.missing else
-                             f'done, {summary.frames} frames')
+            results[name] = (
+                f'part done, {summary.missing} of {summary.shots} shots left'
+                if summary.missing
+                else f'done, {summary.frames} frames'
+            )
         except CheckpointError:
             raise
         except (MediaError, OSError, RuntimeError) as error:
@@ -73,13 +83,25 @@ def is_batch(input):
         raise MediaError(f'{input}: cannot be read ({error.strerror})') from None
     images, videos = suffixes & set(IMAGE_SUFFIXES), suffixes & set(VIDEO_SUFFIXES)
     if images and videos:
-        warnings.warn(f'{input} holds videos and images; the videos are upscaled, the images are not', stacklevel=2)
+        warnings.warn(
+            f'{input} holds videos and images; the videos are upscaled, the images are not', stacklevel=2
+        )
     if images and not videos:
-        below = next((Path(folder) / file for folder, _, files in os.walk(input) for file in files
-                      if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')), None)
+        below = next(
+            (
+                Path(folder) / file
+                for folder, _, files in os.walk(input)
+                for file in files
+                if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')
+            ),
+            None,
+        )
         if below is not None:
-            warnings.warn(f'{input} holds images, which are upscaled, and videos in folders, which are not ({below}); name their folder',
-                          stacklevel=2)
+            warnings.warn(
+                f'{input} holds images, which are upscaled, and videos in folders, which are not ({below});'
+                ' name their folder',
+                stacklevel=2,
+            )
     return bool(videos) or not images
 
 
@@ -101,7 +123,9 @@ def targets_of(videos, input, output, suffix):
 
 
 def clean(target):
-    """Remove the work folder of a video that is done, which a run left that was stopped between its last two steps."""
+    """Remove the work folder of a video that is done, which a run left that was stopped between its last two
+    steps.
+    """
     folder = WorkFolder(target)
     if folder.path.exists():
         with contextlib.suppress(MediaError, OSError):  # another run is at work on it
@@ -126,8 +150,14 @@ def list_videos(root, output):
             folders[:] = []
             continue
         seen.add(os.path.realpath(folder))
-        folders[:] = sorted(f for f in folders if not f.startswith('.') and (Path(folder) / f).resolve() != output.resolve())
-        found += [Path(folder) / file for file in sorted(files) if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')]
+        folders[:] = sorted(
+            f for f in folders if not f.startswith('.') and (Path(folder) / f).resolve() != output.resolve()
+        )
+        found += [
+            Path(folder) / file
+            for file in sorted(files)
+            if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')
+        ]
     if not found:
         raise MediaError(f'{root}: holds no images and no videos')
     if output.suffix.lower() in VIDEO_SUFFIXES and not output.is_dir():

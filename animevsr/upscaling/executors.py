@@ -1,8 +1,10 @@
-"""Where the shots of an upscaling are computed: in this process, in several of this machine, or on the nodes of a Ray cluster.
+"""Where the shots of an upscaling are computed: in this process, in several of this machine, or on the nodes
+of a Ray cluster.
 
-A task is one shot: it leaves a segment in the work folder, which all workers see. A task that runs twice is harmless, and one whose worker
-is gone runs again.
+A task is one shot: it leaves a segment in the work folder, which all workers see. A task that runs twice is
+harmless, and one whose worker is gone runs again.
 """
+
 import multiprocessing
 import os
 import socket
@@ -27,7 +29,8 @@ class Executor(ABC):
 
     @abstractmethod
     def run(self, job, plan, shots, progress):
-        """Compute shots; `progress(frames)` is called with the number of frames that have been done since the last call.
+        """Compute shots; `progress(frames)` is called with the number of frames that have been done since the
+        last call.
 
         Returns:
             list[int]: shots that could not be computed, which are left to the caller; a warning says why.
@@ -38,8 +41,8 @@ class Executor(ABC):
 
 
 class LocalExecutor(Executor):
-    """`jobs` processes on this machine, which share its devices. When one of them dies or cannot go on (no memory), the work goes on
-    with one less."""
+    """`jobs` processes on this machine, which share its devices. When one of them dies or cannot go on (no
+    memory), the work goes on with one less."""
 
     def __init__(self, jobs):
         self.jobs = jobs
@@ -50,10 +53,16 @@ class LocalExecutor(Executor):
             try:
                 self._run(job, plan, left, min(jobs, len(left)), progress)
             except (DifferentRounding, RuntimeError) as error:
-                reason = 'it was killed' if isinstance(error, BrokenProcessPool) else ' '.join(str(error).split())[:200]
+                reason = (
+                    'it was killed'
+                    if isinstance(error, BrokenProcessPool)
+                    else ' '.join(str(error).split())[:200]
+                )
                 jobs -= 1
                 rest = f'{jobs} of them' if jobs else 'this process alone'
-                warnings.warn(f'a worker process has stopped ({reason}); the work goes on with {rest}', stacklevel=2)
+                warnings.warn(
+                    f'a worker process has stopped ({reason}); the work goes on with {rest}', stacklevel=2
+                )
         return sorted(left)
 
     def _run(self, job, plan, left, jobs, progress):
@@ -83,7 +92,7 @@ def _start_process(job, plan, frames, number):
     """What a process of `LocalExecutor` begins with; its network is loaded by its first task."""
     global _worker
     signal(SIGINT, SIG_IGN)  # the first process ends this one
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(), ), daemon=True).start()
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     keep_freed_memory()
     with number.get_lock():
         rank, number.value = number.value, number.value + 1
@@ -109,7 +118,8 @@ def _end_with(process):
 
 
 class RayExecutor(Executor):
-    """The nodes of a Ray cluster, which share the folders of input and output; Ray runs the tasks of a node that is gone elsewhere.
+    """The nodes of a Ray cluster, which share the folders of input and output; Ray runs the tasks of a node
+    that is gone elsewhere.
 
     Args:
         address (str): of the cluster; 'auto' finds the one that this machine belongs to.
@@ -120,7 +130,8 @@ class RayExecutor(Executor):
     """
 
     def __init__(self, address, jobs):
-        os.environ.setdefault('RAY_BACKEND_LOG_LEVEL', 'fatal')  # a cluster that is not there is reported once, in one line
+        # a cluster that is not there is reported once, in one line
+        os.environ.setdefault('RAY_BACKEND_LOG_LEVEL', 'fatal')
         try:
             import ray
         except ModuleNotFoundError:
@@ -135,20 +146,27 @@ class RayExecutor(Executor):
                 socket.create_connection((host, int(port)), 10).close()
             ray.init(address=address, log_to_driver=False, logging_level='ERROR')
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-            raise ValueError(f"cluster '{address}': no Ray cluster answers there ({' '.join(str(error).split())[:150]}); start one: "
-                             'ray start --head') from None
+            raise ValueError(
+                f"cluster '{address}': no Ray cluster answers there ({' '.join(str(error).split())[:150]});"
+                ' start one: ray start --head'
+            ) from None
         finally:
             if threading.current_thread() is threading.main_thread() and before is not None:
                 signal(SIGTERM, before)  # Ray puts in its own
 
     def resources(self, job, plan):
         """(CPUs, GPUs) that a task asks for: no more than the smallest node has, or it would never start."""
-        nodes = [node['Resources'] for node in self.ray.nodes() if node['Alive'] and node['Resources'].get('CPU')]
+        nodes = [
+            node['Resources'] for node in self.ray.nodes() if node['Alive'] and node['Resources'].get('CPU')
+        ]
         if not nodes:
             raise ValueError('the Ray cluster has no CPUs')
         gpu_nodes = [node for node in nodes if node.get('GPU')]
         if gpu_nodes and job.options.compute.device != 'cpu':
-            return max(1, int(min(node['CPU'] // (node['GPU'] * self.jobs) for node in gpu_nodes))), 1 / self.jobs
+            return (
+                max(1, int(min(node['CPU'] // (node['GPU'] * self.jobs) for node in gpu_nodes))),
+                1 / self.jobs,
+            )
         threads = plan.backend_id['threads'] or job.options.compute.threads
         return min(int(min(node['CPU'] for node in nodes)), threads or sys.maxsize), 0
 
@@ -182,8 +200,11 @@ class RayExecutor(Executor):
                 ray.cancel(reference, force=True)
         if left:
             reason = next(iter(left.values()))
-            warnings.warn(f'workers of the cluster were excluded ({reason}); {len(left)} of {len(shots)} shots are computed here',
-                          stacklevel=2)
+            warnings.warn(
+                f'workers of the cluster were excluded ({reason}); {len(left)} of {len(shots)} shots are'
+                ' computed here',
+                stacklevel=2,
+            )
         return sorted(left)
 
 

@@ -1,7 +1,9 @@
 """What `upscale` may be asked for: one record of all options, their ranges, and what they mean for one input.
 
-A new option is a field here, the place that reads it, and one flag of the command line (`animevsr_cli/arguments.py`).
+A new option is a field here, the place that reads it, and one flag of the command line
+(`animevsr_cli/arguments.py`).
 """
+
 import os
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -20,10 +22,13 @@ class EncodeOptions:
 
     Attributes:
         codec (str): 'h264', 'h265', 'av1', 'prores', or 'ffv1', which is lossless.
-        crf (int | None): quality of h264 and h265 (0 to 51) and av1 (0 to 63); lower is better. Default: 18, 20, 24.
-        depth (int | None), chroma (str | None): 8 or 10 bits; '420', '422' or '444'. Default: those of the input.
+        crf (int | None): quality of h264 and h265 (0 to 51) and av1 (0 to 63); lower is better. Default: 18,
+            20, 24.
+        depth (int | None), chroma (str | None): 8 or 10 bits; '420', '422' or '444'. Default: those of the
+            input.
         hardware (bool): take an encoder of the graphics hardware where there is one.
     """
+
     codec: str = 'h264'
     crf: int | None = None
     depth: int | None = None
@@ -49,9 +54,12 @@ class ComputeOptions:
         device (str): 'auto', 'cpu', or a name that torch knows.
         backend (str), fast, half, bf16, compiled (bool): see `engine.backends.open_backend`.
         reuse (bool): compute again only what changes from frame to frame; see `DirtyRegions`.
-        tile (int | str | None): side of the squares that are computed one after the other; 'auto': whole frames where memory allows.
-        threads (int | None): CPU threads of each process. Default: the cores, divided by `jobs` where that does not change results.
+        tile (int | str | None): side of the squares that are computed one after the other; 'auto': whole
+            frames where memory allows.
+        threads (int | None): CPU threads of each process. Default: the cores, divided by `jobs` where that
+            does not change results.
     """
+
     device: str = 'auto'
     backend: str = 'auto'
     fast: bool = False
@@ -75,15 +83,19 @@ class UpscaleOptions:
 
     Attributes:
         weights (str): a weights file, or a name (`animevsr models`).
-        outscale (float | None): size of the output over that of the input, above 0 and up to the network's scale (its default).
-        fps (Fraction | None): frame rate for a folder of frames (default 24); a video is retimed, without its other tracks.
+        outscale (float | None): size of the output over that of the input, above 0 and up to the network's
+            scale (its default).
+        fps (Fraction | None): frame rate for a folder of frames (default 24); a video is retimed, without its
+            other tracks.
         deinterlace (str): 'auto' deinterlaces what is marked as interlaced, 'off' never.
         cuts (bool): look for cuts; else the whole video is one shot.
         encode (EncodeOptions), compute (ComputeOptions)
         jobs (int): processes side by side, each on shots of its own.
         cluster (str | None): 'auto' or the address of a Ray cluster, on whose nodes the shots are computed.
-        part (tuple[int, int] | None): (I, N): do the I-th of N shares of the shots; the call that does the last one joins them.
+        part (tuple[int, int] | None): (I, N): do the I-th of N shares of the shots; the call that does the
+            last one joins them.
     """
+
     weights: str = DEFAULT_WEIGHTS
     outscale: float | None = None
     fps: Fraction | None = None
@@ -105,14 +117,18 @@ class UpscaleOptions:
         groups = dict(encode=EncodeOptions, compute=ComputeOptions)
         if 'device' in keywords:
             keywords['device'] = str(keywords['device'])
-        parts = {name: kind(**{f.name: keywords.pop(f.name) for f in fields(kind) if f.name in keywords}) for name, kind in groups.items()}
+        parts = {
+            name: kind(**{f.name: keywords.pop(f.name) for f in fields(kind) if f.name in keywords})
+            for name, kind in groups.items()
+        }
         unknown = sorted(set(keywords) - {f.name for f in fields(cls)} | set(keywords) & set(groups))
         if unknown:
             raise TypeError(f'upscale() got an unexpected keyword argument {unknown[0]!r}')
         if keywords.get('fps') is not None:
             keywords['fps'] = parse_rate(keywords['fps'])
         weights = str(keywords.get('weights', DEFAULT_WEIGHTS))
-        keywords['weights'] = os.path.abspath(weights) if os.path.isfile(weights) else weights  # workers may be in other folders
+        # workers may be in other folders
+        keywords['weights'] = os.path.abspath(weights) if os.path.isfile(weights) else weights
         options = cls(**{**keywords, **parts})
         options.validate()
         return options
@@ -128,8 +144,12 @@ class UpscaleOptions:
 
     def pixels(self):
         """{name: value} of the options that the output depends on, as JSON holds them."""
-        values = {f.name: getattr(part, f.name) for part in (self, self.encode, self.compute) for f in fields(part)
-                  if f.name not in ('encode', 'compute', 'weights') and f.metadata.get('pixels', True)}
+        values = {
+            f.name: getattr(part, f.name)
+            for part in (self, self.encode, self.compute)
+            for f in fields(part)
+            if f.name not in ('encode', 'compute', 'weights') and f.metadata.get('pixels', True)
+        }
         return {name: str(value) if isinstance(value, Fraction) else value for name, value in values.items()}
 
     def with_compute(self, **changes):
@@ -154,7 +174,9 @@ def size_for(reader, output, outscale, scale, codec):
     """
     outscale = scale if outscale is None else outscale
     if not 0 < outscale <= scale:
-        raise ValueError(f'outscale must be above 0 and at most {scale}, the scale of these weights; got {outscale:g}')
+        raise ValueError(
+            f'outscale must be above 0 and at most {scale}, the scale of these weights; got {outscale:g}'
+        )
     even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
     return output_size(reader.height, reader.width, outscale, even)
 

@@ -1,4 +1,5 @@
 """The plan of an upscaling: shots, times and encoding."""
+
 from dataclasses import dataclass
 
 from animevsr.video.encoders import Encoding
@@ -21,6 +22,7 @@ class Plan:
         damage (list): [(seconds, what)] of the input.
         interlaced (bool): some of its frames are.
     """
+
     fingerprint: dict
     source: str | None
     ticks: list

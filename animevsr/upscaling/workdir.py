@@ -1,4 +1,7 @@
-"""The hidden folder beside an output that holds what is finished of it until all is, and what it is made of."""
+"""The hidden folder beside an output that holds what is finished of it until all is, and what it is made
+of.
+"""
+
 import contextlib
 import errno
 import hashlib
@@ -34,7 +37,8 @@ class WorkFolder:
         self._lock = FileLock(self.path / 'lock')
 
     def lock(self, part=None, create=True):
-        """Keep other runs away from this output. For a part (I, N) of several, which share it, wait until it is free.
+        """Keep other runs away from this output. For a part (I, N) of several, which share it, wait until it
+        is free.
 
         Returns:
             bool: False where `create` is False, and the folder is gone.
@@ -63,8 +67,12 @@ class WorkFolder:
                 if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                     raise MediaError(f'{self.output}: cannot be written ({error.strerror})') from None
                 if part:
-                    raise MediaError(f'{self.output}: this folder knows no locks, which parts need; choose another one') from None
-                warnings.warn(f'{self.output}: this folder knows no locks; start no other run on it', stacklevel=2)
+                    raise MediaError(
+                        f'{self.output}: this folder knows no locks, which parts need; choose another one'
+                    ) from None
+                warnings.warn(
+                    f'{self.output}: this folder knows no locks; start no other run on it', stacklevel=2
+                )
                 break
         if part is None:
             for file in self.path.glob('part_*.lock'):
@@ -72,7 +80,9 @@ class WorkFolder:
                     FileLock(file).acquire(timeout=0).lock.release()
                 except Timeout:
                     self.unlock()
-                    raise MediaError(f'{self.output}: {file.stem.replace("_", " ")} is at work on it') from None
+                    raise MediaError(
+                        f'{self.output}: {file.stem.replace("_", " ")} is at work on it'
+                    ) from None
         return True
 
     def unlock(self):
@@ -88,7 +98,8 @@ class WorkFolder:
             raise MediaError(f'{self.output}: part {number}/{count} is at work on it already') from None
 
     def load(self, fingerprint, shared=False):
-        """The plan that is there, if it has this fingerprint; else None, with a warning about a plan of other things.
+        """The plan that is there, if it has this fingerprint; else None, with a warning about a plan of other
+        things.
 
         Args:
             shared (bool): other runs are at work on the same plan.
@@ -103,10 +114,16 @@ class WorkFolder:
             except MediaError:
                 plan = None
             if plan is None or plan.fingerprint != fingerprint:
-                changed = [key for key in fingerprint if plan is None or plan.fingerprint.get(key) != fingerprint[key]]
+                changed = [
+                    key
+                    for key in fingerprint
+                    if plan is None or plan.fingerprint.get(key) != fingerprint[key]
+                ]
                 other = f'{self.output}: was begun with different {", ".join(changed) or "plans"}'
                 if shared:
-                    raise ValueError(f'{other}; all parts must be given the same ones (or remove {self.path})')
+                    raise ValueError(
+                        f'{other}; all parts must be given the same ones (or remove {self.path})'
+                    )
                 warnings.warn(f'{other}; it starts anew', stacklevel=2)
                 plan = None
         if not shared:
@@ -114,7 +131,7 @@ class WorkFolder:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
         return plan
 
-    def clear(self, keep=('lock', )):
+    def clear(self, keep=('lock',)):
         """Remove what is there, for a new plan."""
         for item in self.path.iterdir():
             if item.name not in keep:
@@ -129,9 +146,13 @@ class WorkFolder:
         try:
             return Plan(**json.loads(self.plan_file.read_text(encoding='utf8')))
         except FileNotFoundError:
-            raise MediaError(f'{self.output}: nothing of it has been begun (there is no {self.plan_file})') from None
+            raise MediaError(
+                f'{self.output}: nothing of it has been begun (there is no {self.plan_file})'
+            ) from None
         except (ValueError, TypeError):
-            raise MediaError(f'{self.output}: was begun by another version of animevsr; remove {self.path}') from None
+            raise MediaError(
+                f'{self.output}: was begun by another version of animevsr; remove {self.path}'
+            ) from None
 
     def save(self, plan):
         write_text(self.plan_file, json.dumps(asdict(plan)))
@@ -158,7 +179,11 @@ class WorkFolder:
         if not segment.exists():
             return False
         if segment.is_dir():  # a run may have been stopped while it moved the images
-            found = sum((place / image_name(number)).exists() for number in numbers for place in (segment, self.joined))
+            found = sum(
+                (place / image_name(number)).exists()
+                for number in numbers
+                for place in (segment, self.joined)
+            )
         else:
             found = frames_in(segment)
         if found == len(numbers):
@@ -175,12 +200,20 @@ class WorkFolder:
 
 
 def fingerprint(job):
-    """`Plan.fingerprint`: what the output depends on. An input is known by names, sizes and times of change of its files."""
+    """`Plan.fingerprint`: what the output depends on. An input is known by names, sizes and times of change
+    of its files.
+    """
     path = Path(job.input).resolve()
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
+    files = (
+        sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
+    )
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return dict(input=hashlib.sha256(json.dumps([str(path), stats]).encode()).hexdigest(),
-                weights=hash_of_weights(find_weights(job.options.weights)), options=job.options.pixels(), version=__version__)
+    return dict(
+        input=hashlib.sha256(json.dumps([str(path), stats]).encode()).hexdigest(),
+        weights=hash_of_weights(find_weights(job.options.weights)),
+        options=job.options.pixels(),
+        version=__version__,
+    )
 
 
 def image_name(number):

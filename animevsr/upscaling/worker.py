@@ -1,4 +1,5 @@
 """One worker of an upscaling: it takes shots from a work list and leaves a segment for each."""
+
 import os
 import shutil
 from contextlib import closing
@@ -36,6 +37,7 @@ class Job:
     Attributes:
         input, output (str): absolute paths. options (UpscaleOptions)
     """
+
     input: str
     output: str
     options: UpscaleOptions
@@ -49,7 +51,9 @@ class Job:
         return open_reader(self.input, self.options.fps, deep=True, deinterlace=deinterlace, conceal=True)
 
     def load(self, rank=None):
-        """(network, its device); `rank`: of this process among those that share the devices of the machine."""
+        """(network, its device); `rank`: of this process among those that share the devices of the
+        machine.
+        """
         device = select_device(self.options.compute.device)
         device = device if rank is None else share(device, rank)
         return load_upscaler(self.options.weights, device, clips=True), device
@@ -62,7 +66,18 @@ class Job:
             if not c.fast:  # as `open_backend` for the others
                 exact_float32()
             return Upscaler(net, device)
-        backend = open_backend(net, device, c.backend, c.fast, c.half, c.threads, self.options.jobs, say, bf16=c.bf16, compiled=c.compiled)
+        backend = open_backend(
+            net,
+            device,
+            c.backend,
+            c.fast,
+            c.half,
+            c.threads,
+            self.options.jobs,
+            say,
+            bf16=c.bf16,
+            compiled=c.compiled,
+        )
         return Upscaler(backend, None, tile if backend.reach is not None else None, c.reuse)
 
     def open_same_upscaler(self, plan, rank=None, loaded=None, say=lambda text: None):
@@ -72,11 +87,18 @@ class Job:
             DifferentRounding: it cannot be had here. ValueError: its backend is not there.
         """
         wanted = plan.backend_id
-        job = replace(self, options=self.options.with_compute(backend=wanted['backend'],
-                                                              threads=wanted['threads'] or self.options.compute.threads))
+        job = replace(
+            self,
+            options=self.options.with_compute(
+                backend=wanted['backend'], threads=wanted['threads'] or self.options.compute.threads
+            ),
+        )
         upscaler = job.open_upscaler(loaded or job.load(rank), plan.tile, say)
         if upscaler.backend_id['name'] != wanted['name']:
-            raise DifferentRounding(f'here computes {upscaler.backend_id["name"]}, elsewhere {wanted["name"]}, with other rounding')
+            raise DifferentRounding(
+                f'here computes {upscaler.backend_id["name"]}, elsewhere {wanted["name"]}, with other'
+                ' rounding'
+            )
         return upscaler
 
 
@@ -94,15 +116,18 @@ class Source:
         return self.reader
 
     def take(self, numbers):
-        """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB; before them None for each frame that is skipped
-        (see `prefetch`)."""
+        """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB; before them None for each frame
+        that is skipped (see `prefetch`)."""
         if numbers.start < self.position:
             self.close()
         self.open()
         while self.position < numbers.stop:
             frame = next(self.frames, None)
             if frame is None:
-                raise MediaError(f'{self.job.input}: ends after {self.position} frames; it had more when it was looked through')
+                raise MediaError(
+                    f'{self.job.input}: ends after {self.position} frames; it had more when it was looked'
+                    ' through'
+                )
             self.position += 1
             # only what is needed is converted to RGB
             yield None if self.position <= numbers.start else self.reader.image(frame[0])
@@ -164,8 +189,12 @@ class ShotWorker:
         else:
             made = SegmentWriter(path, self.encoder, self.source.open().color, Fraction(self.plan.rate))
         # closing: the thread that reads must have ended before its source is closed
-        with (at_checks(), made as writer, BackgroundWriter(writer.write, PREFETCH) as write,
-              closing(prefetch(self.source.take(numbers), PREFETCH)) as frames):
+        with (
+            at_checks(),
+            made as writer,
+            BackgroundWriter(writer.write, PREFETCH) as write,
+            closing(prefetch(self.source.take(numbers), PREFETCH)) as frames,
+        ):
             for image in self.upscaler(frames):
                 check()
                 write(fit(image, size))

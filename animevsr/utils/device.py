@@ -1,4 +1,5 @@
 """The one place that names devices."""
+
 import functools
 import threading
 
@@ -12,7 +13,9 @@ def select_device(device='auto'):
         ValueError: the name is unknown, or this machine (or this build of torch) has no such device.
     """
     if device == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu')
+        return torch.device(
+            'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
+        )
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen)
@@ -33,27 +36,36 @@ def count():
 
 def share(device, rank):
     """The device of one of several processes: where no CUDA device is named, each takes one of its own."""
-    return torch.device(device.type, rank % count()) if device.type == 'cuda' and device.index is None else device
+    return (
+        torch.device(device.type, rank % count())
+        if device.type == 'cuda' and device.index is None
+        else device
+    )
 
 
 def device_name(device):
-    """What a device is, as far as rounding depends on it: the name of a GPU, the vector instructions of a CPU."""
+    """What a device is, as far as rounding depends on it: the name of a GPU, the vector instructions of a
+    CPU.
+    """
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return torch.backends.cpu.get_cpu_capability() if device.type == 'cpu' else device.type
 
 
 def exact_float32():
-    """Let CUDA devices compute float32 in float32: TF32, on by default in convolutions, rounds factors to 10 bits of mantissa. It would
-    move values by up to 1e-3, and the entries that a VQGAN picks where two are nearly as near."""
+    """Let CUDA devices compute float32 in float32: TF32, on by default in convolutions, rounds factors to 10
+    bits of mantissa. It would move values by up to 1e-3, and the entries that a VQGAN picks where two are
+    nearly as near.
+    """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 class SideStream:
-    """Work that goes on beside what the caller computes, on a CUDA stream of its own; on other devices it is done at once.
+    """Work that goes on beside what the caller computes, on a CUDA stream of its own; on other devices it is
+    done at once.
 
-        with side: result = ...; ready = side.mark()      (in a thread)
-        side.hand_over(ready, result)                     (where the result is used)
+    with side: result = ...; ready = side.mark()      (in a thread)
+    side.hand_over(ready, result)                     (where the result is used)
     """
 
     def __init__(self, device):
@@ -82,7 +94,9 @@ class SideStream:
         return self.stream.record_event() if self.stream is not None else None
 
     def hand_over(self, ready, *tensors):
-        """Let the caller's stream (not the host) wait for the work before the mark, whose memory is kept as long as it is used there."""
+        """Let the caller's stream (not the host) wait for the work before the mark, whose memory is kept as
+        long as it is used there.
+        """
         if ready is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(ready)
@@ -91,7 +105,9 @@ class SideStream:
 
 
 class Fetch:
-    """A copy of a tensor to the host, which on a CUDA device goes on beside what is computed after it; calling it waits for the array."""
+    """A copy of a tensor to the host, which on a CUDA device goes on beside what is computed after it;
+    calling it waits for the array.
+    """
 
     def __init__(self, tensor, kind=None):
         """`kind`: the NumPy type of the array; that of the tensor if not given."""
@@ -121,7 +137,9 @@ def copies(device):
 
 
 def one_behind(fetches):
-    """The arrays of an iterable of `Fetch`; on a CUDA device the next result is under way before one is waited for."""
+    """The arrays of an iterable of `Fetch`; on a CUDA device the next result is under way before one is
+    waited for.
+    """
     waiting = None
     for fetch in fetches:
         if waiting is not None:

@@ -1,4 +1,5 @@
 """Captions for pictures made of pictures."""
+
 import cv2
 import numpy as np
 
@@ -8,7 +9,9 @@ CAPTION = 18  # height of a caption in pixels
 def caption(text, width):
     """(CAPTION, width, 3) uint8: white text on black."""
     strip = np.zeros((CAPTION, width, 3), np.uint8)
-    return cv2.putText(strip, text, (3, CAPTION - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+    return cv2.putText(
+        strip, text, (3, CAPTION - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA
+    )
 
 
 def titled(text, image):

@@ -1,4 +1,5 @@
 """Files: written whole or not at all, notes of what a folder is made of, locks."""
+
 import contextlib
 import errno
 import os
@@ -11,14 +12,18 @@ from animevsr.errors import MediaError
 
 
 def partial_of(path):
-    """Where a part of the work lies until it is complete, of a name that no other process uses, on whatever machine."""
+    """Where a part of the work lies until it is complete, of a name that no other process uses, on whatever
+    machine.
+    """
     return path.with_name(f'{path.stem}.{socket.gethostname()}-{os.getpid()}.partial{path.suffix}')
 
 
 @contextlib.contextmanager
 def atomic_file(path, writers=1):
-    """A hidden path beside `path` to write to, moved there at the end; after any error, an interrupt included, nothing appears there, and
-    what was there before stays. With more than one of `writers` at a time each has a path of its own."""
+    """A hidden path beside `path` to write to, moved there at the end; after any error, an interrupt
+    included, nothing appears there, and what was there before stays. With more than one of `writers` at a
+    time each has a path of its own.
+    """
     hidden = path.with_name(f'.{path.name}')
     partial = partial_of(hidden) if writers > 1 else path.with_name(f'.{path.stem}.partial{path.suffix}')
     try:
@@ -30,8 +35,8 @@ def atomic_file(path, writers=1):
 
 @contextlib.contextmanager
 def atomic_folder(path, is_complete=Path.is_dir):
-    """A new hidden folder beside `path` to fill, moved there at the end. Where another process was faster (`is_complete(path)`), its
-    result stays."""
+    """A new hidden folder beside `path` to fill, moved there at the end. Where another process was faster
+    (`is_complete(path)`), its result stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
     try:
@@ -78,7 +83,8 @@ def check_file(path):
 
 
 def inherited_lock(path):
-    """A file, made where it is missing, that is locked until it is closed, also in processes that inherit it (filelock's are not).
+    """A file, made where it is missing, that is locked until it is closed, also in processes that inherit it
+    (filelock's are not).
 
     Where there are no locks (Windows, some network folders) nobody is kept away.
 
@@ -88,6 +94,7 @@ def inherited_lock(path):
     file = open(path, 'w')  # noqa: SIM115  (the caller closes it)
     try:
         import fcntl
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:
         pass

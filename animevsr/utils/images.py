@@ -1,4 +1,5 @@
 """Images and tensors."""
+
 import numpy as np
 import torch
 

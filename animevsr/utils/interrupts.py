@@ -1,4 +1,5 @@
 """Ctrl-C and termination at a moment that suits the work."""
+
 import contextlib
 import signal
 import threading
@@ -10,9 +11,10 @@ _came, _handlers = [], {}  # signals that wait, and what they are handled by oth
 def at_checks():
     """Within, SIGINT and SIGTERM wait until `check()` or the end; a second one does not wait.
 
-    What a handler raises can come up anywhere: in the callback of a weak reference or in `__del__`, where Python drops it, so that the
-    work goes on; or while a thread is waited for, whose file is then closed under it. Nothing is changed outside the main thread, for
-    a signal whose handler is not Python's, or within another `at_checks`.
+    What a handler raises can come up anywhere: in the callback of a weak reference or in `__del__`, where
+        Python drops it, so that the
+    work goes on; or while a thread is waited for, whose file is then closed under it. Nothing is changed
+    outside the main thread, for a signal whose handler is not Python's, or within another `at_checks`.
     """
     if _handlers or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,8 +1,11 @@
-"""MATLAB's `imresize`: bicubic, with antialiasing where it shrinks; the resize by which this field makes and compares images.
+"""MATLAB's `imresize`: bicubic, with antialiasing where it shrinks; the resize by which this field makes and
+compares images.
 
-BasicSR has it too, on the CPU, one image and one output row at a time; this one takes batches on any device. The results are the same
-where size times scale is whole; elsewhere this one is MATLAB's `imresize(A, [h w])`, whose scale is the ratio of the sizes.
+BasicSR has it too, on the CPU, one image and one output row at a time; this one takes batches on any device.
+The results are the same where size times scale is whole; elsewhere this one is MATLAB's `imresize(A, [h w])`,
+whose scale is the ratio of the sizes.
 """
+
 import math
 
 import torch
@@ -19,13 +22,17 @@ def matlab_resize(images, height, width):
 def _resize_axis(images, dim, size):
     indices, weights = taps(images.shape[dim], size)
     indices, weights = indices.to(images.device), weights.to(images)
-    shape = (-1, 1) if dim == -2 else (-1, )
+    shape = (-1, 1) if dim == -2 else (-1,)
     # tap by tap: memory does not grow with the width of the kernel
-    return sum(images.index_select(dim, index) * weight.view(shape) for index, weight in zip(indices, weights))
+    return sum(
+        images.index_select(dim, index) * weight.view(shape) for index, weight in zip(indices, weights)
+    )
 
 
 def taps(length, size):
-    """Which input pixels an output pixel is made of: indices and weights, (taps, size), the weights of a pixel add up to 1."""
+    """Which input pixels an output pixel is made of: indices and weights, (taps, size), the weights of a
+    pixel add up to 1.
+    """
     scale = size / length
     stretch = min(scale, 1)  # the kernel is as wide as what it averages
     width = 4 / stretch

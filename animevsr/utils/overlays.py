@@ -4,9 +4,10 @@
     network_g: {num_feat: 16}             # a mapping is merged into the base's, anything else takes its place
     datasets: {train: {_delete_: [hold]}} # keys of the base that are left out
 
-`animevsr.train`, `animevsr.test` and `animevsr reproduce` merge them; what they write into the folder of an experiment is the merged file,
-which BasicSR alone reads.
+`animevsr.train`, `animevsr.test` and `animevsr reproduce` merge them; what they write into the folder of an
+experiment is the merged file, which BasicSR alone reads.
 """
+
 from pathlib import Path
 
 import yaml
@@ -36,7 +37,9 @@ def _read(path, above):
 
 
 def merged(base, changes, where):
-    """A mapping with changes, as the head of this file says; neither of the two is changed. `where`: for errors."""
+    """A mapping with changes, as the head of this file says; neither of the two is changed. `where`: for
+    errors.
+    """
     result = dict(base)
     for key in changes.get(DELETE, ()):
         if key not in result:
@@ -44,12 +47,18 @@ def merged(base, changes, where):
         del result[key]
     for key, value in changes.items():
         if key != DELETE:
-            result[key] = merged(result[key], value, where) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+            result[key] = (
+                merged(result[key], value, where)
+                if isinstance(value, dict) and isinstance(result.get(key), dict)
+                else value
+            )
     return result
 
 
 def plain_file(path, folder):
-    """Path of a file that BasicSR reads: the file itself, or one of the same name in `folder`, merged with its bases."""
+    """Path of a file that BasicSR reads: the file itself, or one of the same name in `folder`, merged with
+    its bases.
+    """
     path = Path(path)
     if BASE not in path.read_text(encoding='utf8'):
         return path

@@ -1,9 +1,12 @@
 """The progress of long work, on standard error."""
+
 import sys
 
 from tqdm import tqdm
 
-BAR = '{desc}{percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_noinv_fmt}]'
+BAR = (
+    '{desc}{percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_noinv_fmt}]'
+)
 
 
 def progress_bar(total, unit, shown, text='', done=0, frames=None):
@@ -14,5 +17,14 @@ def progress_bar(total, unit, shown, text='', done=0, frames=None):
         text (str): stands before it. done (int): of them, before this call.
         frames (iterable | None): what to count; else `update(n)` does.
     """
-    return tqdm(frames, desc=f'{text}: ' if text else '', total=total, initial=done, unit=f' {unit}', file=sys.stderr, disable=not shown,
-                bar_format=BAR if total else None, mininterval=0.5 if sys.stderr.isatty() else 10)
+    return tqdm(
+        frames,
+        desc=f'{text}: ' if text else '',
+        total=total,
+        initial=done,
+        unit=f' {unit}',
+        file=sys.stderr,
+        disable=not shown,
+        bar_format=BAR if total else None,
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+    )

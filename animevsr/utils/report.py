@@ -1,4 +1,5 @@
 """What reports are made of: Markdown tables, and pictures inside of pages."""
+
 import base64
 
 import cv2
@@ -11,6 +12,8 @@ def markdown_table(rows):
 
 
 def data_url(image, kind='png', parameters=()):
-    """An image (h, w, 3) uint8 RGB as a URL that holds it, 'png' or 'webp'; `parameters`: OpenCV's of the encoder."""
+    """An image (h, w, 3) uint8 RGB as a URL that holds it, 'png' or 'webp'; `parameters`: OpenCV's of the
+    encoder.
+    """
     encoded = cv2.imencode(f'.{kind}', image[..., ::-1], list(parameters))[1]
     return f'data:image/{kind};base64,{base64.b64encode(encoded).decode()}'

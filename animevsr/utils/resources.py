@@ -1,4 +1,7 @@
-"""Where the YAML files and weights that come with the package lie, in a clone and in an installed package alike."""
+"""Where the YAML files and weights that come with the package lie, in a clone and in an installed package
+alike.
+"""
+
 import os
 from pathlib import Path
 
@@ -6,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def find(path):
-    """The file `path`, e.g. 'options/tiny/net.yml' or 'weights/animevsr_x4.pth': as given, else the one that came with the package.
+    """The file `path`, e.g. 'options/tiny/net.yml' or 'weights/animevsr_x4.pth': as given, else the one that
+    came with the package.
 
     Where neither exists, the path is returned as given, for the caller's own error.
     """

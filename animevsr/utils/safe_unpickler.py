@@ -1,8 +1,11 @@
-"""An unpickler for training checkpoints of Lightning, as `pickle_module` of `torch.load`: tensors are read, nothing is executed.
+"""An unpickler for training checkpoints of Lightning, as `pickle_module` of `torch.load`: tensors are read,
+nothing is executed.
 
-Such files hold, beside the tensors, objects of the trainer (callbacks, hyper-parameters). Those of the packages in `TRAINERS` are replaced
-by empty stand-ins; whatever else is not needed to rebuild tensors is refused.
+Such files hold, beside the tensors, objects of the trainer (callbacks, hyper-parameters). Those of the
+packages in `TRAINERS` are replaced by empty stand-ins; whatever else is not needed to rebuild tensors is
+refused.
 """
+
 import io
 import pickle
 from collections import OrderedDict, defaultdict
@@ -14,8 +17,11 @@ TRAINERS = ('pytorch_lightning', 'lightning', 'lightning_fabric', 'omegaconf')
 
 
 class Rebuild:
-    """A function of torch that the pickle may call, but not change: pickles can set attributes, even those of functions."""
-    __slots__ = ('_function', )
+    """A function of torch that the pickle may call, but not change: pickles can set attributes, even those of
+    functions.
+    """
+
+    __slots__ = ('_function',)
 
     def __init__(self, function):
         self._function = function
@@ -27,10 +33,13 @@ class Rebuild:
         pass
 
 
-REBUILD = {('torch._utils', '_rebuild_tensor_v2'): Rebuild(torch._utils._rebuild_tensor_v2),
-           ('torch._utils', '_rebuild_parameter'): Rebuild(torch._utils._rebuild_parameter),
-           ('collections', 'OrderedDict'): OrderedDict, ('collections', 'defaultdict'): defaultdict,
-           **{('torch', name): getattr(torch, name) for name in ('Size', 'float32', 'float16', 'int64')}}
+REBUILD = {
+    ('torch._utils', '_rebuild_tensor_v2'): Rebuild(torch._utils._rebuild_tensor_v2),
+    ('torch._utils', '_rebuild_parameter'): Rebuild(torch._utils._rebuild_parameter),
+    ('collections', 'OrderedDict'): OrderedDict,
+    ('collections', 'defaultdict'): defaultdict,
+    **{('torch', name): getattr(torch, name) for name in ('Size', 'float32', 'float16', 'int64')},
+}
 
 
 class Inert:
@@ -56,7 +65,6 @@ class Inert:
 
 
 class Unpickler(pickle.Unpickler):
-
     def find_class(self, module, name):
         if (module, name) in REBUILD:
             return REBUILD[module, name]

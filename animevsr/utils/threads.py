@@ -1,4 +1,5 @@
 """Work that goes on in a thread beside the caller's: reading ahead, and writing behind."""
+
 import contextlib
 import queue
 import threading
@@ -9,8 +10,10 @@ END = object()
 
 
 def prefetch(iterable, size):
-    """The items of an iterable, which runs in a thread and is up to `size` items ahead. It can be stopped, by the end of this generator
-    or a signal (see `interrupts`), at each of its items; an item that is None is no more than such a chance."""
+    """The items of an iterable, which runs in a thread and is up to `size` items ahead. It can be stopped, by
+    the end of this generator or a signal (see `interrupts`), at each of its items; an item that is None is no
+    more than such a chance.
+    """
     items, stop = queue.Queue(size), threading.Event()
 
     def run():
@@ -53,13 +56,19 @@ def put(items, item, stop):
 
 
 class BackgroundWriter:
-    """Calls `function(item)` in a thread, in order, up to `size` items behind the caller. Leaving the context waits for all of them.
+    """Calls `function(item)` in a thread, in order, up to `size` items behind the caller. Leaving the context
+    waits for all of them.
 
     What the function raises is raised by the next call, or on leaving.
     """
 
     def __init__(self, function, size):
-        self.function, self.items, self.stop, self.error = function, queue.Queue(size), threading.Event(), None
+        self.function, self.items, self.stop, self.error = (
+            function,
+            queue.Queue(size),
+            threading.Event(),
+            None,
+        )
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self):

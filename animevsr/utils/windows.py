@@ -2,7 +2,8 @@
 
 
 def triples(frames):
-    """(previous, current, next) of each item of an iterable; the first and the last one stand in for their missing neighbours.
+    """(previous, current, next) of each item of an iterable; the first and the last one stand in for their
+    missing neighbours.
 
     At most three items are held at a time.
     """

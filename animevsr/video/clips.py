@@ -1,4 +1,5 @@
 """Clips on disk: a root folder that holds one folder of frames, or one video file, per clip."""
+
 import itertools
 
 import numpy as np
@@ -17,8 +18,13 @@ def list_clips(root, key='dataroot_gt'):
     root = find(root)
     if not root.is_dir():
         raise MediaError(f'{key}: {root}: no such folder')
-    clips = [p for p in sorted(root.iterdir())
-             if not p.name.startswith('.') and not p.name.endswith('.partial') and (p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES)]
+    clips = [
+        p
+        for p in sorted(root.iterdir())
+        if not p.name.startswith('.')
+        and not p.name.endswith('.partial')
+        and (p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES)
+    ]
     if not clips:
         raise MediaError(f'{key}: {root}: holds no clips (folders of frames, or video files)')
     return clips
@@ -78,4 +84,7 @@ def stream_clip(path, count):
 
 def _check_size(path, i, frame, i0, first):
     if frame.shape != first.shape:
-        raise MediaError(f'{path}: frame {i} is {frame.shape[1]}x{frame.shape[0]}, frame {i0} is {first.shape[1]}x{first.shape[0]}')
+        raise MediaError(
+            f'{path}: frame {i} is {frame.shape[1]}x{frame.shape[0]}, frame {i0} is'
+            f' {first.shape[1]}x{first.shape[0]}'
+        )

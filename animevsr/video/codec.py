@@ -1,4 +1,7 @@
-"""Compression of a clip and back, in memory: what the FFmpeg operator of the papers does (AnimeSR supplement, Sec. 3)."""
+"""Compression of a clip and back, in memory: what the FFmpeg operator of the papers does (AnimeSR supplement,
+Sec. 3).
+"""
+
 from fractions import Fraction
 
 import av
@@ -13,9 +16,10 @@ ROUND_TRIPS = {'h264': ('libx264', 'h264')}
 FPS = 25
 BICUBIC = 0x4  # the scaler of the ffmpeg command, for the same chroma samples
 AVX2 = 11  # CV_CPU_AVX2 of OpenCV, whose Python module does not name it
-# x264's AVX-512 code of the macroblock tree (mbtree_propagate_list) works on eight blocks at a time. In pictures of up to six blocks (96
-# pixels) across it reads memory that was never written, so that the same frames gave other bits. Its AVX2 code does not, and gives the
-# same bits elsewhere. The tree itself must stay: without it x264 spends up to 2.6 times the bits at the same crf.
+# x264's AVX-512 code of the macroblock tree (mbtree_propagate_list) works on eight blocks at a time. In
+# pictures of up to six blocks (96 pixels) across it reads memory that was never written, so that the same
+# frames gave other bits. Its AVX2 code does not, and gives the same bits elsewhere. The tree itself must
+# stay: without it x264 spends up to 2.6 times the bits at the same crf.
 REPEATABLE = {'x264-params': 'asm=avx2'} if cv2.checkHardwareSupport(AVX2) else {}
 
 
@@ -25,11 +29,13 @@ def roundtrip(frames, codec='h264', **options):
     Args:
         frames (ndarray): (t, h, w, 3), uint8 RGB; any size of at least 1x1 and any t >= 1.
         codec (str): a key of `ROUND_TRIPS`.
-        **options: passed to the encoder, e.g. `crf=23, profile='high'`, or `b=50000`, bits a second at 25 frames.
+        **options: passed to the encoder, e.g. `crf=23, profile='high'`, or `b=50000`, bits a second at 25
+            frames.
 
     Returns:
-        ndarray: (t, h, w, 3), uint8 RGB, the same frames in the same order, compressed as yuv420p. The same frames and options give
-            the same pixels on one machine; bits and picture are those of `ffmpeg -c:v libx264` with the same options.
+        ndarray: (t, h, w, 3), uint8 RGB, the same frames in the same order, compressed as yuv420p. The same
+            frames and options give the same pixels on one machine; bits and picture are those of `ffmpeg -c:v
+            libx264` with the same options.
 
     Raises:
         CodecError: the encoder refused, or not exactly t frames of this size came back in order.
@@ -44,8 +50,12 @@ def roundtrip(frames, codec='h264', **options):
         raise CodecError(f'{codec} round trip of {t} frames of {w}x{h} failed: {error}') from error
     times = [frame.pts for frame in decoded]
     if times != list(range(t)):
-        raise CodecError(f'{codec} round trip of {t} frames of {w}x{h} gave back {len(times)} frames (at {times[:8]}...)')
-    out = np.stack([reformat(frame, format='rgb24', interpolation=BICUBIC).to_ndarray() for frame in decoded])[:, :h, :w]
+        raise CodecError(
+            f'{codec} round trip of {t} frames of {w}x{h} gave back {len(times)} frames (at {times[:8]}...)'
+        )
+    out = np.stack(
+        [reformat(frame, format='rgb24', interpolation=BICUBIC).to_ndarray() for frame in decoded]
+    )[:, :h, :w]
     if out.shape != frames.shape:
         raise CodecError(f'{codec} round trip gave back frames of shape {out.shape}, expected {frames.shape}')
     return out
@@ -57,11 +67,16 @@ def _encode(frames, codec, options):
     encoder.height, encoder.width = frames.shape[1:3]
     encoder.pix_fmt = 'yuv420p'
     encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
-    encoder.thread_count = 1  # the caller's own processes or threads are the parallelism; one thread gives one result
+    # the caller's own processes or threads are the parallelism; one thread gives one result
+    encoder.thread_count = 1
     encoder.options = {**REPEATABLE, **{key: str(value) for key, value in options.items()}}
     packets = []
     for pts, image in enumerate(frames):
-        frame = reformat(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24'), format='yuv420p', interpolation=BICUBIC)
+        frame = reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24'),
+            format='yuv420p',
+            interpolation=BICUBIC,
+        )
         frame.pts, frame.time_base = pts, encoder.time_base
         packets += encoder.encode(frame)
     return packets + encoder.encode(None)

@@ -1,4 +1,5 @@
 """Conversion between a video's own YUV and RGB, by its matrix and range (ITU-R BT.601, BT.709, BT.2020)."""
+
 import os
 import threading
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-# swscale's numbers, because older PyAV does not name them all: bicubic, exact rounding, chroma interpolated at full resolution
+# swscale's numbers, because older PyAV does not name them all: bicubic, exact rounding, chroma interpolated
+# at full resolution
 FLAGS = 0x4 | 0x40000 | 0x2000 | 0x4000
 LIMITED, FULL = 1, 2  # AVColorRange
 BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9  # SWS_CS_*
@@ -27,6 +29,7 @@ class Color:
         full_range (bool): luma 0..255 instead of 16..235.
         primaries, transfer (int): passed on to the output; 2 where the source does not say.
     """
+
     matrix: int = 1
     full_range: bool = False
     primaries: int = UNSPECIFIED
@@ -57,8 +60,9 @@ _reformatters = {}
 def reformat(frame, **options):
     """`frame.reformat(**options)` that is safe in the forked workers of a data loader.
 
-    PyAV 19 keeps one converter for the whole process, with threads of its own; a forked child waits for them for ever. Here every
-    process and thread has its own. (They are never released: releasing one that came through a fork is what hangs.)
+    PyAV 19 keeps one converter for the whole process, with threads of its own; a forked child waits for them
+    for ever. Here every process and thread has its own. (They are never released: releasing one that came
+    through a fork is what hangs.)
     """
     key = os.getpid(), threading.get_ident()
     if key not in _reformatters:
@@ -71,16 +75,30 @@ def to_rgb(frame, color, deep=False):
     target = 'rgb48le' if deep else 'rgb24'
     if is_rgb(frame.format.name):
         return reformat(frame, format=target).to_ndarray()
-    return reformat(frame, format=target, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
-                    src_color_range=color.range_flag, dst_color_range=FULL, interpolation=FLAGS).to_ndarray()
+    return reformat(
+        frame,
+        format=target,
+        src_colorspace=MATRICES[color.matrix],
+        dst_colorspace=MATRICES[color.matrix],
+        src_color_range=color.range_flag,
+        dst_color_range=FULL,
+        interpolation=FLAGS,
+    ).to_ndarray()
 
 
 def from_rgb(image, pix_fmt, color):
     """Frame in `pix_fmt` of (h, w, 3) uint8 or uint16 RGB, with its colour tags set."""
     frame = av.VideoFrame.from_ndarray(image, format='rgb24' if image.dtype == np.uint8 else 'rgb48le')
     if not is_rgb(pix_fmt):
-        frame = reformat(frame, format=pix_fmt, src_colorspace=MATRICES[color.matrix], dst_colorspace=MATRICES[color.matrix],
-                         src_color_range=FULL, dst_color_range=color.range_flag, interpolation=FLAGS)
+        frame = reformat(
+            frame,
+            format=pix_fmt,
+            src_colorspace=MATRICES[color.matrix],
+            dst_colorspace=MATRICES[color.matrix],
+            src_color_range=FULL,
+            dst_color_range=color.range_flag,
+            interpolation=FLAGS,
+        )
         frame.colorspace, frame.color_range = color.matrix, color.range_flag
         frame.color_primaries, frame.color_trc = color.primaries, color.transfer
     elif pix_fmt not in ('rgb24', 'bgr0'):

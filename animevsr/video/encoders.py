@@ -1,4 +1,5 @@
 """Which encoder makes a codec, with what pixel format and options."""
+
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,8 +27,10 @@ class Codec:
         crf (int | None), highest (int): default and worst quality value; None: it has none.
         suffixes (tuple): containers that carry it.
         formats (dict): (subsampling, bits) -> pixel format that the encoder takes.
-        least (int): pixels each way that a picture must have: below, x265 writes beyond its buffers and SVT-AV1 refuses.
+        least (int): pixels each way that a picture must have: below, x265 writes beyond its buffers and
+            SVT-AV1 refuses.
     """
+
     software: str
     crf: int | None
     highest: int
@@ -38,17 +41,29 @@ class Codec:
 
 
 def yuv(*kinds):
-    names = {('420', 8): 'yuv420p', ('422', 8): 'yuv422p', ('444', 8): 'yuv444p', ('420', 10): 'yuv420p10le', ('422', 10): 'yuv422p10le',
-             ('444', 10): 'yuv444p10le'}
+    names = {
+        ('420', 8): 'yuv420p',
+        ('422', 8): 'yuv422p',
+        ('444', 8): 'yuv444p',
+        ('420', 10): 'yuv420p10le',
+        ('422', 10): 'yuv422p10le',
+        ('444', 10): 'yuv444p10le',
+    }
     return {kind: names[kind] for kind in kinds}
 
 
 ALL = tuple((chroma, bits) for bits in (8, 10) for chroma in ('420', '422', '444'))
 CODECS = {
-    'h264': Codec('libx264', 18, 51, (*MP4, '.mkv'), yuv(*ALL), ('h264_nvenc', 'h264_qsv', 'h264_videotoolbox')),
-    'h265': Codec('libx265', 20, 51, (*MP4, '.mkv'), yuv(*ALL), ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox'), 64),
-    'av1': Codec('libsvtav1', 24, 63, ('.mp4', '.mkv'), yuv(('420', 8), ('420', 10)), ('av1_nvenc', 'av1_qsv'), 64),
-    'ffv1': Codec('ffv1', None, 0, ('.mkv', ), {('rgb', 8): 'bgr0', ('rgb', 10): 'gbrp10le'}),
+    'h264': Codec(
+        'libx264', 18, 51, (*MP4, '.mkv'), yuv(*ALL), ('h264_nvenc', 'h264_qsv', 'h264_videotoolbox')
+    ),
+    'h265': Codec(
+        'libx265', 20, 51, (*MP4, '.mkv'), yuv(*ALL), ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox'), 64
+    ),
+    'av1': Codec(
+        'libsvtav1', 24, 63, ('.mp4', '.mkv'), yuv(('420', 8), ('420', 10)), ('av1_nvenc', 'av1_qsv'), 64
+    ),
+    'ffv1': Codec('ffv1', None, 0, ('.mkv',), {('rgb', 8): 'bgr0', ('rgb', 10): 'gbrp10le'}),
     'prores': Codec('prores_ks', None, 0, ('.mov', '.mkv'), yuv(('422', 10), ('444', 10))),
 }
 
@@ -62,6 +77,7 @@ class Encoding:
         width, height (int), aspect (str): of the output; the shape of a pixel.
         matrix, range, primaries, transfer (int): colour, code points of H.273.
     """
+
     codec: str
     encoder: str
     pix_fmt: str
@@ -85,7 +101,9 @@ class Encoding:
 
     def stream(self, container, rate, time_base):
         """A video stream of `container` that encodes so."""
-        stream = container.add_stream(self.encoder, rate=rate, options={key: str(value) for key, value in self.options.items()})
+        stream = container.add_stream(
+            self.encoder, rate=rate, options={key: str(value) for key, value in self.options.items()}
+        )
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self.pix_fmt
         context.time_base, context.sample_aspect_ratio = time_base, Fraction(self.aspect)
@@ -114,8 +132,10 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
     if crf is not None and not 0 <= crf <= (kind.highest or 51):
         raise ValueError(f'crf must be between 0 and {kind.highest or 51}, got {crf}')
     if min(size) < kind.least:
-        raise MediaError(f'{codec} takes pictures of {kind.least}x{kind.least} or more, the output is {size[1]}x{size[0]}; '
-                         'use h264 or ffv1')
+        raise MediaError(
+            f'{codec} takes pictures of {kind.least}x{kind.least} or more, the output is {size[1]}x{size[0]};'
+            ' use h264 or ffv1'
+        )
     source_depth, source_chroma = format_of(reader)
     wanted = (chroma or source_chroma, depth or (10 if source_depth > 8 else 8))
     pix_fmt = kind.formats.get(wanted)
@@ -125,12 +145,26 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
         if chroma and not any(form == chroma for form, _ in kind.formats):
             forms = ', '.join(sorted({form for form, _ in kind.formats}))
             raise MediaError(f'{codec} has no format of chroma {chroma} here, but {forms}')
-        pix_fmt = min(kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0]))[1]
+        pix_fmt = min(
+            kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0])
+        )[1]
     rgb = pix_fmt.startswith(('bgr', 'gbr'))
     sides = {} if rgb else hdr_of(reader)
     color = reader.color
-    encoding = Encoding(codec, kind.software, pix_fmt, {}, size[1], size[0], str(reader.sample_aspect_ratio or 1),
-                        color.matrix, color.range_flag, color.primaries, color.transfer, sides)
+    encoding = Encoding(
+        codec,
+        kind.software,
+        pix_fmt,
+        {},
+        size[1],
+        size[0],
+        str(reader.sample_aspect_ratio or 1),
+        color.matrix,
+        color.range_flag,
+        color.primaries,
+        color.transfer,
+        sides,
+    )
     encoder = next((name for name in kind.hardware if hardware and works(name, encoding)), kind.software)
     options = options_of(encoder, kind.crf if crf is None else crf, sides, pix_fmt, size[1])
     return Encoding(**{**vars(encoding), 'encoder': encoder, 'options': options})
@@ -139,13 +173,19 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
 def options_of(encoder, crf, sides, pix_fmt, width):
     """Options of an encoder; with them it gives the same bits every time, but for hardware."""
     if encoder == 'libx264':
-        # the macroblock tree of narrow pictures is not repeatable on every processor (see video/codec.py, whose remedy would bind the
-        # parts of one output to one kind of processor); elsewhere it saves a fifth of the bits
+        # the macroblock tree of narrow pictures is not repeatable on every processor (see video/codec.py,
+        # whose remedy would bind the parts of one output to one kind of processor); elsewhere it saves a
+        # fifth of the bits
         parts = ['mbtree=0'] * (width <= NARROW) + [f'{key}={value}' for key, value in sides.items()]
         return dict(crf=crf, threads=THREADS, **({'x264-params': ':'.join(parts)} if parts else {}))
     if encoder == 'libx265':
         names = {'mastering-display': 'master-display', 'cll': 'max-cll'}
-        parts = ['log-level=error', 'pools=1', 'frame-threads=2', *(f'{names[key]}={value}' for key, value in sides.items())]
+        parts = [
+            'log-level=error',
+            'pools=1',
+            'frame-threads=2',
+            *(f'{names[key]}={value}' for key, value in sides.items()),
+        ]
         return dict(crf=crf, **{'x265-params': ':'.join(parts + (['hdr10=1'] if sides else []))})
     if encoder == 'libsvtav1':
         names = {'mastering-display': 'mastering-display', 'cll': 'content-light'}
@@ -166,8 +206,15 @@ def works(encoder, encoding):
     """Whether an encoder of the graphics hardware takes a frame here."""
     try:
         context = av.CodecContext.create(encoder, 'w')
-        context.width, context.height, context.pix_fmt, context.time_base = 256, 256, encoding.pix_fmt, Fraction(1, 25)
-        frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format='rgb24').reformat(format=encoding.pix_fmt)
+        context.width, context.height, context.pix_fmt, context.time_base = (
+            256,
+            256,
+            encoding.pix_fmt,
+            Fraction(1, 25),
+        )
+        frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format='rgb24').reformat(
+            format=encoding.pix_fmt
+        )
         return bool(context.encode(frame) + context.encode(None))
     except (av.FFmpegError, ValueError):
         return False
@@ -178,13 +225,17 @@ def format_of(reader):
     first = reader.format
     if first is None or len(first.components) < 3 or first.is_rgb:
         return reader.depth, '420' if first is None or len(first.components) < 3 else '444'
-    wide, high = (first.components[0].width // max(1, first.components[1].width),
-                  first.components[0].height // max(1, first.components[1].height))
+    wide, high = (
+        first.components[0].width // max(1, first.components[1].width),
+        first.components[0].height // max(1, first.components[1].height),
+    )
     return reader.depth, '444' if (wide, high) == (1, 1) else '422' if high == 1 else '420'
 
 
 def hdr_of(reader):
-    """HDR metadata of an input as x264 writes them: {'mastering-display': ..., 'cll': ...}, what there is of it."""
+    """HDR metadata of an input as x264 writes them: {'mastering-display': ..., 'cll': ...}, what there is of
+    it.
+    """
     found = {}
     for kind, data in reader.side_data.items():
         if kind == 'MASTERING_DISPLAY_METADATA' and len(data) >= 88:
@@ -198,7 +249,8 @@ def hdr_of(reader):
 
 
 def check_output(path, reader, codec):
-    """Whether `path` can be written: a video by its suffix, one image by its suffix, otherwise a folder of images.
+    """Whether `path` can be written: a video by its suffix, one image by its suffix, otherwise a folder of
+    images.
 
     Raises:
         MediaError: it cannot, or its container cannot carry the codec.
@@ -210,14 +262,21 @@ def check_output(path, reader, codec):
         if path.is_dir():
             raise MediaError(f'{path}: is a folder')
         if suffix not in CODECS[codec].suffixes:
-            raise MediaError(f'{path}: {suffix} does not carry {codec}; use one of {", ".join(CODECS[codec].suffixes)}')
+            raise MediaError(
+                f'{path}: {suffix} does not carry {codec}; use one of {", ".join(CODECS[codec].suffixes)}'
+            )
         return
     if suffix in IMAGE_SUFFIXES:
         if reader.frame_count != 1:
-            raise MediaError(f'{path}: one image cannot hold {reader.frame_count or "all"} frames; name a folder or a video')
+            raise MediaError(
+                f'{path}: one image cannot hold {reader.frame_count or "all"} frames; name a folder or a'
+                ' video'
+            )
         return
     if suffix and not path.is_dir():
         videos = ', '.join(CODECS[codec].suffixes)
-        raise MediaError(f"{path}: unknown kind of output '{suffix}'; name a video ({videos}), an image or a folder")
+        raise MediaError(
+            f"{path}: unknown kind of output '{suffix}'; name a video ({videos}), an image or a folder"
+        )
     if path.is_dir() and any(path.iterdir()):
         raise MediaError(f'{path}: is a folder that is not empty; name a new one')

@@ -1,4 +1,5 @@
 """The interface of all readers of frames."""
+
 from abc import ABC, abstractmethod
 
 
@@ -7,11 +8,14 @@ class FrameReader(ABC):
 
     Attributes:
         width, height (int), fps (Fraction), color (Color), depth (int): bits of a sample.
-        frame_count (int | None): None where the container does not say. expected_frames (int | None): an estimate where it does not.
+        frame_count (int | None): None where the container does not say. expected_frames (int | None): an
+            estimate where it does not.
         time_base (Fraction): what times are multiples of.
         transparent (bool), damage (list): [(seconds, what)], known when all frames have been read.
-        is_video (bool): a file with a container, and in it perhaps other tracks; the attributes below are a video's.
-        has_sound, interlaced (bool), format (PyAV's, or None), side_data (dict): {type: bytes} of the first frame,
+        is_video (bool): a file with a container, and in it perhaps other tracks; the attributes below are a
+            video's.
+        has_sound, interlaced (bool), format (PyAV's, or None), side_data (dict): {type: bytes} of the first
+            frame,
         sample_aspect_ratio (Fraction | None).
     """
 
@@ -21,14 +25,18 @@ class FrameReader(ABC):
 
     @abstractmethod
     def timed(self):
-        """(frame as the source gives it, time in seconds as a Fraction, or None where there is none) of each frame."""
+        """(frame as the source gives it, time in seconds as a Fraction, or None where there is none) of each
+        frame.
+        """
 
     @abstractmethod
     def image(self, frame):
         """(h, w, 3) uint8 or uint16 RGB of a frame that `timed` gave."""
 
     def small(self, frame, side):
-        """RGB of a frame, no more than about `side` pixels each way where that is cheaper; for looking, not for keeping."""
+        """RGB of a frame, no more than about `side` pixels each way where that is cheaper; for looking, not
+        for keeping.
+        """
         return self.image(frame)
 
     def frames(self):

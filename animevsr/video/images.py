@@ -1,4 +1,5 @@
 """Image files: one by one, or the frames of a folder."""
+
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -17,8 +18,12 @@ STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
 
 
 def list_images(folder):
-    """Image files of a folder in the order of their names, numbers compared as numbers ('9.png' before '10.png')."""
-    files = [p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')]
+    """Image files of a folder in the order of their names, numbers compared as numbers ('9.png' before
+    '10.png').
+    """
+    files = [
+        p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')
+    ]
     if not files:
         raise MediaError(f'{folder}: holds no images ({", ".join(IMAGE_SUFFIXES)})')
     return sorted(files, key=lambda p: [int(s) if s.isdecimal() else s for s in re.split(r'(\d+)', p.name)])
@@ -34,14 +39,17 @@ def images_in(path):
 
 
 def read_image(path):
-    """(h, w, 3) uint8 RGB of an image file, upright as its EXIF data says (JPEG); transparency is laid over black, more than 8 bits are
-    rounded to 8."""
-    how = cv2.IMREAD_COLOR if path.suffix.lower() in ('.jpg', '.jpeg') else cv2.IMREAD_UNCHANGED  # which does not turn
+    """(h, w, 3) uint8 RGB of an image file, upright as its EXIF data says (JPEG); transparency is laid over
+    black, more than 8 bits are rounded to 8."""
+    # which does not turn
+    how = cv2.IMREAD_COLOR if path.suffix.lower() in ('.jpg', '.jpeg') else cv2.IMREAD_UNCHANGED
     image = cv2.imdecode(np.fromfile(path, np.uint8), how) if path.stat().st_size else None
     if image is None:
         raise MediaError(f'{path}: cannot be read as an image')
     if image.dtype != np.uint8:
-        image = np.round(image / (65535 if image.dtype == np.uint16 else 1) * 255.0).clip(0, 255).astype(np.uint8)
+        image = (
+            np.round(image / (65535 if image.dtype == np.uint16 else 1) * 255.0).clip(0, 255).astype(np.uint8)
+        )
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     if image.shape[2] == 4:
@@ -68,7 +76,10 @@ def image_size(path):
     """(width, height) of an image file as `read_image` gives it, from its header alone."""
     try:
         with Image.open(path) as image:
-            lies = path.suffix.lower() in ('.jpg', '.jpeg') and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            lies = (
+                path.suffix.lower() in ('.jpg', '.jpeg')
+                and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            )
             return image.size[::-1] if lies else image.size
     except OSError:
         raise MediaError(f'{path}: cannot be read as an image') from None
@@ -91,7 +102,12 @@ class ImageReader(FrameReader):
         self.frame_count = self.expected_frames = len(files)
         self.height, self.width = read_image(files[0]).shape[:2]
         self.transparent = has_alpha(files[0])
-        self.color, self.time_base, self.depth, self.damage = Color(matrix=guess_matrix(self.height)), 1 / self.fps, 8, []
+        self.color, self.time_base, self.depth, self.damage = (
+            Color(matrix=guess_matrix(self.height)),
+            1 / self.fps,
+            8,
+            [],
+        )
 
     def timed(self):
         for file in self.files:
@@ -100,5 +116,8 @@ class ImageReader(FrameReader):
     def image(self, file):
         image = read_image(file)
         if image.shape[:2] != (self.height, self.width):
-            raise MediaError(f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is {self.width}x{self.height}')
+            raise MediaError(
+                f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is'
+                f' {self.width}x{self.height}'
+            )
         return image

@@ -1,7 +1,10 @@
-"""Segments of a video, one for each shot, and the output that is joined from them with everything else that the source's container holds.
+"""Segments of a video, one for each shot, and the output that is joined from them with everything else that
+the source's container holds.
 
-Nothing is encoded twice: the packets of the segments get their final times, those of the other tracks are copied.
+Nothing is encoded twice: the packets of the segments get their final times, those of the other tracks are
+copied.
 """
+
 import contextlib
 import os
 import subprocess
@@ -21,9 +24,30 @@ from animevsr.video.reader import is_cover, open_container, reason_of, tags_of
 from animevsr.video.tracks import Tracks
 
 MS = Fraction(1, 1000)
-OWN_TAGS = ('encoder', 'software', 'major_brand', 'minor_version', 'compatible_brands')  # a container's own, not those of what is in it
-MP4_TAGS = ('title', 'artist', 'album_artist', 'composer', 'album', 'date', 'comment', 'genre', 'copyright', 'grouping', 'lyrics',
-            'description', 'synopsis', 'show', 'episode_id', 'network', 'keywords', 'track', 'disc', 'creation_time')
+# a container's own, not those of what is in it
+OWN_TAGS = ('encoder', 'software', 'major_brand', 'minor_version', 'compatible_brands')
+MP4_TAGS = (
+    'title',
+    'artist',
+    'album_artist',
+    'composer',
+    'album',
+    'date',
+    'comment',
+    'genre',
+    'copyright',
+    'grouping',
+    'lyrics',
+    'description',
+    'synopsis',
+    'show',
+    'episode_id',
+    'network',
+    'keywords',
+    'track',
+    'disc',
+    'creation_time',
+)
 TEXT_SUBTITLES = ('subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'mov_text')
 
 
@@ -31,8 +55,8 @@ class SegmentWriter:
     """Encodes the frames of one shot into a Matroska file; it is there when it is complete.
 
     Args:
-        path (Path), encoding (Encoding), color (Color), rate (Fraction): the times in the file are those of this rate; the final ones are
-            set when the segments are joined.
+        path (Path), encoding (Encoding), color (Color), rate (Fraction): the times in the file are those of
+            this rate; the final ones are set when the segments are joined.
     """
 
     def __init__(self, path, encoding, color, rate):
@@ -93,7 +117,11 @@ def join(segments, ticks, time_base, output, source=None, video_index=0):
         later = -ticks[0] * time_base
         ticks = [tick - ticks[0] for tick in ticks]
         if source is not None:
-            warnings.warn(f'{source} starts {float(later):.3f} s before zero; in {output} all tracks are that much later', stacklevel=2)
+            warnings.warn(
+                f'{source} starts {float(later):.3f} s before zero; in {output} all tracks are that much'
+                ' later',
+                stacklevel=2,
+            )
     with atomic_file(output) as partial, contextlib.ExitStack() as stack:
         _write(stack, segments, ticks, time_base, partial, output, source, video_index, later)
 
@@ -120,7 +148,11 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
             tags = {key: value for key, value in tags_of(origin).items() if key.lower() not in OWN_TAGS}
             lost = [key for key in tags if output.suffix.lower() in MP4 and key.lower() not in MP4_TAGS]
             if lost:
-                warnings.warn(f'tags of {source} are left out: {output.suffix} does not have {", ".join(lost)}; .mkv does', stacklevel=2)
+                warnings.warn(
+                    f'tags of {source} are left out: {output.suffix} does not have {", ".join(lost)}; .mkv'
+                    ' does',
+                    stacklevel=2,
+                )
             out.metadata.update(tags)
             out.set_chapters([moved(chapter, later) for chapter in origin.chapters()])
         video.time_base = time_base
@@ -133,7 +165,11 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
         out.start_encoding()
     except (av.FFmpegError, OSError, ValueError) as error:
         names = ', '.join(sorted({s.codec_context.name for _, s in tracks if s.type == 'audio'}))
-        hint = f'; does {output.suffix} carry {names}? if not, use .mkv' if names and output.suffix.lower() != '.mkv' else ''
+        hint = (
+            f'; does {output.suffix} carry {names}? if not, use .mkv'
+            if names and output.suffix.lower() != '.mkv'
+            else ''
+        )
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             out.close()
         raise MediaError(f'{output}: cannot be written ({reason_of(error)}{hint})') from None
@@ -167,31 +203,60 @@ def options_of(output, time_base):
 
 def describe(track, stream):
     """Language, title and other tags of a source's stream, and its disposition."""
-    track.metadata.update({key: value for key, value in tags_of(stream).items()
-                           if not key.upper().startswith(('DURATION', 'ENCODER', 'NUMBER_OF_', 'BPS', '_STATISTICS'))})
+    track.metadata.update(
+        {
+            key: value
+            for key, value in tags_of(stream).items()
+            if not key.upper().startswith(('DURATION', 'ENCODER', 'NUMBER_OF_', 'BPS', '_STATISTICS'))
+        }
+    )
     track.disposition = stream.disposition
 
 
 def add_track(out, stream, output, source, stack, others):
-    """(which of `others`, its stream, the source's own) to copy a stream from; None where it is added already, or cannot be (said)."""
-    mp4, name = output.suffix.lower() in MP4, getattr(stream.codec_context, 'name', None) if stream.type != 'attachment' else None
+    """(which of `others`, its stream, the source's own) to copy a stream from; None where it is added
+    already, or cannot be (said).
+    """
+    mp4, name = (
+        output.suffix.lower() in MP4,
+        (getattr(stream.codec_context, 'name', None) if stream.type != 'attachment' else None),
+    )
     what = f'{stream.type} track {stream.index} ({name or "unknown"}) of {source}'
     if stream.type == 'attachment':
         if mp4:
-            warnings.warn(f'{stream.name} attached to {source} is left out: {output.suffix} has no attachments; use .mkv', stacklevel=2)
+            warnings.warn(
+                f'{stream.name} attached to {source} is left out: {output.suffix} has no attachments; use'
+                ' .mkv',
+                stacklevel=2,
+            )
         else:
-            out.add_attachment(stream.name, stream.mimetype, bytes(stream.data)).metadata.update(tags_of(stream))
+            out.add_attachment(stream.name, stream.mimetype, bytes(stream.data)).metadata.update(
+                tags_of(stream)
+            )
         return None
-    if stream.type == 'subtitle' and name is not None and (name == 'mov_text') != mp4 and (mp4 or name == 'mov_text'):
+    if (
+        stream.type == 'subtitle'
+        and name is not None
+        and (name == 'mov_text') != mp4
+        and (mp4 or name == 'mov_text')
+    ):
         if name not in TEXT_SUBTITLES:
-            warnings.warn(f'{what} is left out: {output.suffix} has no subtitles made of pictures; use .mkv', stacklevel=2)
+            warnings.warn(
+                f'{what} is left out: {output.suffix} has no subtitles made of pictures; use .mkv',
+                stacklevel=2,
+            )
             return None
         converted = convert_subtitles(source, stream.index, stack, mp4)
         if converted is None:
-            warnings.warn(f'{what} is left out: it could not be turned into a text track of {output.suffix}', stacklevel=2)
+            warnings.warn(
+                f'{what} is left out: it could not be turned into a text track of {output.suffix}',
+                stacklevel=2,
+            )
             return None
         if name != 'mov_text' and name not in ('subrip', 'srt', 'text'):
-            warnings.warn(f'{what} becomes plain text: {output.suffix} keeps no styles; .mkv does', stacklevel=2)
+            warnings.warn(
+                f'{what} becomes plain text: {output.suffix} keeps no styles; .mkv does', stacklevel=2
+            )
         others.append(converted)
         return len(others) - 1, converted.streams.subtitles[0], stream
     if stream.type not in ('audio', 'subtitle', 'video') or name is None:
@@ -202,7 +267,10 @@ def add_track(out, stream, output, source, stack, others):
         return None
     if not can_carry(out, stream):
         if stream.type == 'video' and is_cover(stream):
-            warnings.warn(f'the cover picture of {source} ({name}) is left out: {output.suffix} cannot carry it', stacklevel=2)
+            warnings.warn(
+                f'the cover picture of {source} ({name}) is left out: {output.suffix} cannot carry it',
+                stacklevel=2,
+            )
             return None
         raise not_carried(stream, output, source)
     return 0, stream, stream
@@ -210,15 +278,26 @@ def add_track(out, stream, output, source, stack, others):
 
 def check_tracks(source, output):
     """MediaError if `output` cannot carry a sound track of `source`, before all the work; see `join`."""
-    with open_container(source) as origin, tempfile.TemporaryDirectory() as folder, av.open(f'{folder}/x{output.suffix}', 'w') as out:
+    with (
+        open_container(source) as origin,
+        tempfile.TemporaryDirectory() as folder,
+        av.open(f'{folder}/x{output.suffix}', 'w') as out,
+    ):
         for stream in origin.streams:
-            if stream.type == 'audio' and getattr(stream.codec_context, 'name', None) and not can_carry(out, stream):
+            if (
+                stream.type == 'audio'
+                and getattr(stream.codec_context, 'name', None)
+                and not can_carry(out, stream)
+            ):
                 raise not_carried(stream, output, source)
 
 
 def not_carried(stream, output, source):
     name = getattr(stream.codec_context, 'name', 'unknown')
-    return MediaError(f'{output}: {output.suffix} cannot carry {stream.type} track {stream.index} ({name}) of {source}; use .mkv')
+    return MediaError(
+        f'{output}: {output.suffix} cannot carry {stream.type} track {stream.index} ({name}) of {source}; use'
+        ' .mkv'
+    )
 
 
 def can_carry(out, stream):
@@ -230,7 +309,19 @@ def convert_subtitles(source, index, stack, mp4):
     """A container with a text track, of MP4 or of Matroska, that is made of a subtitle track; or None."""
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     file, codec = (f'{folder}/s.mp4', 'mov_text') if mp4 else (f'{folder}/s.mkv', 'subrip')
-    command = [binary(), '-v', 'error', '-copyts', '-i', str(source.absolute()), '-map', f'0:{index}', '-c:s', codec, file]
+    command = [
+        binary(),
+        '-v',
+        'error',
+        '-copyts',
+        '-i',
+        str(source.absolute()),
+        '-map',
+        f'0:{index}',
+        '-c:s',
+        codec,
+        file,
+    ]
     if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode:
         return None
     return stack.enter_context(open_container(file))
@@ -249,39 +340,56 @@ def timed_packets(segments, ticks, time_base, mp4=False):
     for segment in segments:
         ranks = reordering(segment)[1]
         if start + len(ranks) > len(ticks):
-            raise MediaError(f'{segment}: holds more frames than the plan says; remove it and run the command again')
+            raise MediaError(
+                f'{segment}: holds more frames than the plan says; remove it and run the command again'
+            )
         with open_container(segment) as container:
             stream = container.streams.video[0]
             header = bytes(stream.codec_context.extradata or b'')
             if extradata is None:
-                rate, usual = stream.average_rate or stream.guessed_rate, ticks[-1] - ticks[-2] if len(ticks) > 1 else 1
-                extradata, step = header, max(1, round(1 / (rate * time_base)) if rate else usual)  # how long the last frame is shown
+                rate, usual = (
+                    stream.average_rate or stream.guessed_rate,
+                    (ticks[-1] - ticks[-2] if len(ticks) > 1 else 1),
+                )
+                # how long the last frame is shown
+                extradata, step = header, max(1, round(1 / (rate * time_base)) if rate else usual)
             if header != extradata:
-                raise MediaError(f'{segment}: was encoded in another way than the first one; remove it and run the command again')
+                raise MediaError(
+                    f'{segment}: was encoded in another way than the first one; remove it and run the command'
+                    ' again'
+                )
             for i, packet in enumerate(p for p in container.demux(stream) if p.size):
                 order = start + i
                 packet.time_base = time_base
                 packet.pts = ticks[start + ranks[i]]
-                # decoding begins before zero, at the pace of the frames, as encoders write it: MP4 measures a track from there, and notes
-                # the delay in an edit list
+                # decoding begins before zero, at the pace of the frames, as encoders write it: MP4 measures a
+                # track from there, and notes the delay in an edit list
                 packet.dts = ticks[order - delay] if order >= delay else ticks[0] - (delay - order) * pace
                 following = start + ranks[i] + 1
                 packet.duration = ticks[following] - ticks[following - 1] if following < len(ticks) else step
-                if mp4 and order == len(ticks) - 1:  # which adds up a track's length by decoding: to the end of the last frame
+                # which adds up a track's length by decoding: to the end of the last frame
+                if mp4 and order == len(ticks) - 1:
                     packet.duration = ticks[-1] + step - delay * pace - packet.dts
                 yield packet
         start += len(ranks)
     if start != len(ticks):
-        raise MediaError(f'{segments[-1]}: the segments hold {start} frames, the plan {len(ticks)}; remove them and run the command again')
+        raise MediaError(
+            f'{segments[-1]}: the segments hold {start} frames, the plan {len(ticks)}; remove them and run'
+            ' the command again'
+        )
 
 
 def reordering(segment):
-    """(by how many packets the order of decoding runs ahead of that of presentation, the place of each packet in presentation)."""
+    """(by how many packets the order of decoding runs ahead of that of presentation, the place of each packet
+    in presentation).
+    """
     try:
         with open_container(segment) as container:
             times = [packet.pts for packet in container.demux(container.streams.video[0]) if packet.size]
     except (av.FFmpegError, OSError) as error:
-        raise MediaError(f'{segment}: cannot be read ({reason_of(error)}); remove it and run the command again') from None
+        raise MediaError(
+            f'{segment}: cannot be read ({reason_of(error)}); remove it and run the command again'
+        ) from None
     places = {time: i for i, time in enumerate(sorted(times))}
     ranks = [places[time] for time in times]
     return max((i - rank for i, rank in enumerate(ranks)), default=0), ranks

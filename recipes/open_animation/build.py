@@ -2,9 +2,11 @@
 
     python recipes/open_animation/build.py --root datasets/open_animation --clips 640
 
-Takes about 25 minutes on two cores and 5 GB; what is there already is not made again. The held-out clips of assets/heldout are those that
-this recipe made before its drawings got other lines, shades and effects; they are kept as they are, so that figures stay comparable.
+Takes about 25 minutes on two cores and 5 GB; what is there already is not made again. The held-out clips of
+assets/heldout are those that this recipe made before its drawings got other lines, shades and effects; they
+are kept as they are, so that figures stay comparable.
 """
+
 import argparse
 import json
 from pathlib import Path
@@ -22,7 +24,9 @@ def write_credits(root, split):
         for used in json.loads(path.read_text()):
             clips_of.setdefault((used['source'], used['licence']), set()).add(path.parent.name)
     lines = ['# Credits', '', '| source | licence | clips |', '| --- | --- | --- |']
-    lines += [f'| {source} | {licence} | {len(clips)} |' for (source, licence), clips in sorted(clips_of.items())]
+    lines += [
+        f'| {source} | {licence} | {len(clips)} |' for (source, licence), clips in sorted(clips_of.items())
+    ]
     (folder / 'CREDITS.md').write_text('\n'.join(lines) + '\n', encoding='utf8')
 
 

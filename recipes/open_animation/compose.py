@@ -8,6 +8,7 @@ depth of field, cel shade, thin ink lines, rain, speed lines, titles, cuts, fade
 Each clip is a folder of PNG frames, composed at twice its size and averaged down. One clip depends on
 (split, seed, number) alone, so any part of the set can be made again; finished clips are skipped.
 """
+
 import argparse
 import json
 import random
@@ -54,18 +55,30 @@ def hue_turn(image, turn):
 def shade_plan(rng):
     """Parameters of cel shade and ink for one character, shared by all its drawings."""
     hue = np.array([rng.uniform(0, 0.45) for _ in range(3)], np.float32)
-    return dict(angle=rng.uniform(0, 360), depth=rng.uniform(0.6, 0.9), soft=rng.random() < 0.3,
-                # few are inked: where most edges have a dark line, a network learns to draw one along every edge
-                ink=rng.random() < 0.16,
-                # some ink is nearly black; other lines are drawn in a dark colour, or in a darker tone of what they enclose
-                colour=hue if rng.random() < 0.6 else hue * 0.15, tone=rng.random() < 0.4, width=rng.choice([1, 1, 1, 2, 2, 3]),
-                mottle=rng.uniform(0.02, 0.14) if rng.random() < 0.12 else 0,
-                shaded=rng.random() < 0.5, tones=rng.choice([1, 1, 2]), rim=rng.random() < 0.15,
-                folds=rng.randrange(0, 7) if rng.random() < 0.4 else 0, seed=rng.random())
+    return dict(
+        angle=rng.uniform(0, 360),
+        depth=rng.uniform(0.6, 0.9),
+        soft=rng.random() < 0.3,
+        # few are inked: where most edges have a dark line, a network learns to draw one along every edge
+        ink=rng.random() < 0.16,
+        # some ink is nearly black; other lines are drawn in a dark colour, or in a darker tone of what they
+        # enclose
+        colour=hue if rng.random() < 0.6 else hue * 0.15,
+        tone=rng.random() < 0.4,
+        width=rng.choice([1, 1, 1, 2, 2, 3]),
+        mottle=rng.uniform(0.02, 0.14) if rng.random() < 0.12 else 0,
+        shaded=rng.random() < 0.5,
+        tones=rng.choice([1, 1, 2]),
+        rim=rng.random() < 0.15,
+        folds=rng.randrange(0, 7) if rng.random() < 0.4 else 0,
+        seed=rng.random(),
+    )
 
 
 def mottle(image, strength, seed):
-    """Fine uneven texture (paper, foliage, watercolour) on RGB or premultiplied RGBA: what must not become lines."""
+    """Fine uneven texture (paper, foliage, watercolour) on RGB or premultiplied RGBA: what must not become
+    lines.
+    """
     noise = np.random.default_rng(seed)
     h, w = image.shape[:2]
     texture = np.zeros((h, w), np.float32)
@@ -77,7 +90,9 @@ def mottle(image, strength, seed):
 
 
 def render_character(image, plan):
-    """Cel shade in two or three tones (darker sides behind curved borders), a light rim, re-inked edges and thin fold lines."""
+    """Cel shade in two or three tones (darker sides behind curved borders), a light rim, re-inked edges and
+    thin fold lines.
+    """
     out = image.copy()
     h, w = out.shape[:2]
     rng = random.Random(plan['seed'])
@@ -98,17 +113,26 @@ def render_character(image, plan):
         gray = (cv2.cvtColor(np.ascontiguousarray(out[..., :3]), cv2.COLOR_RGB2GRAY) * 255).astype(np.uint8)
         lines = cv2.Canny(cv2.GaussianBlur(gray, (3, 3), 0), 60, 160)
         if plan['width'] > 1:
-            lines = cv2.dilate(lines, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (plan['width'], plan['width'])))
+            lines = cv2.dilate(
+                lines, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (plan['width'], plan['width']))
+            )
         lines = np.clip(cv2.GaussianBlur(lines, (3, 3), 0).astype(np.float32) / 255 * 1.6, 0, 1)[..., None]
         colour = cv2.blur(out[..., :3], (9, 9)) * 0.4 if plan['tone'] else plan['colour'] * out[..., 3:]
         out[..., :3] += (colour - out[..., :3]) * lines * 0.9
     for _ in range(plan['folds']):
         x0, y0 = rng.uniform(0.2, 0.8) * w, rng.uniform(0.2, 0.9) * h
         t = np.linspace(0, 1, 40)
-        curve = np.stack([x0 + t * rng.uniform(-0.25, 0.25) * w + np.sin(t * 3) * rng.uniform(-20, 20),
-                          y0 + t * rng.uniform(0.05, 0.3) * h], 1)
+        curve = np.stack(
+            [
+                x0 + t * rng.uniform(-0.25, 0.25) * w + np.sin(t * 3) * rng.uniform(-20, 20),
+                y0 + t * rng.uniform(0.05, 0.3) * h,
+            ],
+            1,
+        )
         mask = np.zeros((h, w), np.uint8)
-        cv2.polylines(mask, [(curve * 8).astype(np.int32)], False, 255, rng.choice([1, 2, 2, 3]), cv2.LINE_AA, 3)
+        cv2.polylines(
+            mask, [(curve * 8).astype(np.int32)], False, 255, rng.choice([1, 2, 2, 3]), cv2.LINE_AA, 3
+        )
         out[..., :3] *= 1 - mask[..., None].astype(np.float32) / 255 * 0.8
     return out
 
@@ -116,7 +140,8 @@ def render_character(image, plan):
 def place(canvas, image, x, y, scale, turn):
     """Composite premultiplied RGBA over `canvas` (in place), centred on (x, y), within its bounding box only.
 
-    What is to be shrunk by more than a half was made small before (`Actor`): the warp itself takes no averages.
+    What is to be shrunk by more than a half was made small before (`Actor`): the warp itself takes no
+        averages.
     """
     h, w = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), turn, scale)
@@ -151,21 +176,35 @@ class Actor:
     def __post_init__(self):
         """Prefiltered drawings: averaged down to at most 1.4 times the size at which they are shown."""
         factor = min(1, self.scale * 1.4)
-        self.drawings = [cv2.resize(d, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else d
-                         for d in self.drawings]
+        self.drawings = [
+            cv2.resize(d, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else d
+            for d in self.drawings
+        ]
         self.scale /= factor
 
     def draw(self, canvas, t, camera):
         step = t // self.hold * self.hold
         x = self.x + self.speed[0] * step + camera[0] * self.parallax
-        y = self.y + self.speed[1] * step + camera[1] * self.parallax + self.bob * np.sin((step + self.phase) * 0.8)
-        place(canvas, self.drawings[self.timing[step] % len(self.drawings)], x, y, self.scale * camera[2],
-              self.turn + self.spin * step)
+        y = (
+            self.y
+            + self.speed[1] * step
+            + camera[1] * self.parallax
+            + self.bob * np.sin((step + self.phase) * 0.8)
+        )
+        place(
+            canvas,
+            self.drawings[self.timing[step] % len(self.drawings)],
+            x,
+            y,
+            self.scale * camera[2],
+            self.turn + self.spin * step,
+        )
 
 
 @dataclass
 class Scene:
     """One shot: a background, a camera move and actors."""
+
     backdrop: np.ndarray
     path: tuple  # camera offsets and zooms at start and end
     easing: int
@@ -177,9 +216,12 @@ class Scene:
         u = (u, 3 * u * u - 2 * u**3, u * u)[self.easing]
         (x0, y0, z0), (x1, y1, z1) = self.path
         x, y, zoom = x0 + (x1 - x0) * u, y0 + (y1 - y0) * u, z0 + (z1 - z0) * u
-        matrix = np.float32([[zoom, 0, -x * zoom - (zoom - 1) * width / 2], [0, zoom, -y * zoom - (zoom - 1) * height / 2]])
-        canvas = cv2.warpAffine(self.backdrop, matrix, (width, height), flags=cv2.INTER_LINEAR,
-                                borderMode=cv2.BORDER_REFLECT)
+        matrix = np.float32(
+            [[zoom, 0, -x * zoom - (zoom - 1) * width / 2], [0, zoom, -y * zoom - (zoom - 1) * height / 2]]
+        )
+        canvas = cv2.warpAffine(
+            self.backdrop, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
         for actor in self.actors:
             actor.draw(canvas, t, (x0 - x, y0 - y, zoom))
         for effect in self.overlay:
@@ -195,17 +237,28 @@ def painted_backdrop(width, height, rng):
     image = np.broadcast_to(top * (1 - ramp) + bottom * ramp, (height, width, 3)).astype(np.float32).copy()
     for _ in range(rng.randrange(1, 5)):  # clouds, foliage: thresholded smooth noise, hard or soft border
         cell = rng.choice([6, 12, 24, 60])
-        noise = cv2.resize(seed.standard_normal((height // cell + 4, width // cell + 4)).astype(np.float32),
-                           (width, height), interpolation=cv2.INTER_CUBIC)
+        noise = cv2.resize(
+            seed.standard_normal((height // cell + 4, width // cell + 4)).astype(np.float32),
+            (width, height),
+            interpolation=cv2.INTER_CUBIC,
+        )
         mask = np.clip((noise - rng.uniform(0.3, 1.2)) / rng.choice([0.02, 0.05, 0.6]), 0, 1)[..., None]
-        image += mask * ((seed.uniform(0.2, 0.9) + seed.uniform(-0.2, 0.2, 3)).astype(np.float32) - image) * rng.uniform(0.2, 0.7)
+        image += (
+            mask
+            * ((seed.uniform(0.2, 0.9) + seed.uniform(-0.2, 0.2, 3)).astype(np.float32) - image)
+            * rng.uniform(0.2, 0.7)
+        )
     if rng.random() < 0.5:
         for _ in range(rng.randrange(4, 40)):  # buildings, furniture, fences
             x, y = rng.randrange(width), rng.randrange(height)
             size = (rng.randrange(8, width // 4), rng.randrange(8, height // 3))
             colour = tuple(float(c) for c in seed.uniform(0, 1, 3))
-            cv2.rectangle(image, (x, y), (x + size[0], y + size[1]), colour, rng.choice([-1, -1, 2, 3]), cv2.LINE_AA)
-    texture = cv2.GaussianBlur(seed.standard_normal((height, width, 1)).astype(np.float32), (0, 0), rng.choice([1.5, 3, 6]))
+            cv2.rectangle(
+                image, (x, y), (x + size[0], y + size[1]), colour, rng.choice([-1, -1, 2, 3]), cv2.LINE_AA
+            )
+    texture = cv2.GaussianBlur(
+        seed.standard_normal((height, width, 1)).astype(np.float32), (0, 0), rng.choice([1.5, 3, 6])
+    )
     return np.clip(image + texture[..., None] * rng.uniform(0, 0.15), 0, 1)
 
 
@@ -217,9 +270,10 @@ def make_backdrop(library, width, height, rng):
     else:
         image = tint(drawing(library.pick('backdrop', rng)['files'][0]), rng)[..., :3]
         scale = max(need_w / image.shape[1], need_h / image.shape[0])
-        image = cv2.resize(image, None, fx=scale, fy=scale,
-                           interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-        image = np.clip(image[:int(need_h * 1.6), :int(need_w * 2)], 0, 1)
+        image = cv2.resize(
+            image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        )
+        image = np.clip(image[: int(need_h * 1.6), : int(need_w * 2)], 0, 1)
         if rng.random() < 0.3:
             image = np.ascontiguousarray(image[:, ::-1])
     if rng.random() < 0.15:
@@ -253,18 +307,32 @@ def make_actor(library, kind, width, height, length, rng):
     if kind == 'rig':
         timing = [start + t for t in range(length)]
     elif kind == 'face':  # lip flap, and now and then a blink
-        timing = [(4 if rng.random() < 0.15 else rng.randrange(3)) if lively else start for _ in range(length)]
+        timing = [
+            (4 if rng.random() < 0.15 else rng.randrange(3)) if lively else start for _ in range(length)
+        ]
     else:
         timing = [start if not lively or t < length // 2 else start + 1 for t in range(length)]
     moving = rng.random() < 0.5
     scale = size / drawings[0].shape[0]
     return Actor(
-        drawings, timing, hold=rng.choice(HOLDS), scale=scale, x=rng.uniform(0.05, 0.95) * width,
+        drawings,
+        timing,
+        hold=rng.choice(HOLDS),
+        scale=scale,
+        x=rng.uniform(0.05, 0.95) * width,
         # a tall drawing stands in the frame or shows its face: its head is near the top of the picture
-        y=rng.uniform(0.1, 0.35) * height + size * 0.42 if kind in ('anime', 'rig') else rng.uniform(0.25, 0.85) * height,
+        y=(
+            rng.uniform(0.1, 0.35) * height + size * 0.42
+            if kind in ('anime', 'rig')
+            else rng.uniform(0.25, 0.85) * height
+        ),
         speed=(rng.uniform(-6, 6) * SS, rng.uniform(-2, 2) * SS) if moving else (0, 0),
-        bob=rng.uniform(0, 5) * SS if moving else 0, turn=rng.uniform(-8, 8) if kind != 'sprite' else rng.uniform(-180, 180),
-        spin=rng.uniform(-1.5, 1.5) if moving else 0, parallax=rng.uniform(0.6, 1.4), phase=rng.uniform(0, 9))
+        bob=rng.uniform(0, 5) * SS if moving else 0,
+        turn=rng.uniform(-8, 8) if kind != 'sprite' else rng.uniform(-180, 180),
+        spin=rng.uniform(-1.5, 1.5) if moving else 0,
+        parallax=rng.uniform(0.6, 1.4),
+        phase=rng.uniform(0, 9),
+    )
 
 
 def make_scene(library, width, height, length, rng):
@@ -277,11 +345,16 @@ def make_scene(library, width, height, length, rng):
     elif move == 'tilt':
         end[0] = start[0]
     travel = np.hypot(*((end - start) * room))
-    end = start + (end - start) * min(1, rng.uniform(1, 9) * SS * length / max(travel, 1))  # up to 9 output pixels a frame
+    # up to 9 output pixels a frame
+    end = start + (end - start) * min(1, rng.uniform(1, 9) * SS * length / max(travel, 1))
     zooms = rng.choice([(1, 1.12), (1.12, 1)]) if move == 'zoom' else (1, 1)
     scene = Scene(backdrop, ((*(start * room), zooms[0]), (*(end * room), zooms[1])), rng.randrange(3))
-    kinds = [kind for kind, weight in (('anime', 6), ('face', 4), ('rig', 3), ('sprite', 3))
-             for _ in range(weight) if library.has(kind)]
+    kinds = [
+        kind
+        for kind, weight in (('anime', 6), ('face', 4), ('rig', 3), ('sprite', 3))
+        for _ in range(weight)
+        if library.has(kind)
+    ]
     for _ in range(rng.choice([1, 2, 2, 3, 4])):
         scene.actors.append(make_actor(library, rng.choice(kinds), width, height, length, rng))
     scene.overlay = make_overlays(width, height, rng)
@@ -315,7 +388,9 @@ class Library:
         self._kinds, self.used = {}, []
         for entry in entries:
             if entry['split'] == split:
-                self._kinds.setdefault(entry['kind'], []).append(dict(entry, files=[materials / f for f in entry['files']]))
+                self._kinds.setdefault(entry['kind'], []).append(
+                    dict(entry, files=[materials / f for f in entry['files']])
+                )
 
     def has(self, kind):
         return kind in self._kinds
@@ -327,7 +402,9 @@ class Library:
 
 
 def make_clip(root, split, number, seed, size, length):
-    """Compose clip `number` into ROOT/<split>/<number>/, with the credits of its drawings; it appears only when it is complete."""
+    """Compose clip `number` into ROOT/<split>/<number>/, with the credits of its drawings; it appears only
+    when it is complete.
+    """
     cv2.setNumThreads(1)
     target = Path(root) / split / f'{number:04d}'
     if target.exists():

@@ -1,4 +1,5 @@
 """What lies over a whole picture: rain, glow, speed lines, titles."""
+
 import random
 
 import cv2
@@ -17,7 +18,14 @@ def make_overlays(width, height, rng):
             layer = np.zeros(canvas.shape[:2], np.uint8)
             for _ in range(120):
                 x, y, size = drops.randrange(width), drops.randrange(height), drops.randrange(20, 90)
-                cv2.line(layer, (x, y), (int(x + slant * size), y + size), 255, drops.choice([1, 2, 2]), cv2.LINE_AA)
+                cv2.line(
+                    layer,
+                    (x, y),
+                    (int(x + slant * size), y + size),
+                    255,
+                    drops.choice([1, 2, 2]),
+                    cv2.LINE_AA,
+                )
             canvas += (shade - canvas) * (layer.astype(np.float32) / 255 * 0.6)[..., None]
 
         effects.append(rain)
@@ -25,8 +33,12 @@ def make_overlays(width, height, rng):
         size, strength, least = rng.uniform(4, 16) * SS, rng.uniform(0.3, 0.9), rng.uniform(0.6, 0.85)
 
         def glow(canvas, t):
-            small = cv2.resize(np.clip(canvas - least, 0, 1), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-            canvas += cv2.resize(cv2.GaussianBlur(small, (0, 0), size / 4), canvas.shape[1::-1]) * strength * 3
+            small = cv2.resize(
+                np.clip(canvas - least, 0, 1), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA
+            )
+            canvas += (
+                cv2.resize(cv2.GaussianBlur(small, (0, 0), size / 4), canvas.shape[1::-1]) * strength * 3
+            )
 
         effects.append(glow)
     if rng.random() < 0.08:  # speed lines towards a point, redrawn on twos
@@ -38,17 +50,28 @@ def make_overlays(width, height, rng):
             layer = np.zeros(canvas.shape[:2], np.uint8)
             for _ in range(60):
                 a, r = lines.uniform(0, 6.28), lines.uniform(0.3, 0.6) * width
-                wedge = [(centre[0] + np.cos(a + d) * q, centre[1] + np.sin(a + d) * q)
-                         for d, q in ((0, r), (-0.01, 2 * width), (0.01, 2 * width))]
+                wedge = [
+                    (centre[0] + np.cos(a + d) * q, centre[1] + np.sin(a + d) * q)
+                    for d, q in ((0, r), (-0.01, 2 * width), (0.01, 2 * width))
+                ]
                 cv2.fillPoly(layer, [(np.array(wedge) * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
             canvas += (ink - canvas) * (layer.astype(np.float32) / 255)[..., None]
 
         effects.append(speed_lines)
     if rng.random() < 0.2:  # a title or a subtitle
         letters = 'aaeeiioouubcdfghjklmnprstvwyzABCDEGHKMNRSTW0123456789?!,.'
-        words = ' '.join(''.join(rng.choice(letters) for _ in range(rng.randrange(1, 9))) for _ in range(rng.randrange(1, 6)))
-        size, fill = rng.uniform(0.6, 2.4) * SS, rng.choice([(1., 1., 1.), (1., 1., 0.2), (0.05, 0.05, 0.1)])
-        at, font = (int(rng.uniform(0.02, 0.4) * width), int(rng.uniform(0.2, 0.95) * height)), rng.choice([0, 2, 3, 4, 6])
+        words = ' '.join(
+            ''.join(rng.choice(letters) for _ in range(rng.randrange(1, 9)))
+            for _ in range(rng.randrange(1, 6))
+        )
+        size, fill = (
+            rng.uniform(0.6, 2.4) * SS,
+            rng.choice([(1.0, 1.0, 1.0), (1.0, 1.0, 0.2), (0.05, 0.05, 0.1)]),
+        )
+        at, font = (
+            (int(rng.uniform(0.02, 0.4) * width), int(rng.uniform(0.2, 0.95) * height)),
+            rng.choice([0, 2, 3, 4, 6]),
+        )
         border = tuple(1.0 - c for c in fill)
 
         def title(canvas, t):

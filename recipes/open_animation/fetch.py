@@ -5,6 +5,7 @@
 Writes ROOT/sources/<package>/. Needs `apt-get` and `dpkg-deb` (Debian or Ubuntu) and `npm`,
 each set up for its usual registry. Packages that are already unpacked are skipped.
 """
+
 import argparse
 import shutil
 import struct
@@ -16,7 +17,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-DEBIAN = ['renpy-thequestion', 'gcompris-qt-data', 'openclipart-svg', 'renpy-demo', 'plasma-workspace-wallpapers']
+DEBIAN = [
+    'renpy-thequestion',
+    'gcompris-qt-data',
+    'openclipart-svg',
+    'renpy-demo',
+    'plasma-workspace-wallpapers',
+]
 NPM = {'@dicebear/core': '9.4', '@dicebear/collection': '9.4', 'openmoji': '17'}
 
 
@@ -26,7 +33,9 @@ def run(*command, cwd=None):
         sys.exit(f'{command[0]} is not installed: this recipe needs apt-get, dpkg-deb, node and npm.')
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f'{" ".join(map(str, command))} failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}')
+        sys.exit(
+            f'{" ".join(map(str, command))} failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}'
+        )
 
 
 def fetch_debian(package, sources):
@@ -49,12 +58,21 @@ def fetch_npm(sources):
         return
     target.mkdir(exist_ok=True)
     (target / 'package.json').write_text('{"private": true, "type": "module"}')
-    run('npm', 'install', '--no-audit', '--no-fund', *(f'{name}@{version}' for name, version in NPM.items()), cwd=target)
+    run(
+        'npm',
+        'install',
+        '--no-audit',
+        '--no-fund',
+        *(f'{name}@{version}' for name, version in NPM.items()),
+        cwd=target,
+    )
     (target / 'done').touch()
 
 
 def extract_rcc(path, out):
-    """Unpack the plain and zlib-compressed files of a Qt resource archive (format: `qres`, versions 1 to 3)."""
+    """Unpack the plain and zlib-compressed files of a Qt resource archive (format: `qres`, versions 1 to
+    3).
+    """
     blob = path.read_bytes()
     if blob[:4] != b'qres':
         return
@@ -63,21 +81,21 @@ def extract_rcc(path, out):
 
     def name_at(offset):
         at = names + offset
-        length = struct.unpack('>H', blob[at:at + 2])[0]
-        return blob[at + 6:at + 6 + 2 * length].decode('utf-16-be')
+        length = struct.unpack('>H', blob[at : at + 2])[0]
+        return blob[at + 6 : at + 6 + 2 * length].decode('utf-16-be')
 
     def walk(index, folder):
         at = tree + index * entry_size
-        name_offset, flags = struct.unpack('>IH', blob[at:at + 6])
+        name_offset, flags = struct.unpack('>IH', blob[at : at + 6])
         path = folder / name_at(name_offset) if index else folder
         if flags & 2:
-            count, first = struct.unpack('>2I', blob[at + 6:at + 14])
+            count, first = struct.unpack('>2I', blob[at + 6 : at + 14])
             for child in range(first, first + count):
                 walk(child, path)
         elif not flags & 4:  # 4 is Zstandard, used for none of the pictures
-            start = data + struct.unpack('>I', blob[at + 10:at + 14])[0]
-            length = struct.unpack('>I', blob[start:start + 4])[0]
-            content = blob[start + 4:start + 4 + length]
+            start = data + struct.unpack('>I', blob[at + 10 : at + 14])[0]
+            length = struct.unpack('>I', blob[start : start + 4])[0]
+            content = blob[start + 4 : start + 4 + length]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(zlib.decompress(content[4:]) if flags & 1 else content)
 

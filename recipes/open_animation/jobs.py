@@ -1,4 +1,5 @@
 """Work in several processes, with progress."""
+
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -11,5 +12,9 @@ def run_jobs(function, calls, label, jobs):
         for done, future in enumerate(todo, 1):
             future.result()
             spent = time.monotonic() - start
-            print(f'\r{label}: {done}/{len(todo)}, {spent / done * (len(todo) - done):.0f} s to go ', end='', flush=True)
+            print(
+                f'\r{label}: {done}/{len(todo)}, {spent / done * (len(todo) - done):.0f} s to go ',
+                end='',
+                flush=True,
+            )
     print()

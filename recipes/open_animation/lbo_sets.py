@@ -1,10 +1,13 @@
-"""Step 5 of the recipe: three "old videos", each with a damage of its own, to train learnable basic operators on.
+"""Step 5 of the recipe: three "old videos", each with a damage of its own, to train learnable basic operators
+on.
 
     python recipes/open_animation/lbo_sets.py --root datasets/open_animation --clips 36
 
-Each set of `lbo_sets.yml` becomes one folder of frames, ROOT/lbo/<set>/, of half the size of the clips: composed clips, one after the
-other, all with the same damage. Their clean originals are not kept: `animevsr rescale` finds its own pairs, as for any old video.
+Each set of `lbo_sets.yml` becomes one folder of frames, ROOT/lbo/<set>/, of half the size of the clips:
+composed clips, one after the other, all with the same damage. Their clean originals are not kept: `animevsr
+rescale` finds its own pairs, as for any old video.
 """
+
 import argparse
 import json
 from pathlib import Path

@@ -1,14 +1,18 @@
-"""Step 4 of the recipe: push composed clips through the codecs of old files and keep low-quality frames, without their originals.
+"""Step 4 of the recipe: push composed clips through the codecs of old files and keep low-quality frames,
+without their originals.
 
     python recipes/open_animation/lowquality.py --root datasets/open_animation --split train --count 840
 
-A file is first made small (1/3 to 5/8), perhaps blurred, noisy, with shifted chroma or oversharpened; then really encoded, by one
-of the encoders of `CHAINS` (MPEG-1, interlaced MPEG-2 and a deinterlacer, Xvid, MS-MPEG4, WMV, FLV, RealVideo, Theora, MJPEG, H.264);
-in a third of the cases the result is encoded once more with H.264, as re-uploads are. Frames that hardly differ from the last
-one kept are dropped, as in the papers' RAL set. What comes out is simulated with real codecs, not collected.
+A file is first made small (1/3 to 5/8), perhaps blurred, noisy, with shifted chroma or oversharpened; then
+really encoded, by one of the encoders of `CHAINS` (MPEG-1, interlaced MPEG-2 and a deinterlacer, Xvid,
+MS-MPEG4, WMV, FLV, RealVideo, Theora, MJPEG, H.264); in a third of the cases the result is encoded once more
+with H.264, as re-uploads are. Frames that hardly differ from the last one kept are dropped, as in the papers'
+RAL set. What comes out is simulated with real codecs, not collected.
 
-Writes ROOT/lowquality/<split>/<number>_<chain>/. One file depends on (split, seed, number) alone; finished ones are skipped.
+Writes ROOT/lowquality/<split>/<number>_<chain>/. One file depends on (split, seed, number) alone; finished
+ones are skipped.
 """
+
 import argparse
 import json
 import random
@@ -24,7 +28,8 @@ from jobs import run_jobs
 from animevsr.video.ffmpeg import binary, passthrough
 
 RATIOS = [1 / 3, 3 / 8, 1 / 2, 1 / 2, 5 / 8]
-KEEP, CHANGE = 4, 1.0  # frames kept of a file; mean absolute change (of 255) below which a frame counts as the same
+# frames kept of a file; mean absolute change (of 255) below which a frame counts as the same
+KEEP, CHANGE = 4, 1.0
 
 
 def rate(rng, low, high):
@@ -34,16 +39,46 @@ def rate(rng, low, high):
 # name: (container, filters at the small size, options of the encoder, filters after decoding)
 CHAINS = {
     'mpeg1': ('mpg', '', lambda r: {'vcodec': 'mpeg1video', 'b:v': rate(r, 250, 700), 'g': 12, 'bf': 2}, ''),
-    'mpeg2i': ('mpg', 'tinterlace=interleave_top,fieldorder=tff',
-               lambda r: {'vcodec': 'mpeg2video', 'flags': '+ildct+ilme', 'b:v': rate(r, 500, 1400), 'g': 12, 'bf': 2, 'r': 25}, 'yadif=1'),
-    'xvid': ('avi', '', lambda r: {'vcodec': 'mpeg4', 'vtag': 'XVID', 'qscale:v': r.randint(5, 14), 'bf': 1, 'g': 120}, ''),
+    'mpeg2i': (
+        'mpg',
+        'tinterlace=interleave_top,fieldorder=tff',
+        lambda r: {
+            'vcodec': 'mpeg2video',
+            'flags': '+ildct+ilme',
+            'b:v': rate(r, 500, 1400),
+            'g': 12,
+            'bf': 2,
+            'r': 25,
+        },
+        'yadif=1',
+    ),
+    'xvid': (
+        'avi',
+        '',
+        lambda r: {'vcodec': 'mpeg4', 'vtag': 'XVID', 'qscale:v': r.randint(5, 14), 'bf': 1, 'g': 120},
+        '',
+    ),
     'msmpeg4': ('avi', '', lambda r: {'vcodec': 'msmpeg4v2', 'qscale:v': r.randint(6, 16)}, ''),
     'wmv2': ('wmv', '', lambda r: {'vcodec': 'wmv2', 'b:v': rate(r, 150, 500)}, ''),
     'flv1': ('flv', '', lambda r: {'vcodec': 'flv', 'qscale:v': r.randint(6, 16)}, ''),
     'rv20': ('rm', '', lambda r: {'vcodec': 'rv20', 'qscale:v': r.randint(6, 16)}, ''),
     'theora': ('ogv', '', lambda r: {'vcodec': 'libtheora', 'q:v': r.randint(0, 4)}, ''),
-    'mjpeg': ('avi', '', lambda r: {'vcodec': 'mjpeg', 'qscale:v': r.randint(6, 20), 'pix_fmt': 'yuvj420p'}, ''),
-    'x264': ('mp4', '', lambda r: {'vcodec': 'libx264', 'preset': r.choice(['veryfast', 'ultrafast']), 'crf': r.randint(27, 38)}, ''),
+    'mjpeg': (
+        'avi',
+        '',
+        lambda r: {'vcodec': 'mjpeg', 'qscale:v': r.randint(6, 20), 'pix_fmt': 'yuvj420p'},
+        '',
+    ),
+    'x264': (
+        'mp4',
+        '',
+        lambda r: {
+            'vcodec': 'libx264',
+            'preset': r.choice(['veryfast', 'ultrafast']),
+            'crf': r.randint(27, 38),
+        },
+        '',
+    ),
 }
 
 
@@ -58,7 +93,10 @@ def damage(rng):
     if rng.random() < 0.30:
         filters.append(f'chromashift=cbh={rng.randint(-2, 2)}:crh={rng.randint(-2, 2)}')
     if rng.random() < 0.45:
-        filters.append(f'noise=alls={rng.randint(2, 14)}:allf={rng.choice(["t", "t+u"])}:all_seed={rng.randrange(1 << 16)}')
+        filters.append(
+            f'noise=alls={rng.randint(2, 14)}:allf={rng.choice(["t", "t+u"])}'
+            f':all_seed={rng.randrange(1 << 16)}'
+        )
     if rng.random() < 0.30:
         filters.append(f'unsharp=5:5:{rng.uniform(0.5, 1.8):.1f}')
     return filters
@@ -70,7 +108,9 @@ def run(source, target, options, filters):
     try:
         ffmpeg.run(stream.global_args('-nostdin'), cmd=binary(), quiet=True, overwrite_output=True)
     except ffmpeg.Error as error:
-        raise SystemExit(f'ffmpeg failed: {error.stderr.decode(errors="replace").strip().splitlines()[-1]}') from None
+        raise SystemExit(
+            f'ffmpeg failed: {error.stderr.decode(errors="replace").strip().splitlines()[-1]}'
+        ) from None
 
 
 def kept(files):
@@ -97,9 +137,19 @@ def degrade_file(clips, out, split, number, seed):
         if rng.random() < 0.35:
             name += '_x264'
             again = Path(folder) / 'again.mp4'
-            run(ffmpeg.input(str(file)), again, {'vcodec': 'libx264', 'preset': 'veryfast', 'crf': rng.randint(24, 34)}, [after])
+            run(
+                ffmpeg.input(str(file)),
+                again,
+                {'vcodec': 'libx264', 'preset': 'veryfast', 'crf': rng.randint(24, 34)},
+                [after],
+            )
             file, after = again, ''
-        run(ffmpeg.input(str(file)), Path(folder) / '%08d.png', {'pix_fmt': 'rgb24', **passthrough(binary())}, [after])
+        run(
+            ffmpeg.input(str(file)),
+            Path(folder) / '%08d.png',
+            {'pix_fmt': 'rgb24', **passthrough(binary())},
+            [after],
+        )
         frames = kept(sorted(Path(folder).glob('*.png')))
     target = out / f'{number:05d}_{name}'
     partial = target.with_name(target.name + '.partial')
@@ -117,7 +167,12 @@ def degrade(root, split, count, seed=1, jobs=2):
     root = Path(root)
     clips = sorted(p for p in (root / split).iterdir() if p.is_dir() and not p.name.endswith('.partial'))
     out = root / 'lowquality' / split
-    run_jobs(degrade_file, [(clips, out, split, n, seed) for n in range(count)], f'low-quality files, {split}', jobs)
+    run_jobs(
+        degrade_file,
+        [(clips, out, split, n, seed) for n in range(count)],
+        f'low-quality files, {split}',
+        jobs,
+    )
 
 
 if __name__ == '__main__':

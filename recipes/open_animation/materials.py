@@ -6,6 +6,7 @@ Writes ROOT/materials/<split>/<kind>/*.png (RGBA) and ROOT/materials/index.json,
 drawing its source package, its licence (file by file where the package says so) and its split. Sources of
 the two splits are disjoint: whole packages, or whole avatar styles and rigs.
 """
+
 import argparse
 import fnmatch
 import io
@@ -22,12 +23,16 @@ import rigs
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-STYLES = {'train': ['adventurer', 'lorelei', 'toonHead', 'bigEars', 'openPeeps', 'notionists', 'personas'],
-          'heldout': ['micah', 'miniavs']}
+STYLES = {
+    'train': ['adventurer', 'lorelei', 'toonHead', 'bigEars', 'openPeeps', 'notionists', 'personas'],
+    'heldout': ['micah', 'miniavs'],
+}
 # none is held out: saha-side is the man of saha-front and shares his hands and feet
 RIGS = ['character-sita/00-sita-front.sif', 'character-sample.male/00-saha-front.sif']
 # reading boards, maps, bank notes and the like: flat panels that are no scenes
-NOT_A_SCENE = re.compile(r'reading|money|braille|sudoku|railroad|number_sequence|explore_farm|target|memory/|photo_hunter')
+NOT_A_SCENE = re.compile(
+    r'reading|money|braille|sudoku|railroad|number_sequence|explore_farm|target|memory/|photo_hunter'
+)
 NOT_A_SPRITE = re.compile(r'flag|sign|card|map|logo|icon|text|letter|number|braille|music|money', re.I)
 COLOUR_STEP = 24  # quantisation for counting the colours of a thumbnail
 
@@ -39,14 +44,18 @@ def rasterise(path, height):
 
 
 def survey(path):
-    """(path, opaque share, number of colours, is wide) of an SVG thumbnail, or None where it does not render."""
+    """(path, opaque share, number of colours, is wide) of an SVG thumbnail, or None where it does not
+    render.
+    """
     try:
         image = rasterise(path, 120)
     except BaseException:  # resvg panics (not an Exception) on a few broken files; such a file is left out
         return None
     pixels = np.asarray(image)
     opaque = pixels[..., 3] > 250
-    colours = np.unique((pixels[..., :3][opaque] // COLOUR_STEP).reshape(-1, 3), axis=0) if opaque.any() else []
+    colours = (
+        np.unique((pixels[..., :3][opaque] // COLOUR_STEP).reshape(-1, 3), axis=0) if opaque.any() else []
+    )
     return path, float(opaque.mean()), len(colours), image.width >= image.height * 0.95
 
 
@@ -79,16 +88,25 @@ class Materials:
 
     def faces(self, split, count):
         target = self.out / 'svg' / split
-        subprocess.run(['node', str(HERE / 'faces.mjs'), str(target.resolve()), str(count), ','.join(STYLES[split])],
-                       cwd=self.sources / 'npm', check=True)
+        subprocess.run(
+            ['node', str(HERE / 'faces.mjs'), str(target.resolve()), str(count), ','.join(STYLES[split])],
+            cwd=self.sources / 'npm',
+            check=True,
+        )
         credit = json.loads((target / 'credit.json').read_text())
         people = sorted({path.name.rsplit('_', 1)[0] for path in target.glob('*.svg')})
         with ProcessPoolExecutor(2) as pool:
             for person in people:
                 style = credit[person.split('_')[0]]
                 drawings = pool.map(rasterise, [target / f'{person}_{i}.svg' for i in range(5)], [900] * 5)
-                self.add(split, 'face', person, drawings,
-                         f'@dicebear/collection: {style["title"]} by {style["creator"]}', style['licence'])
+                self.add(
+                    split,
+                    'face',
+                    person,
+                    drawings,
+                    f'@dicebear/collection: {style["title"]} by {style["creator"]}',
+                    style['licence'],
+                )
 
     def rigs(self, split, seeds, frames):
         for rig in RIGS:
@@ -100,7 +118,9 @@ class Materials:
                 boxes = np.array([image.getbbox() for image in images])
                 box = (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))
                 images = [image.crop(box) for image in images]
-                self.add(split, 'rig', f'{Path(rig).stem}_{seed}', images, 'morevnaproject/characters', 'CC0-1.0')
+                self.add(
+                    split, 'rig', f'{Path(rig).stem}_{seed}', images, 'morevnaproject/characters', 'CC0-1.0'
+                )
 
     def sprites(self, split, package, folder, pattern, source):
         """The drawings of a visual novel: expressions of one pose are one character."""
@@ -119,18 +139,27 @@ class Materials:
             self.add(split, 'backdrop', name, [image], package, licence)
 
     def vector_art(self, rng):
-        """Scenes and sprites among the SVG files of gcompris, Open Clip Art and OpenMoji, sorted by a look at each."""
+        """Scenes and sprites among the SVG files of gcompris, Open Clip Art and OpenMoji, sorted by a look at
+        each.
+        """
         gcompris = self.sources / 'gcompris-qt-data'
         copyright_file = gcompris / 'usr/share/doc/gcompris-qt-data/copyright'
         paths = [p for p in sorted((gcompris / 'rcc').rglob('*.svg')) if p.stat().st_size > 3000]
-        clipart = [p for p in sorted((self.sources / 'openclipart-svg').rglob('*.svg'))
-                   if 15_000 < p.stat().st_size < 400_000 and not NOT_A_SPRITE.search(str(p.relative_to(self.sources)))]
+        clipart = [
+            p
+            for p in sorted((self.sources / 'openclipart-svg').rglob('*.svg'))
+            if 15_000 < p.stat().st_size < 400_000
+            and not NOT_A_SPRITE.search(str(p.relative_to(self.sources)))
+        ]
         clipart = rng.sample(clipart, 260)
         moji = rng.sample(sorted((self.sources / 'npm/node_modules/openmoji/color/svg').glob('1F*.svg')), 120)
         with ProcessPoolExecutor(2) as pool:
             looks = [look for look in pool.map(survey, paths + clipart, chunksize=16) if look]
-            scenes = [p for p, opaque, colours, wide in looks
-                      if opaque > 0.985 and wide and colours > 25 and not NOT_A_SCENE.search(str(p))]
+            scenes = [
+                p
+                for p, opaque, colours, wide in looks
+                if opaque > 0.985 and wide and colours > 25 and not NOT_A_SCENE.search(str(p))
+            ]
             figures = [p for p, opaque, colours, _ in looks if 0.15 < opaque < 0.9 and colours > 12]
             figures = rng.sample(figures, min(300, len(figures))) + moji
             for kind, chosen, height in (('backdrop', scenes, 1100), ('sprite', figures, 620)):
@@ -139,7 +168,10 @@ class Materials:
                     source, licence = 'openmoji', 'CC-BY-SA-4.0'
                     if gcompris in path.parents:
                         relative = str(path.relative_to(gcompris / 'rcc')).removeprefix('gcompris/')
-                        source, licence = f'gcompris-qt-data: {relative}', debian_licence(copyright_file, relative)
+                        source, licence = (
+                            f'gcompris-qt-data: {relative}',
+                            debian_licence(copyright_file, relative),
+                        )
                     elif 'openclipart' in str(path):
                         source, licence = f'openclipart-svg: {path.name}', 'public domain'
                     self.add('train', kind, f'{number:03d}', [image], source, licence)
@@ -155,14 +187,33 @@ def build(root, seed=20):
     materials.sprites('heldout', 'renpy-demo', demo, 'eileen*.png', 'renpy-demo')
     materials.sprites('heldout', 'renpy-demo', demo, 'lucy*.png', 'renpy-demo')
     # 1280x720 JPEG, shrunk to half so that the blocks go
-    materials.backdrops('train', 'renpy-thequestion',
-                        sorted((sources / 'renpy-thequestion' / question).glob('bg*.jpg')), 400, 'Expat')
-    materials.backdrops('heldout', 'renpy-demo', [sources / 'renpy-demo' / demo / 'bg panorama.webp'], 480, 'Expat')
+    materials.backdrops(
+        'train',
+        'renpy-thequestion',
+        sorted((sources / 'renpy-thequestion' / question).glob('bg*.jpg')),
+        400,
+        'Expat',
+    )
+    materials.backdrops(
+        'heldout', 'renpy-demo', [sources / 'renpy-demo' / demo / 'bg panorama.webp'], 480, 'Expat'
+    )
     wallpapers = sources / 'plasma-workspace-wallpapers/usr/share/wallpapers'
-    materials.backdrops('heldout', 'plasma-workspace-wallpapers',
-                        [next((wallpapers / name / 'contents/images').glob(pattern)) for name, pattern in
-                         [('Altai', '5120*'), ('Kay', '5120*'), ('Patak', '5120*'), ('Canopee', '*'), ('Cascade', '*')]],
-                        1100, 'GPL-2+')
+    materials.backdrops(
+        'heldout',
+        'plasma-workspace-wallpapers',
+        [
+            next((wallpapers / name / 'contents/images').glob(pattern))
+            for name, pattern in [
+                ('Altai', '5120*'),
+                ('Kay', '5120*'),
+                ('Patak', '5120*'),
+                ('Canopee', '*'),
+                ('Cascade', '*'),
+            ]
+        ],
+        1100,
+        'GPL-2+',
+    )
     materials.vector_art(random.Random(seed))
     materials.faces('train', 84)
     materials.faces('heldout', 8)

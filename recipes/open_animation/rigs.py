@@ -3,6 +3,7 @@
 The rigs keep every joint angle and the mouth, head and hand switches as named values in `<defs>`; a
 named value is replaced by an animated one. RGBA frames at 24 per second come out.
 """
+
 import random
 import re
 import subprocess
@@ -30,7 +31,9 @@ def animate(text, rng, head_turn=False):
             return match[0]
         points = ''.join(
             f'<waypoint time="{t}s" before="halt" after="halt">'
-            f'<angle value="{angle + rng.uniform(-swing, swing):.4f}"/></waypoint>' for t in (0, 0.5, 1, 1.5, 2))
+            f'<angle value="{angle + rng.uniform(-swing, swing):.4f}"/></waypoint>'
+            for t in (0, 0.5, 1, 1.5, 2)
+        )
         return f'<animated type="angle" id="{name}">{points}</animated>'
 
     text = re.sub(r'<angle value="([-\d.]+)" id="(\(stk\)-[^"]+)"/>', joint, text)
@@ -39,10 +42,15 @@ def animate(text, rng, head_turn=False):
         value, points = rng.choice(values), ''
         for frame in range(0, 48, every):
             value = rng.choice(values) if rng.random() < chance else value
-            points += (f'<waypoint time="{frame}f" before="constant" after="constant">'
-                       f'<real value="{value}"/></waypoint>')
-        text = re.sub(rf'<real value="[-\d.]+"(?: interpolation="constant")? id="\(stk\)-{name}"/>',
-                      f'<animated type="real" id="(stk)-{name}">{points}</animated>', text)
+            points += (
+                f'<waypoint time="{frame}f" before="constant" after="constant">'
+                f'<real value="{value}"/></waypoint>'
+            )
+        text = re.sub(
+            rf'<real value="[-\d.]+"(?: interpolation="constant")? id="\(stk\)-{name}"/>',
+            f'<animated type="real" id="(stk)-{name}">{points}</animated>',
+            text,
+        )
     return re.sub(r'end-time="[^"]*"', 'end-time="2s"', text, count=1)
 
 
@@ -51,11 +59,32 @@ def render(source, out, seed, frames, height=960):
     out.mkdir(parents=True, exist_ok=True)
     # beside the source, because a rig names its parts by relative paths
     moving = source.with_name(f'.moving_{seed}.sif')
-    moving.write_text(animate(source.read_text(encoding='utf8'), random.Random(seed), 'saha-front' in source.name),
-                      encoding='utf8')
+    moving.write_text(
+        animate(source.read_text(encoding='utf8'), random.Random(seed), 'saha-front' in source.name),
+        encoding='utf8',
+    )
     try:
-        subprocess.run(['synfig', str(moving), '-t', 'png', '-o', str(Path(out).resolve() / 'f.png'), '-h', str(height),
-                        '-w', str(height * 16 // 9), '--begin-time', '0f', '--end-time', f'{frames - 1}f', '-q'],
-                       check=True, capture_output=True, timeout=600)
+        subprocess.run(
+            [
+                'synfig',
+                str(moving),
+                '-t',
+                'png',
+                '-o',
+                str(Path(out).resolve() / 'f.png'),
+                '-h',
+                str(height),
+                '-w',
+                str(height * 16 // 9),
+                '--begin-time',
+                '0f',
+                '--end-time',
+                f'{frames - 1}f',
+                '-q',
+            ],
+            check=True,
+            capture_output=True,
+            timeout=600,
+        )
     finally:
         moving.unlink()

@@ -1,10 +1,12 @@
-"""Where the training of the default model starts: AnimeSR v2 (Apache-2.0) without its feedback, which is VQD-SR's network.
+"""Where the training of the default model starts: AnimeSR v2 (Apache-2.0) without its feedback, which is
+VQD-SR's network.
 
     python recipes/open_animation/start.py --root datasets/open_animation
 
-Writes ROOT/start.pth. The 48 input channels of the first convolution that saw the last result are left out: without any training the
-network stays within 37 to 40 dB of what it was.
+Writes ROOT/start.pth. The 48 input channels of the first convolution that saw the last result are left out:
+without any training the network stays within 37 to 40 dB of what it was.
 """
+
 import argparse
 from pathlib import Path
 
@@ -20,8 +22,10 @@ def without_feedback(net):
     first = state['recurrent_cell.conv_s1_first.0.weight']
     feedback = 3 * net.scale**2
     # the order of the channels: three frames, feedback, hidden state
-    state['recurrent_cell.conv_s1_first.0.weight'] = torch.cat([first[:, :9], first[:, 9 + feedback:]], 1)
-    out = MSRBVSR(net.num_feat, [len(getattr(net.recurrent_cell, f'body_s{s}_first')) for s in (1, 2, 4)], net.scale)
+    state['recurrent_cell.conv_s1_first.0.weight'] = torch.cat([first[:, :9], first[:, 9 + feedback :]], 1)
+    out = MSRBVSR(
+        net.num_feat, [len(getattr(net.recurrent_cell, f'body_s{s}_first')) for s in (1, 2, 4)], net.scale
+    )
     out.load_state_dict(state)
     return out
 

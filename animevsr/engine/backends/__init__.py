@@ -1,13 +1,16 @@
-"""What computes a step of the network: PyTorch, or a runtime that is faster on some machine, behind one small interface.
+"""What computes a step of the network: PyTorch, or a runtime that is faster on some machine, behind one small
+interface.
 
-A backend has `kind` (of `NAMES`), `name` (and version), `threads` (where they depend on that, else None), `scale`,
-`device`, `reach` (see `MSRBVSR.reach`), `initial_state(height, width)` and
+A backend has `kind` (of `NAMES`), `name` (and version), `threads` (where they depend on that, else None),
+`scale`, `device`, `reach` (see `MSRBVSR.reach`), `initial_state(height, width)` and
 
     step(prev, cur, nxt, state) -> (sr, state)
 
-on float tensors (1, 3, h, w), RGB in [0, 1], h and w multiples of `multiple`; sr is (1, 3, scale*h, scale*w), not clamped, and the state a
-tuple of tensors (1, c, h, w). Converted networks are cached by the hash of their weights.
+on float tensors (1, 3, h, w), RGB in [0, 1], h and w multiples of `multiple`; sr is (1, 3, scale*h, scale*w),
+not clamped, and the state a tuple of tensors (1, c, h, w). Converted networks are cached by the hash of their
+weights.
 """
+
 import importlib
 import importlib.util
 import os
@@ -20,26 +23,42 @@ from animevsr.utils.device import exact_float32
 # name: (module, class, packages that it needs)
 OTHERS = {
     'ncnn': ('ncnn_backend', 'NcnnBackend', ('ncnn', 'pnnx')),
-    'openvino': ('openvino_backend', 'OpenVINOBackend', ('openvino', )),
+    'openvino': ('openvino_backend', 'OpenVINOBackend', ('openvino',)),
     'onnxruntime': ('onnx_backend', 'OnnxBackend', ('onnxruntime', 'onnx')),
 }
 NAMES = ('auto', 'torch', *OTHERS)
 
 
-def open_backend(net, device, name='auto', fast=False, half=False, threads=None, jobs=1, say=lambda text: None, *, bf16=False,
-                 compiled=False):
+def open_backend(
+    net,
+    device,
+    name='auto',
+    fast=False,
+    half=False,
+    threads=None,
+    jobs=1,
+    say=lambda text: None,
+    *,
+    bf16=False,
+    compiled=False,
+):
     """The backend for a network.
 
     Args:
         net: in eval mode, with `step` and `scale`.
-        device (torch.device): a CPU takes any backend; others PyTorch (and ncnn, by Vulkan, where it is asked for by name).
-        name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: ncnn, OpenVINO, PyTorch on a CPU.
-        fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not exact.
+        device (torch.device): a CPU takes any backend; others PyTorch (and ncnn, by Vulkan, where it is asked
+            for by name).
+        name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: ncnn, OpenVINO, PyTorch on
+            a CPU.
+        fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not
+            exact.
         half (bool): float16, where the device is not a CPU.
-        threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch, whose results depend on their number.
+        threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch, whose results
+            depend on their number.
         jobs (int): processes that share the CPU.
         say: is given a line about what was picked, and why something else was not.
-        bf16 (bool): bfloat16, in PyTorch. compiled (bool): through torch.compile, which needs a C++ compiler on a CPU.
+        bf16 (bool): bfloat16, in PyTorch. compiled (bool): through torch.compile, which needs a C++ compiler
+            on a CPU.
 
     Raises:
         ValueError: a backend that was asked for by name is not there, or cannot run this network.
@@ -52,17 +71,27 @@ def open_backend(net, device, name='auto', fast=False, half=False, threads=None,
         raise ValueError('bf16 and compile belong to the backend torch, and not to fast')
     if not fast:
         exact_float32()
-    dtype = torch.bfloat16 if bf16 else torch.float16 if (half or fast) and device.type != 'cpu' else torch.float32
+    dtype = (
+        torch.bfloat16
+        if bf16
+        else torch.float16
+        if (half or fast) and device.type != 'cpu'
+        else torch.float32
+    )
     in_torch = TorchBackend, (net, device, dtype, all_threads, compiled)
     if not hasattr(net, 'core'):
         if name not in ('auto', 'torch'):
-            raise ValueError(f'backend {name} runs recurrent networks of this package, not a {type(net).__name__}')
+            raise ValueError(
+                f'backend {name} runs recurrent networks of this package, not a {type(net).__name__}'
+            )
         return _told(say, *in_torch)
     if fast and device.type == 'cpu':
         missing = [package for package in ('openvino', 'nncf') if importlib.util.find_spec(package) is None]
         if missing or name not in ('auto', 'openvino'):
-            raise ValueError('fast needs the backend openvino and the packages openvino and nncf on a CPU' +
-                             (f'; run: pip install {" ".join(missing)}' if missing else ''))
+            raise ValueError(
+                'fast needs the backend openvino and the packages openvino and nncf on a CPU'
+                + (f'; run: pip install {" ".join(missing)}' if missing else '')
+            )
         return _open('openvino', net, device, threads, say, fast=True)
     if name == 'auto' and (device.type != 'cpu' or bf16 or compiled):
         return _told(say, *in_torch)

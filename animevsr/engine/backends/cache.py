@@ -1,4 +1,5 @@
 """Where converted networks are kept, and under what name."""
+
 import hashlib
 
 import torch
@@ -26,7 +27,10 @@ def example_of(net, height=EXAMPLE[0], width=EXAMPLE[1]):
     """Inputs of a network's step, random."""
     generator = torch.Generator().manual_seed(0)
     frames = [torch.rand(1, 3, height, width, generator=generator) for _ in range(3)]
-    return (*frames, *(torch.rand(1, c, height, width, generator=generator) * 0.1 for c in net.state_channels))
+    return (
+        *frames,
+        *(torch.rand(1, c, height, width, generator=generator) * 0.1 for c in net.state_channels),
+    )
 
 
 def names_of(net):
@@ -45,7 +49,9 @@ def hash_of_network(net):
 
 
 def cached(net, kind, make):
-    """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format and versions."""
+    """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format
+    and versions.
+    """
     path = cache_folder() / f'{kind}-{hash_of_network(net)}'
     if not path.is_dir():
         with atomic_folder(path) as partial:

@@ -1,4 +1,5 @@
 """ncnn: its Winograd convolutions are the fastest exact ones on many CPUs. Networks are converted by pnnx."""
+
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ class NcnnBackend:
 
     Args:
         net (MSRBVSR), threads (int): see `open_backend`.
-        device (torch.device): where the tensors are; ncnn itself runs on the CPU, or by Vulkan where the device is another.
+        device (torch.device): where the tensors are; ncnn itself runs on the CPU, or by Vulkan where the
+            device is another.
     """
 
     kind, multiple, threads = 'ncnn', 4, None
@@ -61,14 +63,31 @@ def convert(net, folder):
     net = net.cpu().float()
     shapes = []
     for height, width in ((64, 80), (48, 96)):
-        shapes.append(','.join('[' + ','.join(map(str, x.shape)) + ']f32' for x in example_of(net, height, width)))
+        shapes.append(
+            ','.join('[' + ','.join(map(str, x.shape)) + ']f32' for x in example_of(net, height, width))
+        )
     with torch.no_grad():
         torch.jit.trace(StepGraph(net), example_of(net)).save(str(folder / 'step.pt'))
-    command = [converter(), 'step.pt', f'inputshape={shapes[0]}', f'inputshape2={shapes[1]}', 'fp16=0', 'ncnnparam=step.param',
-               'ncnnbin=step.bin']
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace')
-    if done.returncode or not (folder / FILES[1]).is_file() or 'pnnx.Expression' in (folder / FILES[0]).read_text():
-        raise RuntimeError(f'pnnx could not convert the network: {(done.stderr or done.stdout).strip()[-200:]}')
+    command = [
+        converter(),
+        'step.pt',
+        f'inputshape={shapes[0]}',
+        f'inputshape2={shapes[1]}',
+        'fp16=0',
+        'ncnnparam=step.param',
+        'ncnnbin=step.bin',
+    ]
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace'
+    )
+    if (
+        done.returncode
+        or not (folder / FILES[1]).is_file()
+        or 'pnnx.Expression' in (folder / FILES[0]).read_text()
+    ):
+        raise RuntimeError(
+            f'pnnx could not convert the network: {(done.stderr or done.stdout).strip()[-200:]}'
+        )
     for path in folder.iterdir():
         if path.name not in FILES:
             path.unlink()

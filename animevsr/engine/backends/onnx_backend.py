@@ -1,4 +1,5 @@
 """ONNX Runtime on the CPU."""
+
 import numpy as np
 import onnxruntime
 import torch
@@ -18,10 +19,14 @@ class OnnxBackend:
 
     def __init__(self, net, device, threads):
         self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
-        folder = cached(net, f'onnx-torch{torch.__version__}', lambda folder: to_onnx(net, folder / 'step.onnx'))
+        folder = cached(
+            net, f'onnx-torch{torch.__version__}', lambda folder: to_onnx(net, folder / 'step.onnx')
+        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
-        self.session = onnxruntime.InferenceSession(str(folder / 'step.onnx'), options, ['CPUExecutionProvider'])
+        self.session = onnxruntime.InferenceSession(
+            str(folder / 'step.onnx'), options, ['CPUExecutionProvider']
+        )
         self.inputs, _ = names_of(net)
         self.name = f'onnxruntime {onnxruntime.__version__}'
 
@@ -32,5 +37,8 @@ class OnnxBackend:
     def step(self, prev, cur, nxt, state):
         """See the package."""
         arrays = (np.ascontiguousarray(x.float().cpu().numpy()) for x in (prev, cur, nxt, *state))
-        sr, *state = (torch.from_numpy(x).to(self.device) for x in self.session.run(None, dict(zip(self.inputs, arrays))))
+        sr, *state = (
+            torch.from_numpy(x).to(self.device)
+            for x in self.session.run(None, dict(zip(self.inputs, arrays)))
+        )
         return sr, tuple(state)

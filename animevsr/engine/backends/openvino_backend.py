@@ -1,4 +1,7 @@
-"""OpenVINO: float32, or 8-bit integers, which NNCF makes of a network and CPUs with VNNI compute several times as fast."""
+"""OpenVINO: float32, or 8-bit integers, which NNCF makes of a network and CPUs with VNNI compute several
+times as fast.
+"""
+
 import contextlib
 import ctypes
 import os
@@ -35,11 +38,22 @@ class OpenVINOBackend:
         folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
         if fast:
             float_model, nncf = folder / 'step.xml', metadata.version('nncf')  # which takes seconds to import
-            folder = cached(net, f'openvino{version}-{GRAPH}-int8-nncf{nncf}', lambda folder: quantize(net, float_model, folder))
+            folder = cached(
+                net,
+                f'openvino{version}-{GRAPH}-int8-nncf{nncf}',
+                lambda folder: quantize(net, float_model, folder),
+            )
         core = openvino.Core()
         with same_signal_stack():
-            self.request = core.compile_model(core.read_model(folder / 'step.xml'), 'CPU', {
-                'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': threads}).create_infer_request()
+            self.request = core.compile_model(
+                core.read_model(folder / 'step.xml'),
+                'CPU',
+                {
+                    'PERFORMANCE_HINT': 'LATENCY',
+                    'INFERENCE_PRECISION_HINT': 'f32',
+                    'INFERENCE_NUM_THREADS': threads,
+                },
+            ).create_infer_request()
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
 
     def initial_state(self, height, width):
@@ -58,8 +72,9 @@ class OpenVINOBackend:
 def same_signal_stack():
     """Keep the stack on which this thread handles signals.
 
-    OpenVINO gives the thread that compiles a model another one, and takes it back with the model. Where two models do not end in the
-    order in which they were made, the thread is left with a stack that is gone, and the next signal (Ctrl-C, a child that ends) is a crash.
+    OpenVINO gives the thread that compiles a model another one, and takes it back with the model. Where two
+    models do not end in the order in which they were made, the thread is left with a stack that is gone, and
+    the next signal (Ctrl-C, a child that ends) is a crash.
     """
     sigaltstack = getattr(ctypes.CDLL(None), 'sigaltstack', None) if os.name == 'posix' else None
     if sigaltstack is None:
@@ -84,7 +99,9 @@ def convert(net, folder):
 
 
 def divide_convolutions(model):
-    """Make one convolution for each part of those whose channels are split: OpenVINO has no fast split where it computes in integers."""
+    """Make one convolution for each part of those whose channels are split: OpenVINO has no fast split where
+    it computes in integers.
+    """
     for split in model.get_ops():
         bias = split.get_type_name() == 'VariadicSplit' and split.input_value(0).get_node()
         convolution = bias and bias.get_type_name() == 'Add' and bias.input_value(0).get_node()
@@ -93,19 +110,29 @@ def divide_convolutions(model):
         weight, shift = (node.input_value(1).get_node().get_data() for node in (convolution, bias))
         ends = np.cumsum([output.get_partial_shape()[1].get_length() for output in split.outputs()])
         for output, start, end in zip(split.outputs(), (0, *ends), ends):
-            part = op.convolution(convolution.input_value(0), op.constant(weight[start:end]), **convolution.get_attributes())
+            part = op.convolution(
+                convolution.input_value(0), op.constant(weight[start:end]), **convolution.get_attributes()
+            )
             output.replace(op.add(part, op.constant(shift[:, start:end])).output(0))
 
 
 def quantize(net, float_model, folder):
-    """The same with 8-bit integers, calibrated on the bundled clips as the network itself goes through them."""
+    """The same with 8-bit integers, calibrated on the bundled clips as the network itself goes through
+    them.
+    """
     import logging
 
     import nncf
+
     nncf.set_log_level(logging.ERROR)
     samples = [[x.numpy() for x in sample] for sample in calibration(net)]
-    model = nncf.quantize(openvino.Core().read_model(float_model), nncf.Dataset(samples), subset_size=len(samples),
-                          preset=nncf.QuantizationPreset.MIXED, target_device=nncf.TargetDevice.CPU)
+    model = nncf.quantize(
+        openvino.Core().read_model(float_model),
+        nncf.Dataset(samples),
+        subset_size=len(samples),
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.CPU,
+    )
     openvino.save_model(model, folder / 'step.xml', compress_to_fp16=False)
 
 
@@ -118,7 +145,7 @@ def calibration(net, every=3):
     for clip in frames.split(CLIP):
         state = tuple(torch.zeros(1, c, *clip.shape[-2:]) for c in net.state_channels)
         for i in range(len(clip)):
-            inputs = (*(clip[j:j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(clip) - 1))), *state)
+            inputs = (*(clip[j : j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(clip) - 1))), *state)
             if i % every == 2:
                 samples.append(inputs)
             state = tuple(net.core(*inputs)[1:])

@@ -1,4 +1,5 @@
 """PyTorch itself, on any device."""
+
 import torch
 
 
@@ -33,14 +34,20 @@ class TorchBackend:
         self.core = getattr(net, 'core', None)
         if compiled and self.core is not None:
             self.core = torch.compile(self.core, dynamic=True)  # tiles and held regions have many sizes
-        self.name, self.scale = name_of(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])), net.scale
+        self.name, self.scale = (
+            name_of(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])),
+            net.scale,
+        )
         self.multiple, self.reach = (4, net.reach) if self.core else (1, None)
 
     def initial_state(self, height, width):
         """The state at the start of a shot."""
         if self.core is None:
             return ()
-        return tuple(torch.zeros(1, c, height, width, device=self.device, dtype=self.dtype) for c in self.net.state_channels)
+        return tuple(
+            torch.zeros(1, c, height, width, device=self.device, dtype=self.dtype)
+            for c in self.net.state_channels
+        )
 
     @torch.inference_mode()
     def step(self, prev, cur, nxt, state):
@@ -48,5 +55,7 @@ class TorchBackend:
         if self.core is None:
             sr, state = self.net.step(prev, cur, nxt, state or None)
             return sr, state if state is not None else ()
-        sr, *state = self.core(*(x.contiguous(memory_format=torch.channels_last) for x in (prev, cur, nxt, *state)))
+        sr, *state = self.core(
+            *(x.contiguous(memory_format=torch.channels_last) for x in (prev, cur, nxt, *state))
+        )
         return sr, tuple(state)

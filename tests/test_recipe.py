@@ -11,6 +11,7 @@ from conftest import REPO, moving_frames, write_clip
 pytest.importorskip('resvg_py')
 sys.path.insert(0, str(REPO / 'recipes/open_animation'))
 import compose  # noqa: E402
+import drawings  # noqa: E402
 import lowquality  # noqa: E402
 import materials  # noqa: E402
 
@@ -65,13 +66,13 @@ def test_place_composites_exactly():
     canvas = np.full((40, 60, 3), 0.5, np.float32)
     image = np.zeros((10, 10, 4), np.float32)
     image[...] = (1, 0, 0, 1)
-    compose.place(canvas, image, 30, 20, 1, 0)
+    drawings.place(canvas, image, 30, 20, 1, 0)
     assert (
         np.allclose(canvas[18:22, 28:32], (1, 0, 0))
         and np.allclose(canvas[:10], 0.5)
         and np.allclose(canvas[:, :20], 0.5)
     )
-    compose.place(canvas, image, -100, 20, 1, 0)  # outside: nothing, and no error
+    drawings.place(canvas, image, -100, 20, 1, 0)  # outside: nothing, and no error
 
 
 def test_splits_are_disjoint():

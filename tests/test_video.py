@@ -14,9 +14,10 @@ from animevsr.errors import MediaError
 from animevsr.video.color import Color, from_rgb, to_rgb
 from animevsr.video.encoders import check_output, choose_encoding
 from animevsr.video.images import list_images, read_image
-from animevsr.video.mux import SegmentWriter, join
 from animevsr.video.reader import VideoReader, count_frames, open_reader, read_frames
+from animevsr.video.remux import join
 from animevsr.video.scan import scan
+from animevsr.video.segments import SegmentWriter
 
 # 75 % colour bars (white, yellow, cyan, green, magenta, red, blue) and black, RGB
 BARS = np.array(

@@ -1,6 +1,7 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
 
 from animevsr.archs.backbones_arch import ClipBasicVSR, RealBasicVSR
+from animevsr.archs.interfaces import ClipNetwork, FrameNetwork
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.archs.single_image import NCNN, load_ncnn, load_spandrel
@@ -30,9 +31,9 @@ def load_upscaler(weights, device='cpu', clips=False):
         CheckpointError: as `load_network`, or it holds another kind of network.
     """
     net = load_network(find_weights(weights), device)
-    if not hasattr(net, 'step') and not hasattr(net, 'whole_clips'):
+    if not isinstance(net, FrameNetwork | ClipNetwork):
         raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
-    if not hasattr(net, 'step') and not clips:
+    if isinstance(net, ClipNetwork) and not clips:
         raise CheckpointError(
             f'{weights}: holds a {type(net).__name__}, which looks both ways in time; this needs a network'
             ' that goes frame by frame'

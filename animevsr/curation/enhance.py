@@ -4,6 +4,7 @@ Every HR frame is super-resolved by an existing model and brought back to its ow
 frame has of artefacts goes, its size and content stay.
 """
 
+import itertools
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -14,20 +15,19 @@ import torch
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
+from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
 from animevsr.utils.files import check_note
-from animevsr.utils.images import to_images, to_tensor
-from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_part
 from animevsr.utils.progress import progress_bar
+from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image, write_image
-from animevsr.video.reader import VIDEO_SUFFIXES, count_decodable, open_reader
+from animevsr.video.reader import count_decodable, open_reader
 from animevsr.video.shots import is_cut
 from animevsr.zoo import find_weights, hash_of_weights
 
 NOTE = '.enhanced_by'  # in the output: the model
-MARGIN = 16  # pixels around a tile that the network sees and that are cut off
 
 
 @dataclass(frozen=True)
@@ -156,40 +156,37 @@ def find_clips(in_root, out_root):
 
 def _enhance_clip(clip, enhancer, pool, bar):
     """Write the missing frames of a clip; returns how many."""
-    writing, written = [], 0
+    missing = [i for i, target in enumerate(clip.targets) if not target.exists()]
     # a recurrent network needs the frames before, a single-image one only those that are missing
-    needed = [not target.exists() for target in clip.targets]
-    for i, result in enumerate(enhancer(_frames(clip, needed, enhancer.recurrent, pool))):
-        if result is not None and needed[i]:
+    numbers = range(len(clip.targets)) if enhancer.recurrent else missing
+    bar.update(len(clip.targets) - len(numbers))
+    writing, due = [], set(missing)
+    for i, result in zip(numbers, enhancer(_frames(clip, numbers, pool))):
+        if i in due:
             writing.append(pool.submit(write_image, clip.targets[i], result))
-            written += 1
         while len(writing) > 8:
             writing.pop(0).result()
         bar.update()
     for future in writing:
         future.result()
-    return written
+    return len(missing)
 
 
-def _frames(clip, needed, all_of_them, pool):
-    """Frames of a clip, read ahead by one; None for one that is not needed."""
+def _frames(clip, numbers, pool):
+    """Frames of a clip by their numbers, read ahead by two."""
     if clip.source.is_dir():
         files, ahead = list_images(clip.source), []
         _check_sizes(files)
-        for file, wanted in zip(files, needed):
-            ahead.append(
-                pool.submit(
-                    lambda file=file, wanted=wanted: read_image(file) if wanted or all_of_them else None
-                )
-            )
+        for number in numbers:
+            ahead.append(pool.submit(read_image, files[number]))
             if len(ahead) > 2:
                 yield ahead.pop(0).result()
         for future in ahead:
             yield future.result()
     else:
+        wanted = set(numbers)
         with open_reader(clip.source) as reader:
-            for i, (image, _) in enumerate(reader.frames()):
-                yield image if all_of_them or needed[i] else None
+            yield from (reader.image(frame) for i, (frame, _) in enumerate(reader.timed()) if i in wanted)
 
 
 def _check_sizes(images):
@@ -204,55 +201,26 @@ def _check_sizes(images):
 
 
 class Enhancer:
-    """Runs a network over frames and brings its results back to their size, tile by tile.
+    """Runs a network over frames, each shot from a fresh state, and brings its results back to their size.
 
     Args:
-        net: with `step` and `scale`.
-        device (torch.device), tile (int): see `enhance`.
+        net (FrameNetwork), device (torch.device), tile (int): see `enhance`.
     """
 
     def __init__(self, net, device, tile):
-        self.net, self.device, self.tile = net, device, tile
         self.recurrent = not isinstance(net, SingleImageNetwork)
+        self.upscaler = Upscaler(net, device, tile + -tile % 4, shrink=True)
 
     def __call__(self, frames):
-        """Iterable of (h, w, 3) uint8 RGB or None -> iterator of the same; None for None."""
-        if not self.recurrent:
-            for frame in frames:
-                x = None if frame is None else to_tensor(frame[None])
-                yield None if frame is None else self._frame(x, x, x, {})
-            return
-        prev, cur, states = None, None, {}
-        for frame in frames:
-            if cur is not None:
-                cut = is_cut(cur, frame)
-                yield self._frame(
-                    *(
-                        to_tensor(f[None])
-                        for f in (cur if prev is None else prev, cur, cur if cut else frame)
-                    ),
-                    states,
-                )
-                prev, states = (None, {}) if cut else (cur, states)
-            cur = frame
-        if cur is not None:
-            yield self._frame(
-                *(to_tensor(f[None]) for f in (cur if prev is None else prev, cur, cur)), states
-            )
+        """Iterable of (h, w, 3) uint8 RGB -> iterator of the same."""
+        for _, shot in itertools.groupby(numbered(frames), key=lambda pair: pair[0]):
+            yield from self.upscaler(frame for _, frame in shot)
 
-    def _frame(self, prev, cur, nxt, states):
-        """One frame; `states` {tile: state} is changed."""
-        out, (h, w) = torch.empty_like(cur), cur.shape[-2:]
-        for top in range(0, h, self.tile):
-            for left in range(0, w, self.tile):
-                y, x = (max(0, start - MARGIN) for start in (top, left))
-                bottom, right = min(h, top + self.tile), min(w, left + self.tile)
-                tiles = [
-                    f[..., y : bottom + MARGIN, x : right + MARGIN].to(self.device) for f in (prev, cur, nxt)
-                ]
-                large, states[top, left] = self.net.step(*tiles, states.get((top, left)))
-                # the resize reaches 2 pixels far, so that the margin makes it the same as that of the whole
-                # frame
-                back = matlab_resize(large.clamp(0, 1), *tiles[1].shape[-2:]).clamp(0, 1).cpu()
-                out[..., top:bottom, left:right] = back[..., top - y : bottom - y, left - x : right - x]
-        return to_images(out)[0]
+
+def numbered(frames):
+    """(number of its shot, frame) of each frame."""
+    shot, before = 0, None
+    for frame in frames:
+        shot += before is not None and is_cut(before, frame)
+        before = frame
+        yield shot, frame

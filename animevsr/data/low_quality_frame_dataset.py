@@ -13,8 +13,9 @@ from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.resources import find
+from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
-from animevsr.video.reader import VIDEO_SUFFIXES, VideoReader, count_frames, seek_frame
+from animevsr.video.reader import VideoReader, count_frames, seek_frame
 
 KEYS = (
     'dataroot_lq',

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from animevsr.archs.interfaces import RecurrentNetwork
 from animevsr.archs.loading import load_network
 from animevsr.engine.backends.cache import StepGraph, example_of, names_of
 from animevsr.errors import CheckpointError, MediaError
@@ -59,7 +60,7 @@ def export(weights, output, to=None):
             f'export to {to} needs packages that are missing; run: pip install {" ".join(missing)}'
         )
     net = load_network(find_weights(weights))
-    if not hasattr(net, 'core'):
+    if not isinstance(net, RecurrentNetwork):
         raise CheckpointError(
             f'{weights}: holds a {type(net).__name__}; a step of MSRBVSR is what can be exported'
         )

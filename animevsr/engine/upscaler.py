@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from animevsr.archs.interfaces import ClipNetwork
 from animevsr.engine.backends.torch_backend import TorchBackend, name_of
 from animevsr.engine.held_regions import CELL, DirtyRegions
 from animevsr.engine.rectangles import Rect
 from animevsr.utils.device import Fetch, device_name, one_behind
 from animevsr.utils.interrupts import check
+from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.windows import triples
 
 # frames that a network which looks both ways is given at once, and how many of them only as context
@@ -32,30 +34,38 @@ class Upscaler:
             where memory is short.
         reuse (bool): compute again only what changed; see `DirtyRegions`. `held` tells afterwards what share
             was not computed.
+        shrink (bool): bring each result back to the size of its frame, by MATLAB's antialiased bicubic
+            resize (HR-SR, VQD-SR Sec. 3.3).
 
     Attributes:
-        scale (int). backend_id (dict): `backend`, its `name` with the machine's, and `threads` (None where
-        results do not depend on them).
+        scale (int): of the results.
+        backend_id (dict): `backend`, its `name` with the machine's, and `threads` (None where results do not
+            depend on them).
     """
 
-    def __init__(self, backend, device=None, tile=None, reuse=False):
+    def __init__(self, backend, device=None, tile=None, reuse=False, shrink=False):
+        self.tile, self.reuse, self.shrink, self.steps, self.computed = tile, reuse, shrink, 0, 0.0
         if isinstance(backend, torch.nn.Module):
-            if not hasattr(backend, 'step'):
+            if isinstance(backend, ClipNetwork):
                 self.clips, self.device, self.scale = backend.to(device), device, backend.scale
                 name = f'{name_of(device, "whole clips")}, {device_name(device)}'
                 self.backend_id = dict(backend='torch', name=name, threads=torch.get_num_threads())
                 return
             backend = TorchBackend(backend, device or next(backend.parameters()).device)
-        self.clips, self.backend, self.device, self.scale = None, backend, backend.device, backend.scale
+        self.clips, self.backend, self.device = None, backend, backend.device
+        self.scale = 1 if shrink else backend.scale
         self.backend_id = dict(
             backend=backend.kind,
             name=f'{backend.name}, {device_name(backend.device)}',
             threads=backend.threads,
         )
         self.halo = None if backend.reach is None else backend.reach + -backend.reach % backend.multiple
-        if (tile or reuse) and self.halo is None:
-            raise ValueError('tile and reuse need a recurrent network of this package')
-        self.tile, self.reuse, self.steps, self.computed = tile, reuse, 0, 0.0
+        if shrink and self.halo is not None:
+            self.halo += 4  # the resize reaches 2 pixels far
+        if tile and self.halo is None:
+            raise ValueError('tile needs a recurrent network of this package, or one for single images')
+        if reuse and not backend.is_recurrent:
+            raise ValueError('reuse needs a recurrent network of this package')
 
     @property
     def held(self):
@@ -135,12 +145,12 @@ class Shot:
         if whole:
             self.state = done[0][2]
             if not self.held:
-                return Fetch(self._image(*done[0][:2], cur.dtype), cur.dtype)
+                return Fetch(to_image(done[0][1], cur.dtype), cur.dtype)
         for region, sr, state in done:
             if not whole:
                 for mine, new in zip(self.state, state):
                     mine[..., region.top : region.bottom, region.left : region.right] = new
-            self._paint(region, Fetch(self._image(region, sr, cur.dtype), cur.dtype)())
+            self._paint(region, Fetch(to_image(sr, cur.dtype), cur.dtype)())
         return Fetch(torch.from_numpy(self.canvas.copy()))
 
     def _input(self, frame):
@@ -149,35 +159,40 @@ class Shot:
         if known is not None and known[0] is frame:
             return known[1]
         return F.pad(
-            to_input(frame, self.backend.device, getattr(self.backend, 'dtype', torch.float32)),
+            to_input(frame, self.backend.device, self.backend.dtype),
             (0, self.right, 0, self.bottom),
             mode='replicate',
         )
 
     def _compute(self, region, tensors):
-        """(sr, state) of a region, computed with as much around it as it depends on."""
+        """(result without what was padded, state) of a region, computed with as much around it as it depends
+        on.
+        """
         check()
         if region == Rect(0, 0, *self.size):
-            return self.backend.step(*tensors, self.state)
+            sr, state = self.backend.step(*tensors, self.state)
+            return self._result(sr, region), state
         outer = region.expanded(self.halo, self.size)
         sr, state = self.backend.step(
             *(outer.cut(x) for x in tensors), tuple(outer.cut(x) for x in self.state)
         )
         inner = region.relative_to(outer)
-        return inner.scaled(self.backend.scale).cut(sr), tuple(inner.cut(x) for x in state)
+        return inner.scaled(self.owner.scale).cut(self._result(sr, outer)), tuple(inner.cut(x) for x in state)
 
-    def _image(self, region, sr, kind):
-        """The result of a region as an image on its device, without what was padded."""
-        place = self._place(region)
-        return to_image(sr[..., : place.bottom - place.top, : place.right - place.left], kind)
+    def _result(self, sr, region):
+        """What a step made of a region, without what was padded, in the size of the results."""
+        inside = region.clipped(self.height, self.width)
+        height, width = inside.bottom - inside.top, inside.right - inside.left
+        sr = sr[..., : height * self.backend.scale, : width * self.backend.scale]
+        return matlab_resize(sr.float().clamp(0, 1), height, width) if self.owner.shrink else sr
 
     def _place(self, region):
-        scale = self.backend.scale
+        scale = self.owner.scale
         return region.scaled(scale).clipped(self.height * scale, self.width * scale)
 
     def _paint(self, region, image):
         """Put a result onto the canvas."""
-        scale = self.backend.scale
+        scale = self.owner.scale
         if self.canvas is None:
             self.canvas = np.empty((self.height * scale, self.width * scale, 3), image.dtype)
         if self.held and self.held.changed is not None:  # not in the first step

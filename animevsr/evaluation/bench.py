@@ -39,7 +39,7 @@ def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
         except ValueError as error:
             notes.append(f'- {name}{", fast" if fast else ""}: {error}')
             continue
-        frame = torch.rand(1, 3, height, width).to(device, getattr(backend, 'dtype', torch.float32))
+        frame = torch.rand(1, 3, height, width).to(device, backend.dtype)
         state = backend.initial_state(height, width)
         backend.step(frame, frame, frame, state)
         entries[f'{backend.name}{", fast" if fast else ""}'] = lambda b=backend, f=frame, s=state: (

@@ -11,6 +11,7 @@ import torch
 from basicsr.metrics import psnr_ssim
 from basicsr.utils.color_util import rgb2ycbcr_pt
 
+from animevsr.archs.interfaces import FrameNetwork
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.engine.upscaler import Upscaler
@@ -212,7 +213,7 @@ def runtime(net, device, repeat=3):
         frame = frame.contiguous(memory_format=torch.channels_last)
     for _ in range(repeat + 1):
         start = time.perf_counter()
-        if hasattr(net, 'step'):
+        if isinstance(net, FrameNetwork):
             net.step(frame, frame, frame, None)[0].sum().item()  # waits for the device
             times.append((time.perf_counter() - start) * 1000)
         else:

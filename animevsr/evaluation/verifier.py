@@ -11,9 +11,16 @@ import numpy as np
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
-from animevsr.video.encoders import MP4
-from animevsr.video.mux import OWN_TAGS, TEXT_SUBTITLES
-from animevsr.video.reader import VideoReader, is_cover, open_container, tags_of, track_end
+from animevsr.video.container import (
+    MP4,
+    OWN_TAGS,
+    TEXT_SUBTITLES,
+    is_cover,
+    open_container,
+    tags_of,
+    track_end,
+)
+from animevsr.video.reader import VideoReader
 from animevsr.video.tracks import JITTER
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below

@@ -13,6 +13,7 @@ from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
 from torch import distributed, nn
 from tqdm import tqdm
 
+from animevsr.archs.interfaces import FrameNetwork
 from animevsr.degradations import BatchDegrader
 from animevsr.losses.cleaning import CleaningLoss
 from animevsr.losses.steady import SteadyLoss
@@ -212,7 +213,7 @@ class RecurrentVSRModel(BaseSRModel):
 
     def _results(self, net, frames):
         """(result, ground truth or None) of each frame, (1, 3, H, W)."""
-        if hasattr(net, 'step'):
+        if isinstance(net, FrameNetwork):
             state = None
             for prev, cur, nxt in triples(
                 (frame['lq'][None].to(self.device), frame.get('gt')) for frame in frames

@@ -10,32 +10,26 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from basicsr.archs import build_network
 
 from animevsr.curation.enhance import enhance
-from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
 from animevsr.evaluation.evaluator import evaluate, runtime
 from animevsr.evaluation.tables import UNITS
+from animevsr.reproduce.held_out import held_out_clips
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Stage, in_order
 from animevsr.utils.device import count, select_device
 from animevsr.utils.files import check_note, inherited_lock
-from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.overlays import read_options
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.report import markdown_table
 from animevsr.utils.resources import find
-from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.images import write_image
-from animevsr.video.reader import count_frames
 from animevsr.zoo import find_weights
 
 HOME = Path('experiments')
@@ -43,11 +37,6 @@ HOME = Path('experiments')
 DATA = {'datasets/AVC-Train': 'gt', 'datasets/AVC-Test': 'test', 'datasets/RAL': 'ral'}
 METRICS = ('psnr_y', 'ssim_y', 'niqe', 'line_width', 'flicker')
 # how the clips on which a tiny table is measured were damaged: old codecs that no training here has seen
-OLD_CODECS = (
-    dict(vcodec='mpeg1video', **{'q:v': 5}),
-    dict(vcodec='msmpeg4', **{'q:v': 5}),
-    dict(vcodec='flv1', **{'q:v': 6}),
-)
 
 
 def reproduce(
@@ -106,7 +95,7 @@ def reproduce(
         for stage in stages:
             bar.set_description(stage.name)
             run.enhance(stage) if isinstance(stage, Enhanced) else run.train(stage, bar)
-    roots = dict(lq=lq) if scale == 'paper' else test_clips(run.folder / 'test')
+    roots = dict(lq=lq) if scale == 'paper' else held_out_clips(run.folder / 'test')
     metrics = METRICS if 'gt' in roots else ('niqe', 'line_width', 'flicker', 'cut_bleed')
     measured = evaluate(
         {row.name: run.weights(row.stage) for row in chosen}, **roots, metrics=metrics, every=2, device=device
@@ -396,33 +385,3 @@ def last_line(log):
     """What a training said last."""
     lines = [line for line in log.read_text(encoding='utf8', errors='replace').splitlines() if line.strip()]
     return lines[-1][:300] if lines else 'ended without a word'
-
-
-def test_clips(folder):
-    """Write the clips on which a tiny table is measured: held-out clips, shrunk, blurred, and through old
-    codecs.
-    """
-    clips = list_clips('assets/heldout')[6:]
-    for i, clip in enumerate(clips):
-        parts = {side: folder / side / clip.stem for side in ('gt', 'lq')}
-        if all(part.is_dir() for part in parts.values()):
-            continue
-        codec = OLD_CODECS[i % len(OLD_CODECS)]
-        degradation = [
-            {'blur': dict(sigma=[1.0, 2.0], isotropic_prob=1.0)},
-            {'down': 2},
-            {'down': 2},
-            {'ffmpeg': dict(options=codec)},
-        ]
-        pipeline, gt = DegradationPipeline(degradation), to_tensor(load_clip(clip, range(count_frames(clip))))
-        lq = pipeline.apply(gt, pipeline.sample(np.random.default_rng(i), len(gt)))
-        for side, frames in (('gt', gt), ('lq', lq)):
-            if parts[side].is_dir():
-                continue
-            partial = parts[side].with_name(f'{clip.stem}.partial')
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            for number, image in enumerate(to_images(frames)):
-                write_image(partial / f'{number:08d}.png', image)
-            os.replace(partial, parts[side])
-    return dict(gt=folder / 'gt', lq=folder / 'lq')

@@ -19,10 +19,11 @@ from animevsr.upscaling.workdir import WorkFolder, fingerprint, image_name
 from animevsr.upscaling.worker import Job, work
 from animevsr.utils.device import select_device
 from animevsr.utils.progress import progress_bar
+from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import check_output, choose_encoding
 from animevsr.video.images import IMAGE_SUFFIXES, write_image
-from animevsr.video.mux import check_tracks, join
-from animevsr.video.reader import VIDEO_SUFFIXES, open_reader
+from animevsr.video.reader import open_reader
+from animevsr.video.remux import check_tracks, join
 from animevsr.video.scan import scan
 
 
@@ -105,7 +106,7 @@ def upscale(
             return upscaling.summary
         check_output(output, reader, options.encode.codec)
         if options.fps is None and reader.is_video and output.suffix.lower() in VIDEO_SUFFIXES:
-            check_tracks(input, output)
+            check_tracks(reader.container, input, output)
         if reader.transparent:
             warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
         if output.suffix.lower() in IMAGE_SUFFIXES:
@@ -295,6 +296,7 @@ class Upscaling:
                 self.upscaler.backend_id,
                 damage,
                 reader.interlaced,
+                reader.stream_index,
             )
 
     def compute_shots(self, plan, shots):
@@ -340,17 +342,13 @@ def join_segments(folder, plan):
     """Make the output of the segments of all shots, and remove the work folder."""
     segments = [folder.segment(shot, plan.encoding is not None) for shot in range(len(plan.shots))]
     if plan.encoding is not None:
-        index = 0
-        if plan.source:
-            with open_reader(plan.source) as reader:
-                index = reader.stream.index
         join(
             segments,
             plan.ticks,
             Fraction(plan.time_base),
             folder.output,
             Path(plan.source) if plan.source else None,
-            index,
+            plan.stream_index,
         )
     else:
         folder.joined.mkdir(exist_ok=True)

@@ -10,8 +10,8 @@ from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import upscale
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.files import write_text
+from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
-from animevsr.video.reader import VIDEO_SUFFIXES
 
 NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
 

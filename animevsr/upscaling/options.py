@@ -10,8 +10,8 @@ from fractions import Fraction
 
 from animevsr.engine.upscaler import output_size
 from animevsr.utils.options import check_part
+from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS
-from animevsr.video.reader import VIDEO_SUFFIXES
 
 DEFAULT_WEIGHTS = 'animevsr_x4'
 

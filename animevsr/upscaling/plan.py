@@ -21,6 +21,7 @@ class Plan:
         backend_id (dict): what computes (`Upscaler.backend_id`); all shots are computed by the same.
         damage (list): [(seconds, what)] of the input.
         interlaced (bool): some of its frames are.
+        stream_index (int): of the video stream of `source` that is upscaled.
     """
 
     fingerprint: dict
@@ -35,6 +36,7 @@ class Plan:
     backend_id: dict
     damage: list
     interlaced: bool = False
+    stream_index: int = 0
 
     def frames_of(self, shot):
         """The numbers of the frames of a shot."""

@@ -19,7 +19,7 @@ from animevsr.upscaling.plan import Plan
 from animevsr.utils.files import write_text
 from animevsr.version import __version__
 from animevsr.video.images import IMAGE_SUFFIXES
-from animevsr.video.mux import frames_in
+from animevsr.video.segments import frames_in
 from animevsr.zoo import find_weights, hash_of_weights
 
 

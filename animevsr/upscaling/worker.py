@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 
+from animevsr.archs.interfaces import ClipNetwork
 from animevsr.archs.loading import load_upscaler
 from animevsr.engine.backends import open_backend
 from animevsr.engine.backends.torch_backend import use_threads
@@ -20,8 +21,8 @@ from animevsr.utils.device import exact_float32, select_device, share
 from animevsr.utils.files import partial_of
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import BackgroundWriter, prefetch
-from animevsr.video.mux import SegmentWriter
 from animevsr.video.reader import open_reader
+from animevsr.video.segments import SegmentWriter
 
 PREFETCH = 6  # frames that are read before they are needed, and results that wait to be written
 
@@ -61,7 +62,7 @@ class Job:
     def open_upscaler(self, loaded, tile=None, say=lambda text: None):
         """Put what `load` gave into what computes it; `say(text)` reports what that is."""
         (net, device), c = loaded, self.options.compute
-        if not hasattr(net, 'step'):
+        if isinstance(net, ClipNetwork):
             use_threads(device, c.threads)
             if not c.fast:  # as `open_backend` for the others
                 exact_float32()

@@ -6,7 +6,8 @@ import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.utils.resources import find
-from animevsr.video.reader import VIDEO_SUFFIXES, count_frames, open_reader, read_frames
+from animevsr.video.container import VIDEO_SUFFIXES
+from animevsr.video.reader import count_frames, open_reader, read_frames
 
 
 def list_clips(root, key='dataroot_gt'):

@@ -10,12 +10,11 @@ import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import check_folder_of
+from animevsr.video.container import MP4, VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
-from animevsr.video.reader import VIDEO_SUFFIXES
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
 NARROW = 128  # pixels
-MP4 = ('.mp4', '.m4v', '.mov')
 
 
 @dataclass(frozen=True)

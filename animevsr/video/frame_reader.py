@@ -14,12 +14,13 @@ class FrameReader(ABC):
         transparent (bool), damage (list): [(seconds, what)], known when all frames have been read.
         is_video (bool): a file with a container, and in it perhaps other tracks; the attributes below are a
             video's.
-        has_sound, interlaced (bool), format (PyAV's, or None), side_data (dict): {type: bytes} of the first
-            frame,
-        sample_aspect_ratio (Fraction | None).
+        has_sound, interlaced (bool), stream_index (int): of the video in its file.
+        format (PyAV's, or None), sample_aspect_ratio (Fraction | None).
+        side_data (dict): {type: bytes} of the first frame.
     """
 
     is_video = has_sound = interlaced = False
+    stream_index = 0
     format = sample_aspect_ratio = None
     side_data = {}
 

@@ -3,7 +3,6 @@
 """
 
 import itertools
-import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,30 +11,9 @@ import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.video.color import Color, reformat, to_rgb
+from animevsr.video.container import is_cover, open_container, reason_of, track_end
 from animevsr.video.frame_reader import FrameReader
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
-
-VIDEO_SUFFIXES = (
-    '.mp4',
-    '.mkv',
-    '.avi',
-    '.mov',
-    '.webm',
-    '.flv',
-    '.wmv',
-    '.mpg',
-    '.mpeg',
-    '.ts',
-    '.m2ts',
-    '.m4v',
-    '.ogv',
-    '.ogm',
-    '.rm',
-    '.rmvb',
-    '.vob',
-    '.3gp',
-    '.y4m',
-)
 
 
 def open_reader(path, fps=None, **options):
@@ -86,7 +64,7 @@ class VideoReader(FrameReader):
     def __init__(self, path, deep=False, deinterlace=False, conceal=False):
         self.path, self.conceal, self.damage = Path(path), conceal, []
         try:
-            self._container = open_container(self.path)
+            self.container = open_container(self.path)
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = (
                 'the file is empty'
@@ -94,13 +72,14 @@ class VideoReader(FrameReader):
                 else f'not readable as a video ({reason_of(error)})'
             )
             raise MediaError(f'{path}: {reason}') from None
-        streams = [s for s in self._container.streams.video if not is_cover(s)]
+        streams = [s for s in self.container.streams.video if not is_cover(s)]
         if not streams:
-            kinds = ', '.join(sorted({s.type for s in self._container.streams})) or 'nothing'
-            self._container.close()
+            kinds = ', '.join(sorted({s.type for s in self.container.streams})) or 'nothing'
+            self.container.close()
             raise MediaError(f'{path}: has no video stream (it holds {kinds})')
         self.stream = streams[0]
         self.stream.thread_type = 'AUTO'
+        self.stream_index = self.stream.index
         # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container
         self.fps = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
         if not 0 < self.fps <= 1000:
@@ -108,10 +87,10 @@ class VideoReader(FrameReader):
         self.time_base = self.stream.time_base
         self.tick = max(self.time_base, Fraction(1, 1000))  # how exact times are
         # AVI stores none, and libav's are wrong where there are B-frames
-        self.timeless = 'avi' in self._container.format.name
-        self.has_sound = bool(self._container.streams.audio)
+        self.timeless = 'avi' in self.container.format.name
+        self.has_sound = bool(self.container.streams.audio)
         self.frame_count = self.stream.frames or None
-        seconds = (self._container.duration or 0) / av.time_base
+        seconds = (self.container.duration or 0) / av.time_base
         self.expected_frames = self.frame_count or round(seconds * self.fps) or None
         self._lost, self._filter, self._frames, self._packets, self.interlaced = 0, None, None, None, False
         self._first = self._decode_first()
@@ -134,7 +113,7 @@ class VideoReader(FrameReader):
         self._filter = Deinterlacer(self.stream) if deinterlace else None
 
     def _decode_first(self):
-        self._packets = self._container.demux(self.stream)
+        self._packets = self.container.demux(self.stream)
         self._frames = self._decode_packets()
         try:
             return next(self._frames)
@@ -171,7 +150,7 @@ class VideoReader(FrameReader):
         """Close the file. The decoder goes with it: left to the garbage collector of a process forked later,
         it would hang there, because its threads did not come along."""
         self._frames = self._packets = self._filter = self._first = None
-        self._container.close()
+        self.container.close()
 
     def small(self, frame, side):
         """Not turned upright."""
@@ -220,8 +199,8 @@ class VideoReader(FrameReader):
         frames, target = self.decoded(), None
         if best.pts is not None:
             target = best.pts + round(time / best.time_base)
-            self._container.seek(target, stream=self.stream)
-            frames = self._container.decode(self.stream)
+            self.container.seek(target, stream=self.stream)
+            frames = self.container.decode(self.stream)
         try:
             for i, best in enumerate(frames):
                 reached = (
@@ -282,53 +261,6 @@ class Deinterlacer:
                     yield self.graph.vpull()
                 except (av.BlockingIOError, av.EOFError):
                     break
-
-
-def open_container(path):
-    """PyAV's container of a file that is read. Tags that are not UTF-8 are taken for Latin-1, as old AVI
-    files have them.
-
-    Raises:
-        av.FFmpegError, OSError, ValueError: it is not readable.
-    """
-    name = str(Path(path).absolute())  # 'a: b.mkv' would be taken for a protocol
-    try:
-        return av.open(name)
-    except UnicodeDecodeError:
-        return av.open(name, metadata_encoding='latin-1')
-
-
-def tags_of(thing):
-    """{name: text} of a container or a stream. PyAV 19 gives bytes that are not UTF-8 as surrogates: those
-    are Latin-1, see above.
-    """
-    return {
-        key: (
-            value.encode('utf8', 'surrogateescape').decode('latin-1')
-            if re.search('[\udc80-\udcff]', value)
-            else value
-        )
-        for key, value in thing.metadata.items()
-    }
-
-
-def track_end(stream):
-    """When a stream ends, as its container says, in seconds; None where it does not."""
-    # which only knows how long the longest track is
-    if stream.duration and 'matroska' not in stream.container.format.name:
-        return ((stream.start_time or 0) + stream.duration) * stream.time_base
-    parts = re.fullmatch(r'(\d+):(\d+):(\d+(?:\.\d+)?)', stream.metadata.get('DURATION', ''))
-    return int(parts[1]) * 3600 + int(parts[2]) * 60 + Fraction(parts[3]) if parts else None
-
-
-def reason_of(error):
-    """What an error of PyAV or of the system says, in a few words."""
-    return ' '.join(str(getattr(error, 'strerror', None) or error).split())[:100]
-
-
-def is_cover(stream):
-    """Whether a video stream is an attached picture (cover art) and no video."""
-    return 'attached_pic' in str(getattr(stream.disposition, 'name', stream.disposition))
 
 
 def read_frames(path, indices):

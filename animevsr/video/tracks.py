@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import av
 
-from animevsr.video.reader import reason_of
+from animevsr.video.container import reason_of
 
 # seconds by which times may run backwards by carelessness; by more, two recordings were joined
 JITTER = Fraction(1, 10)

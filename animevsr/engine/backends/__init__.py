@@ -1,14 +1,5 @@
-"""What computes a step of the network: PyTorch, or a runtime that is faster on some machine, behind one small
-interface.
-
-A backend has `kind` (of `NAMES`), `name` (and version), `threads` (where they depend on that, else None),
-`scale`, `device`, `reach` (see `MSRBVSR.reach`), `initial_state(height, width)` and
-
-    step(prev, cur, nxt, state) -> (sr, state)
-
-on float tensors (1, 3, h, w), RGB in [0, 1], h and w multiples of `multiple`; sr is (1, 3, scale*h, scale*w),
-not clamped, and the state a tuple of tensors (1, c, h, w). Converted networks are cached by the hash of their
-weights.
+"""What computes a step of the network: PyTorch, or a runtime that is faster on some machine, behind one
+interface (`Backend`). Converted networks are cached by the hash of their weights.
 """
 
 import importlib
@@ -17,6 +8,7 @@ import os
 
 import torch
 
+from animevsr.archs.interfaces import RecurrentNetwork
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.utils.device import exact_float32
 
@@ -79,7 +71,7 @@ def open_backend(
         else torch.float32
     )
     in_torch = TorchBackend, (net, device, dtype, all_threads, compiled)
-    if not hasattr(net, 'core'):
+    if not isinstance(net, RecurrentNetwork):
         if name not in ('auto', 'torch'):
             raise ValueError(
                 f'backend {name} runs recurrent networks of this package, not a {type(net).__name__}'

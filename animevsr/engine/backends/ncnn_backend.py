@@ -9,12 +9,13 @@ import ncnn
 import numpy as np
 import torch
 
+from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, example_of
 
 FILES = 'step.param', 'step.bin'
 
 
-class NcnnBackend:
+class NcnnBackend(ConvertedBackend):
     """A step by ncnn, in float32.
 
     Args:
@@ -23,10 +24,10 @@ class NcnnBackend:
             device is another.
     """
 
-    kind, multiple, threads = 'ncnn', 4, None
+    kind = 'ncnn'
 
     def __init__(self, net, device, threads):
-        self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
+        super().__init__(net, device)
         folder = cached(net, f'ncnn{ncnn.__version__}', lambda folder: convert(net, folder))
         self.net, options = ncnn.Net(), None
         options = self.net.opt
@@ -37,12 +38,7 @@ class NcnnBackend:
             raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
         self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if options.use_vulkan_compute else ""}'
 
-    def initial_state(self, height, width):
-        """The state at the start of a shot."""
-        return tuple(torch.zeros(1, c, height, width) for c in self.channels)
-
     def step(self, prev, cur, nxt, state):
-        """See the package."""
         extractor = self.net.create_extractor()
         kept = []  # ncnn reads the arrays, it does not copy them
         for i, x in enumerate((prev, cur, nxt, *state)):

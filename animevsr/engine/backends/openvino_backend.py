@@ -12,6 +12,7 @@ import openvino
 import torch
 from openvino import opset13 as op
 
+from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, example_of
 from animevsr.utils.images import to_tensor
 from animevsr.utils.resources import find
@@ -22,7 +23,7 @@ CLIP = 6
 GRAPH = 2  # changes with what `convert` and `quantize` write
 
 
-class OpenVINOBackend:
+class OpenVINOBackend(ConvertedBackend):
     """A step by OpenVINO on the CPU.
 
     Args:
@@ -30,10 +31,10 @@ class OpenVINOBackend:
         fast (bool): with 8-bit integers.
     """
 
-    kind, multiple, threads = 'openvino', 4, None
+    kind = 'openvino'
 
     def __init__(self, net, device, threads, fast=False):
-        self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
+        super().__init__(net, device)
         version = openvino.__version__.split('-')[0]
         folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
         if fast:
@@ -56,12 +57,7 @@ class OpenVINOBackend:
             ).create_infer_request()
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
 
-    def initial_state(self, height, width):
-        """The state at the start of a shot."""
-        return tuple(torch.zeros(1, c, height, width) for c in self.channels)
-
     def step(self, prev, cur, nxt, state):
-        """See the package."""
         arrays = [np.ascontiguousarray(x.float().cpu().numpy()) for x in (prev, cur, nxt, *state)]
         results = self.request.infer(arrays, share_inputs=True)
         sr, *state = (torch.from_numpy(np.array(result)).to(self.device) for result in results.values())

@@ -2,6 +2,14 @@
 
 import torch
 
+from animevsr.archs.interfaces import RecurrentNetwork
+from animevsr.archs.single_image import SingleImageNetwork
+from animevsr.engine.backends.base import Backend
+
+MARGIN = (
+    16  # pixels around a tile that a network for single images is given: more than it looks at in earnest
+)
+
 
 def use_threads(device, threads):
     """Let PyTorch use as many threads of a CPU, where a number is given."""
@@ -15,7 +23,7 @@ def name_of(device, *how):
     return f'torch {torch.__version__} ({", ".join((*how, "on " + where))})'
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """A step in PyTorch, channels last, which is faster on CPUs and on tensor cores.
 
     Args:
@@ -31,17 +39,20 @@ class TorchBackend:
         use_threads(device, threads)
         self.threads = torch.get_num_threads() if device.type == 'cpu' else None
         self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
-        self.core = getattr(net, 'core', None)
+        self.core = net.core if isinstance(net, RecurrentNetwork) else None
         if compiled and self.core is not None:
             self.core = torch.compile(self.core, dynamic=True)  # tiles and held regions have many sizes
         self.name, self.scale = (
             name_of(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])),
             net.scale,
         )
-        self.multiple, self.reach = (4, net.reach) if self.core else (1, None)
+        self.is_recurrent = self.core is not None
+        self.multiple = 4 if self.is_recurrent else 1
+        self.reach = (
+            net.reach if self.is_recurrent else MARGIN if isinstance(net, SingleImageNetwork) else None
+        )
 
     def initial_state(self, height, width):
-        """The state at the start of a shot."""
         if self.core is None:
             return ()
         return tuple(
@@ -51,7 +62,6 @@ class TorchBackend:
 
     @torch.inference_mode()
     def step(self, prev, cur, nxt, state):
-        """See the package."""
         if self.core is None:
             sr, state = self.net.step(prev, cur, nxt, state or None)
             return sr, state if state is not None else ()

@@ -1,102 +1,32 @@
-"""Segments of a video, one for each shot, and the output that is joined from them with everything else that
-the source's container holds.
+"""The output: the segments of all shots joined, with everything else that the source's container holds.
 
 Nothing is encoded twice: the packets of the segments get their final times, those of the other tracks are
 copied.
 """
 
 import contextlib
-import os
 import subprocess
 import tempfile
 import warnings
 from fractions import Fraction
-from pathlib import Path
 
 import av
 
 from animevsr.errors import MediaError
-from animevsr.utils.files import atomic_file, partial_of
-from animevsr.video.color import from_rgb
-from animevsr.video.encoders import MP4
-from animevsr.video.ffmpeg import binary
-from animevsr.video.reader import is_cover, open_container, reason_of, tags_of
-from animevsr.video.tracks import Tracks
-
-MS = Fraction(1, 1000)
-# a container's own, not those of what is in it
-OWN_TAGS = ('encoder', 'software', 'major_brand', 'minor_version', 'compatible_brands')
-MP4_TAGS = (
-    'title',
-    'artist',
-    'album_artist',
-    'composer',
-    'album',
-    'date',
-    'comment',
-    'genre',
-    'copyright',
-    'grouping',
-    'lyrics',
-    'description',
-    'synopsis',
-    'show',
-    'episode_id',
-    'network',
-    'keywords',
-    'track',
-    'disc',
-    'creation_time',
+from animevsr.utils.files import atomic_file
+from animevsr.video.container import (
+    MP4,
+    MP4_TAGS,
+    OWN_TAGS,
+    TEXT_SUBTITLES,
+    is_cover,
+    open_container,
+    reason_of,
+    tags_of,
 )
-TEXT_SUBTITLES = ('subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'mov_text')
-
-
-class SegmentWriter:
-    """Encodes the frames of one shot into a Matroska file; it is there when it is complete.
-
-    Args:
-        path (Path), encoding (Encoding), color (Color), rate (Fraction): the times in the file are those of
-            this rate; the final ones are set when the segments are joined.
-    """
-
-    def __init__(self, path, encoding, color, rate):
-        self.path, self.encoding, self.color, self.rate, self.count = path, encoding, color, rate, 0
-        self.partial = partial_of(path)
-
-    def __enter__(self):
-        try:
-            self._container = av.open(str(self.partial.absolute()), 'w')
-            self._stream = self.encoding.stream(self._container, self.rate, 1 / self.rate)
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f'{self.path}: cannot be written ({reason_of(error)})') from None
-        return self
-
-    def write(self, image):
-        """(h, w, 3) uint8 or uint16 RGB."""
-        frame = from_rgb(image, self.encoding.pix_fmt, self.color)
-        frame.pts, frame.time_base = self.count, 1 / self.rate
-        self.count += 1
-        self._mux(frame)
-
-    def _mux(self, frame):
-        try:
-            self._container.mux(self._stream.encode(frame))
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f'{self.path}: cannot be written ({reason_of(error)})') from None
-
-    def __exit__(self, kind, *_):
-        try:
-            if kind is None:
-                self._mux(None)
-            try:
-                self._container.close()
-            except (av.FFmpegError, OSError) as error:
-                if kind is None:
-                    raise MediaError(f'{self.path}: cannot be finished ({reason_of(error)})') from None
-            if kind is None:
-                os.replace(self.partial, self.path)
-        finally:
-            self.partial.unlink(missing_ok=True)
+from animevsr.video.ffmpeg import binary
+from animevsr.video.segments import timed_packets
+from animevsr.video.tracks import Tracks
 
 
 def join(segments, ticks, time_base, output, source=None, video_index=0):
@@ -276,13 +206,13 @@ def add_track(out, stream, output, source, stack, others):
     return 0, stream, stream
 
 
-def check_tracks(source, output):
-    """MediaError if `output` cannot carry a sound track of `source`, before all the work; see `join`."""
-    with (
-        open_container(source) as origin,
-        tempfile.TemporaryDirectory() as folder,
-        av.open(f'{folder}/x{output.suffix}', 'w') as out,
-    ):
+def check_tracks(origin, source, output):
+    """MediaError if `output` cannot carry a sound track of `source`, before all the work; see `join`.
+
+    Args:
+        origin: PyAV's container of `source`.
+    """
+    with tempfile.TemporaryDirectory() as folder, av.open(f'{folder}/x{output.suffix}', 'w') as out:
         for stream in origin.streams:
             if (
                 stream.type == 'audio'
@@ -331,73 +261,3 @@ def moved(chapter, later):
     """A chapter, as PyAV gives it, some seconds later."""
     shift = round(later / chapter['time_base'])
     return {**chapter, 'start': chapter['start'] + shift, 'end': chapter['end'] + shift}
-
-
-def timed_packets(segments, ticks, time_base, mp4=False):
-    """The packets of the segments in order of decoding, with their final times."""
-    delay, start, extradata, step = max(reordering(segment)[0] for segment in segments), 0, None, 1
-    pace = ticks[1] - ticks[0] if len(ticks) > 1 else 1
-    for segment in segments:
-        ranks = reordering(segment)[1]
-        if start + len(ranks) > len(ticks):
-            raise MediaError(
-                f'{segment}: holds more frames than the plan says; remove it and run the command again'
-            )
-        with open_container(segment) as container:
-            stream = container.streams.video[0]
-            header = bytes(stream.codec_context.extradata or b'')
-            if extradata is None:
-                rate, usual = (
-                    stream.average_rate or stream.guessed_rate,
-                    (ticks[-1] - ticks[-2] if len(ticks) > 1 else 1),
-                )
-                # how long the last frame is shown
-                extradata, step = header, max(1, round(1 / (rate * time_base)) if rate else usual)
-            if header != extradata:
-                raise MediaError(
-                    f'{segment}: was encoded in another way than the first one; remove it and run the command'
-                    ' again'
-                )
-            for i, packet in enumerate(p for p in container.demux(stream) if p.size):
-                order = start + i
-                packet.time_base = time_base
-                packet.pts = ticks[start + ranks[i]]
-                # decoding begins before zero, at the pace of the frames, as encoders write it: MP4 measures a
-                # track from there, and notes the delay in an edit list
-                packet.dts = ticks[order - delay] if order >= delay else ticks[0] - (delay - order) * pace
-                following = start + ranks[i] + 1
-                packet.duration = ticks[following] - ticks[following - 1] if following < len(ticks) else step
-                # which adds up a track's length by decoding: to the end of the last frame
-                if mp4 and order == len(ticks) - 1:
-                    packet.duration = ticks[-1] + step - delay * pace - packet.dts
-                yield packet
-        start += len(ranks)
-    if start != len(ticks):
-        raise MediaError(
-            f'{segments[-1]}: the segments hold {start} frames, the plan {len(ticks)}; remove them and run'
-            ' the command again'
-        )
-
-
-def reordering(segment):
-    """(by how many packets the order of decoding runs ahead of that of presentation, the place of each packet
-    in presentation).
-    """
-    try:
-        with open_container(segment) as container:
-            times = [packet.pts for packet in container.demux(container.streams.video[0]) if packet.size]
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(
-            f'{segment}: cannot be read ({reason_of(error)}); remove it and run the command again'
-        ) from None
-    places = {time: i for i, time in enumerate(sorted(times))}
-    ranks = [places[time] for time in times]
-    return max((i - rank for i, rank in enumerate(ranks)), default=0), ranks
-
-
-def frames_in(segment):
-    """Number of frames of a segment, or None where it cannot be read."""
-    try:
-        return len(reordering(Path(segment))[1])
-    except MediaError:
-        return None

@@ -1,0 +1,55 @@
+"""The interface of all backends."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Backend(ABC):
+    """Computes a step of a network.
+
+    Attributes:
+        kind (str): of `NAMES`. name (str): with the version, and what else results depend on.
+        device (torch.device), dtype (torch.dtype): of the frames that it takes.
+        scale (int), reach (int | None): see `RecurrentNetwork`; None where a network cannot be tiled.
+        multiple (int): heights and widths must be multiples of it.
+        is_recurrent (bool): of a `RecurrentNetwork`.
+        threads (int | None): None where results do not depend on it.
+    """
+
+    kind: str
+    name: str
+    device: torch.device
+    scale: int
+    reach: int | None
+    dtype = torch.float32
+    multiple, is_recurrent = 4, True
+    threads: int | None = None
+
+    @abstractmethod
+    def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:
+        """The state at the start of a shot."""
+
+    @abstractmethod
+    def step(
+        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Frames (1, 3, h, w), RGB in [0, 1] -> ((1, 3, scale*h, scale*w), not clamped; the next state).
+
+        The state is a tuple of tensors (1, c, h, w).
+        """
+
+
+class ConvertedBackend(Backend):
+    """Base of those that run a converted network, by another runtime, in float32.
+
+    Args:
+        net (RecurrentNetwork), device (torch.device): where the tensors are; see `open_backend`.
+    """
+
+    def __init__(self, net, device):
+        self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
+
+    def initial_state(self, height, width):
+        return tuple(torch.zeros(1, c, height, width) for c in self.channels)

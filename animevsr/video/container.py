@@ -1,0 +1,72 @@
+"""What a container says of itself and of its streams, and opening one."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+# fmt: off
+VIDEO_SUFFIXES = (
+    '.mp4', '.mkv', '.avi', '.mov', '.webm', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts', '.m4v',
+    '.ogv', '.ogm', '.rm', '.rmvb', '.vob', '.3gp', '.y4m',
+)
+# fmt: on
+MP4 = ('.mp4', '.m4v', '.mov')
+# a container's own, not those of what is in it
+OWN_TAGS = ('encoder', 'software', 'major_brand', 'minor_version', 'compatible_brands')
+# fmt: off
+MP4_TAGS = (
+    'title', 'artist', 'album_artist', 'composer', 'album', 'date', 'comment', 'genre', 'copyright',
+    'grouping', 'lyrics', 'description', 'synopsis', 'show', 'episode_id', 'network', 'keywords', 'track',
+    'disc', 'creation_time',
+)
+# fmt: on
+TEXT_SUBTITLES = ('subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'mov_text')
+
+
+def open_container(path):
+    """PyAV's container of a file that is read. Tags that are not UTF-8 are taken for Latin-1, as old AVI
+    files have them.
+
+    Raises:
+        av.FFmpegError, OSError, ValueError: it is not readable.
+    """
+    name = str(Path(path).absolute())  # 'a: b.mkv' would be taken for a protocol
+    try:
+        return av.open(name)
+    except UnicodeDecodeError:
+        return av.open(name, metadata_encoding='latin-1')
+
+
+def tags_of(thing):
+    """{name: text} of a container or a stream. PyAV 19 gives bytes that are not UTF-8 as surrogates: those
+    are Latin-1, see above.
+    """
+    return {
+        key: (
+            value.encode('utf8', 'surrogateescape').decode('latin-1')
+            if re.search('[\udc80-\udcff]', value)
+            else value
+        )
+        for key, value in thing.metadata.items()
+    }
+
+
+def track_end(stream):
+    """When a stream ends, as its container says, in seconds; None where it does not."""
+    # which only knows how long the longest track is
+    if stream.duration and 'matroska' not in stream.container.format.name:
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    parts = re.fullmatch(r'(\d+):(\d+):(\d+(?:\.\d+)?)', stream.metadata.get('DURATION', ''))
+    return int(parts[1]) * 3600 + int(parts[2]) * 60 + Fraction(parts[3]) if parts else None
+
+
+def reason_of(error):
+    """What an error of PyAV or of the system says, in a few words."""
+    return ' '.join(str(getattr(error, 'strerror', None) or error).split())[:100]
+
+
+def is_cover(stream):
+    """Whether a video stream is an attached picture (cover art) and no video."""
+    return 'attached_pic' in str(getattr(stream.disposition, 'name', stream.disposition))

@@ -1,5 +1,6 @@
 """One drawing: read, tinted, inked and shaded, and laid onto a picture (for compose.py)."""
 
+import random
 from functools import lru_cache
 
 import cv2

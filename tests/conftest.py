@@ -30,6 +30,7 @@ import animevsr  # noqa: E402,F401  (fills the registries)
 
 REPO = Path(__file__).resolve().parents[1]
 TINY_CLIPS = REPO / 'assets/tiny'
+CODEC = dict(codec='ffv1', backend='torch')  # options of `upscale`: lossless, exact
 DEVICES = [
     'cpu',
     *(['cuda'] if torch.cuda.is_available() else []),
@@ -84,6 +85,17 @@ def tiny_weights(tmp_path):
     return path
 
 
+def make_identity(tmp_path):
+    """Weights under which the network is its bilinear skip connection."""
+    from animevsr.archs.vsr_arch import MSRBVSR
+
+    net = MSRBVSR(num_feat=8, num_block=(1, 1, 1))
+    for parameter in net.recurrent_cell.fusion[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.save(net.state_dict(), tmp_path / 'identity.pth')
+    return tmp_path / 'identity.pth'
+
+
 TINY_VQGAN = dict(ch=8, ch_mult=(1, 1, 2, 2, 2), num_res_blocks=1, embed_dim=8, n_embed=64, norm_groups=2)
 
 
@@ -113,6 +125,14 @@ def moving_frames(t, h, w, seed=0):
             cv2.circle(frame, centre, max(2, h // 8), tuple(int(c) for c in colour), -1, cv2.LINE_AA)
         out.append(frame)
     return np.stack(out)
+
+
+def three_shots(lengths=(4, 3, 5), size=(32, 48)):
+    """Frames of shots that differ much, and where each begins."""
+    shots = [moving_frames(n, *size, seed=i) for i, n in enumerate(lengths)]
+    shots[1] = 255 - shots[1][:, ::-1]
+    shots[2] = shots[2][..., ::-1] // 3
+    return np.concatenate(shots), [sum(lengths[:i]) for i in range(len(lengths))]
 
 
 def write_clip(folder, frames, start=0, suffix='.png'):

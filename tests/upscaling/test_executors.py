@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, decode, run_python, write_video
-from test_shots_and_resume import CODEC, three_shots
+from conftest import CODEC, REPO, decode, run_python, three_shots, write_video
 
 import animevsr
 from animevsr.errors import MediaError

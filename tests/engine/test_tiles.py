@@ -1,0 +1,59 @@
+"""Tiles make no difference."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import moving_frames
+from small_networks import CPU, network, run
+
+from animevsr.engine.backends.cache import example_of
+from animevsr.engine.rectangles import tiles
+from animevsr.engine.upscaler import choose_tile
+
+
+def test_reach_is_as_far_as_a_result_depends_on():
+    """A change farther away than `reach` changes nothing, one nearer does; for several depths."""
+    for blocks in ((2, 1, 1), (5, 3, 2), (4, 4, 1)):
+        net = network(num_block=blocks).double()
+        inputs = [x.double() for x in example_of(net, 128, 128)]
+        with torch.no_grad():
+            base = net.core(*inputs)
+            farthest = 0
+            for column in (64, 65, 66, 67):
+                changed = [x.clone() for x in inputs]
+                for x in changed:
+                    x[..., :column] += 1
+                for ours, theirs, scale in zip(net.core(*changed), base, (4, 1)):
+                    moved = ((ours - theirs).abs().amax((0, 1, 2)) > 0).nonzero().max().item() // scale
+                    farthest = max(farthest, moved - column + 1)
+        assert farthest <= net.reach <= farthest + 14
+
+
+@pytest.mark.parametrize('feedback', [False, True])
+@pytest.mark.parametrize('size', [(150, 202), (70, 260), (64, 64)])
+def test_tiles_make_no_difference(size, feedback):
+    net, frames = network(feedback, num_block=(2, 1, 1)), moving_frames(4, *size)
+    assert np.abs(run(net, frames, device=CPU).astype(int) - run(net, frames, device=CPU, tile=64)).max() <= 1
+
+
+def test_tiles_cover_everything_once():
+    for size in ((480, 640), (100, 52), (64, 64), (68, 1000), (4, 4)):
+        seen = np.zeros(size, int)
+        for region in tiles(size, 128):
+            assert (
+                region.top % 4 == region.left % 4 == 0
+                and region.bottom - region.top <= 128
+                and region.right - region.left <= 128
+            )
+            region.cut(seen)[...] += 1
+        assert (seen == 1).all()
+
+
+def test_tile_is_chosen_by_memory(monkeypatch):
+    import sys
+
+    monkeypatch.setattr(sys.modules['animevsr.engine.upscaler'], 'memory', lambda device: 8 * 2**30)
+    assert choose_tile('auto', (480, 640), CPU) is None
+    side = choose_tile('auto', (2160, 3840), CPU)
+    assert side % 4 == 0 and 256 <= side <= 1024
+    assert choose_tile(250, (480, 640), CPU) == 252 and choose_tile(None, (9999, 9999), CPU) is None

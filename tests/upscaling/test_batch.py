@@ -1,0 +1,99 @@
+"""Folders of videos, and of images."""
+
+import os
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CODEC, decode, moving_frames, run_python, write_clip, write_video
+
+import animevsr
+from animevsr.errors import MediaError
+
+
+def test_a_folder_of_videos(tiny_weights, tmp_path):
+    root = tmp_path / 'in'
+    (root / 'season 2').mkdir(parents=True)
+    for name in ('a.mp4', 'a.avi', 'season 2/b.mkv'):
+        write_video(root / name, moving_frames(3, 32, 48))
+    (root / 'broken.mp4').write_bytes(b'nothing')
+    (root / 'notes.txt').write_text('not a video')
+    cv2.imwrite(str(root / 'cover.jpg'), np.zeros((8, 8, 3), np.uint8))  # does not make it a folder of frames
+    done = run_python(
+        '-m',
+        'animevsr_cli',
+        'upscale',
+        root,
+        '-o',
+        tmp_path / 'out',
+        '-n',
+        tiny_weights,
+        '--backend',
+        'torch',
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 1 and '3 done, 1 failed' in done.stdout and 'Traceback' not in done.stderr
+    assert 'broken.mp4: failed: ' in done.stdout and 'not readable as a video' in done.stdout
+    found = sorted(
+        str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('[!.]*') if p.is_file()
+    )
+    assert found == ['a.avi.mkv', 'a.mkv', 'season 2/b.mkv'] or found == [
+        'a.mkv',
+        'a.mp4.mkv',
+        'season 2/b.mkv',
+    ]
+    (root / 'broken.mp4').unlink()
+    again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
+    assert set(again.values()) == {'was done already'} and len(again) == 3
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(MediaError, match='holds no images and no videos'):
+        animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
+
+
+def test_images_keep_their_rate(tiny_weights, tmp_path):
+    source = write_clip(tmp_path / 'in', moving_frames(4, 16, 24))
+    animevsr.upscale(source, tmp_path / 'o.mp4', tiny_weights, fps='23.976', backend='torch')
+    assert list(decode(tmp_path / 'o.mp4')[1]) == [Fraction(1001 * i, 24000) for i in range(4)]
+    animevsr.upscale(source, tmp_path / 'frames', tiny_weights, backend='torch')
+    assert len(list((tmp_path / 'frames').iterdir())) == 4 and cv2.imread(
+        str(tmp_path / 'frames/00000003.png')
+    ).shape == (64, 96, 3)
+
+
+def test_a_folder_keeps_the_names_that_it_gave(tiny_weights, tmp_path):
+    """A video that comes later does not take the result of another for its own."""
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / 'in/a.mp4', moving_frames(3, 32, 48))
+    assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC) == {
+        'a.mp4': 'done, 3 frames'
+    }
+    write_video(tmp_path / 'in/a.avi', moving_frames(4, 32, 48))
+    for expected in (
+        {'a.avi': 'done, 4 frames', 'a.mp4': 'was done already'},
+        {'a.avi': 'was done already', 'a.mp4': 'was done already'},
+    ):
+        assert (
+            animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **CODEC)
+            == expected
+        )
+    assert len(decode(tmp_path / 'out/a.mkv')[0]) == 3 and len(decode(tmp_path / 'out/a.avi.mkv')[0]) == 4
+
+
+def test_what_of_a_folder_is_not_upscaled_is_told(tiny_weights, tmp_path):
+    write_clip(tmp_path / 'in', moving_frames(2, 32, 48))
+    (tmp_path / 'in/season').mkdir()
+    write_video(tmp_path / 'in/season/a.mkv', moving_frames(2, 32, 48))
+    with pytest.warns(
+        UserWarning, match='holds images, which are upscaled, and videos in folders, which are not'
+    ):
+        assert not animevsr.upscaling.is_batch(tmp_path / 'in')
+    (tmp_path / 'linked').mkdir()
+    os.symlink(tmp_path / 'in/season', tmp_path / 'linked/there')
+    os.symlink(tmp_path / 'linked', tmp_path / 'linked/itself')
+    assert list(
+        animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out', weights=tiny_weights, **CODEC)
+    ) == ['there/a.mkv']
+    with pytest.raises(MediaError, match='is the name of a video, but .* is a folder of videos'):
+        animevsr.upscale_folder(tmp_path / 'linked', tmp_path / 'out.mkv', weights=tiny_weights, **CODEC)

@@ -1,10 +1,12 @@
 """Held drawings and still backgrounds: what did not change is not computed again.
 
-A cell of the picture is computed when its input (the frame, the one before and the one after) differs from
-that of the last time, with what the network sees around it, or while its result was still settling then. Of
-what is computed, only the blocks whose input or result has changed are shown anew: the rest stands still, as
-it does in the drawing. The whole picture is computed at the start of a shot and at intervals, where what was
-held is compared with what it should be.
+The input is compared with the one of which the picture was made. A block of it counts as changed where it
+differs by more than the noise of a codec explains (which is larger near lines), where its brightness moves,
+or where a smaller difference lasts. Cells that see a changed block are computed, together with what lies
+around them; the rest of the picture stands still, as it does in the drawing. Only the frame itself decides,
+not its neighbours, although the network looks at them: they change a held drawing's result by less than
+noise does. Now and then the whole picture is computed. There what was held is compared with what it should
+be, and the tolerances grow or shrink until the difference is about `AIM`.
 """
 
 import cv2
@@ -14,92 +16,109 @@ from animevsr.engine.rectangles import Rect, merged
 
 CELL = 16  # side of a cell in pixels of the input
 BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input
-NOISE = 3.0  # mean change of a block, in levels of 255, up to which it is taken for noise of a codec
-SHIFT = 1.0  # mean change of a cell, in levels, up to which its brightness is taken to be the same
-# pixels around a change in which results change by more than 0.1 levels: the network reaches further, but
-# weakly
-SIGHT = 8
-# mean change of a block's result, in levels, up to which it is not shown; a cell without such blocks has
-# settled
-VISIBLE = 0.8
-# pixels around a region that are computed with it: what lies further away changes the bundled network's by
-# 0.002 levels
+SIGHT = 8  # pixels around a change in which results change visibly: the network reaches further, but weakly
+# pixels around a region that are computed with it: what lies further away changes the bundled network's
+# result by 0.002 levels
 HALO = 12
-# steps after a change for which a cell may take to settle: with a noisy input no result ever stands still
-PATIENCE = 5
-INTERVAL = 24  # steps between two whole pictures
-BOUND = 47.0  # dB: where held cells are further from what they should be, less is held. The promise is 45
+# tolerances, in levels of 255, all multiplied by `slack`
+NOISE = 5.0  # mean change of a block that is taken for noise
+NEAR_LINES = 0.05  # by how much more, for each level of contrast around the block: mosquito noise
+SURE = 2.5  # times the tolerance: changed even where the blocks around are not
+LASTS = 0.8  # times the tolerance: the same of the mean of the last inputs
+SHIFT = 1.7  # change of a cell's brightness
+FADE = (
+    0.4  # of all cells: where so many more become brighter than darker (or the reverse), half a shift counts
+)
+VISIBLE = 0.8  # mean change of a block's result up to which it is not shown
+AIM = 46.5  # dB of the whole picture: the promise is 45
+SETTLE = 2  # steps at the start of a shot in which all is computed: the first results are the least sure ones
+FIRST_CHECK, INTERVAL = 6, 24  # steps to the first whole picture, at most so many between two later ones
 WHOLE = 0.75  # share of the work of a whole picture from which that is computed instead
+RESTLESS, PAUSE = 3, 4  # after so many whole pictures in a row nobody looks for so many steps
 
 
 class DirtyRegions:
     """Says which regions of a frame are due, in one shot.
 
     Args:
-        size (pair of int): (height, width) of the padded input. reach (int): of the network, in pixels.
+        size (tuple[int, int]): (height, width) of the padded input. reach (int): of the network, in pixels.
 
     Attributes:
         halo (int): pixels that are computed around a region.
+        slack (float): how much is tolerated, 1 at first; 0 where holding does not work at all.
     """
 
-    def __init__(self, size, reach):
-        self.size, self.halo, self.noise, self.since, self.checks = size, min(reach, HALO), NOISE, 0, 0
+    def __init__(self, size: tuple[int, int], reach: int) -> None:
+        self.size, self.halo, self.slack = size, min(reach, HALO), 1.0
         self.grid = tuple(-(-side // CELL) for side in size)
+        self.blocks = tuple(side // BLOCK for side in size)
         # of each cell; fewer at the borders
-        self.blocks = grouped(np.ones([side // BLOCK for side in size]), self.grid).sum((1, 3))
-        self.active = np.ones(self.grid, bool)  # cells that have not settled
-        self.age = np.zeros(self.grid, int)  # steps since they changed
-        self.triple = self.changed = None  # the input, and the blocks of it that changed
-        self.reference = None  # the input of which each pixel of the result was made: three frames
-        self.would_hold, self.off = None, False  # the cells on which a whole picture is checked
+        self.count = grouped(np.ones(self.blocks), self.grid).sum((1, 3))
+        self.frame = self.changed = None  # the input, and the blocks of it that changed
+        self.reference = self.mean = None  # the input of which the picture was made; the mean of later ones
+        self.since, self.until_check = 0, FIRST_CHECK
+        self.restless, self.pause = 0, 1 + SETTLE  # the first steps compute all
+        self.would_hold = None  # the cells on which a whole picture is checked
 
-    def dirty_rects(self, triple):
-        """The regions to compute for an input, three images (h, w, 3); `paint` is to be called with the
-        result of each.
-        """
-        self.triple, whole = triple, [Rect(0, 0, *self.size)]
-        if self.reference is None:
-            self.reference = [frame.copy() for frame in triple]
+    def dirty_rects(self, frame: np.ndarray) -> list[Rect]:
+        """The regions to compute for a frame (h, w, 3); `paint` is to be called with the result of each."""
+        self.frame = frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+        height, width = self.size
+        if self.frame.shape[:2] != self.size:
+            pad = (0, height - self.frame.shape[0], 0, width - self.frame.shape[1])
+            self.frame = cv2.copyMakeBorder(self.frame, *pad, cv2.BORDER_REPLICATE)
+        whole, self.would_hold = [Rect(0, 0, height, width)], None
+        if self.slack == 0 or self.pause:
+            self.pause = max(0, self.pause - 1)
+            self.changed = None
             return whole
-        self.changed = self._blocks()
-        changed = self._seen(self.changed)
-        self.age = np.where(changed, 0, self.age + 1)
-        mask = changed | (self.active & (self.age <= PATIENCE))
-        self.would_hold, self.since = None, self.since + 1
-        # not at even intervals: what changes at one of its own could hide from them
-        if self.off:
-            self.changed[:] = True
-            return whole
-        if self.since >= INTERVAL + 7 * self.checks % 5:
-            self.would_hold, self.since = ~mask, 0
-            self.checks += 1
-            return whole
+        self.changed = self._changed()
+        mask = self._seen(self.changed)
+        self.since += 1
         regions = self._cover(mask)
-        if regions == whole and self._cover(changed) == whole:  # it moves: nothing is held
-            self.changed[:] = True
+        if regions == whole:
+            self.changed, self.restless = None, self.restless + 1
+            if self.restless >= RESTLESS:
+                self.pause = PAUSE
+        elif self.since >= self.until_check:
+            # not at even intervals: what changes at one of its own could hide from them
+            self.since, self.until_check = 0, min(INTERVAL, 2 * self.until_check) - self.until_check % 5
+            self.would_hold, regions = ~mask, whole
+        else:
+            self.restless = 0
         return regions
 
-    def _blocks(self):
-        """Blocks of the input that changed: by more than noise, or all in one direction, as in a slow
-        fade.
-        """
-        changed = np.zeros([side // BLOCK for side in self.size], bool)
-        for mine, frame in zip(self.reference, self.triple):
-            brighter, darker = (self._means(cv2.subtract(*pair)) for pair in ((frame, mine), (mine, frame)))
-            changed |= (brighter + darker).max(2) > self.noise
-            shift = np.stack(
-                [grouped(channel, self.grid).sum((1, 3)) for channel in np.moveaxis(brighter - darker, 2, 0)]
-            )
-            changed |= enlarged(np.abs(shift).max(0) > SHIFT * self.blocks, CELL // BLOCK, changed.shape)
-        return changed
+    def _changed(self) -> np.ndarray:
+        """Mask of the blocks of the input that changed."""
+        tolerance = self.slack * NOISE * (1 + NEAR_LINES * self._contrast())
+        brighter = self._means(cv2.subtract(self.frame, self.reference))
+        darker = self._means(cv2.subtract(self.reference, self.frame))
+        change = (brighter + darker).max(2)
+        changed = change > tolerance
+        together = cv2.boxFilter(
+            changed.astype(np.float32), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
+        )
+        changed &= (together > 2.5) | (change > SURE * tolerance)
+        cv2.accumulateWeighted(self.frame, self.mean, 0.25)
+        lasting = self._means(cv2.absdiff(self.mean, self.reference.astype(np.float32))).max(2)
+        changed |= lasting > LASTS * tolerance
+        shift = np.stack([grouped(c, self.grid).sum((1, 3)) for c in np.moveaxis(brighter - darker, 2, 0)])
+        shift = np.take_along_axis(shift, np.abs(shift).argmax(0)[None], 0)[0] / self.count
+        some = self.slack * SHIFT / 2
+        fades = abs((shift > some).mean() - (shift < -some).mean()) > FADE
+        moved = np.abs(shift) > (some if fades else 2 * some)
+        return changed | enlarged(moved, CELL // BLOCK, changed.shape)
 
-    def _means(self, difference):
-        """Of the blocks of a difference of frames, (rows, columns, 3), in levels of 255."""
-        if difference.dtype != np.uint8:
-            difference = difference.astype(np.float32) / 257
-        return cv2.resize(
-            difference, (self.size[1] // BLOCK, self.size[0] // BLOCK), interpolation=cv2.INTER_AREA
-        ).astype(np.float32)
+    def _means(self, image: np.ndarray) -> np.ndarray:
+        """Of the blocks of an image, (rows, columns, 3), in levels."""
+        small = cv2.resize(image, self.blocks[::-1], interpolation=cv2.INTER_AREA)
+        return small.astype(np.float32)
+
+    def _contrast(self) -> np.ndarray:
+        """Of the surroundings of each block, in levels; lines have 100 or more."""
+        gray, kernel = cv2.cvtColor(self.reference, cv2.COLOR_RGB2GRAY), np.ones((9, 9), np.uint8)
+        span = cv2.subtract(cv2.dilate(gray, kernel), cv2.erode(gray, kernel))
+        return self._means(span).clip(0, 100)
 
     def _seen(self, blocks):
         """Cells that see one of the blocks."""
@@ -130,46 +149,37 @@ class DirtyRegions:
     def _cost(self, region):
         return region.expanded(self.halo, self.size).area
 
-    def paint(self, canvas, image, region, scale):
+    def paint(self, canvas: np.ndarray, image: np.ndarray, region: Rect, scale: int) -> None:
         """Put the result of a region, (scale*h, scale*w, 3), onto the picture, where it is to be seen."""
-        unit, side = 1.0 if image.dtype == np.uint8 else 1 / 257, BLOCK * scale
-        difference = cv2.absdiff(cut(canvas, region.scaled(scale)), image)
-        rows, columns = (-(-length // side) for length in difference.shape[:2])
-        filled = cv2.copyMakeBorder(
-            difference,
-            0,
-            rows * side - difference.shape[0],
-            0,
-            columns * side - difference.shape[1],
-            cv2.BORDER_REFLECT,
-        )
-        means = (
-            cv2.resize(filled.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA).mean(2)
-            * unit
-        )
-        cells = np.s_[
-            region.top // CELL : -(-region.bottom // CELL), region.left // CELL : -(-region.right // CELL)
-        ]
-        self.active[cells] = grouped(means > VISIBLE, self.active[cells].shape).any((1, 3))
+        if self.reference is None:
+            self.reference, self.mean = self.frame.copy(), self.frame.astype(np.float32)
+        for memory in (self.reference, self.mean):
+            cut(memory, region)[:] = cut(self.frame, region)
+        place = cut(canvas, region.scaled(scale))
+        if self.changed is None:
+            place[:] = image
+            return
+        difference = cv2.absdiff(place, image)
+        unit = 1.0 if image.dtype == np.uint8 else 1 / 257
+        means = block_means(difference, BLOCK * scale).mean(2) * unit
         if self.would_hold is not None:
-            self._check(self.would_hold[cells], difference, unit, scale)
+            self._check(difference, unit, scale)
         shown = cut(self.changed, region.parts(BLOCK)) | (means > VISIBLE)
-        copy(image, cut(canvas, region.scaled(scale)), shown, side)
-        for mine, frame in zip(self.reference, self.triple):
-            copy(cut(frame, region), cut(mine, region), shown, BLOCK)
+        np.copyto(place, image, where=enlarged(shown, BLOCK * scale, place.shape)[..., None])
 
-    def _check(self, held, difference, unit, scale):
-        """Compare what was held with what it should be; hold less where it is too far off, and nothing where
-        that does not help.
+    def _check(self, difference: np.ndarray, unit: float, scale: int) -> None:
+        """Compare what was held with what it should be, and set `slack` by it: 0 where holding does not
+        help.
         """
-        mask = enlarged(held, CELL * scale, difference.shape)
-        if not mask.any():
+        held = enlarged(self.would_hold, CELL * scale, difference.shape)
+        if not held.any():
             return
         # the cells that hold now bear the error of the whole picture: the others are exact
-        error = np.square(difference[mask].astype(np.float32) * unit).sum() / difference.size
-        if error > 255**2 / 10 ** (BOUND / 10):
-            self.noise *= 0.6
-            self.off = self.noise < 0.5
+        error = np.square(difference[held].astype(np.float32) * unit).sum() / difference.size
+        aim = 255**2 / 10 ** (AIM / 10)
+        self.slack = min(1.3, self.slack * float(np.clip((aim / max(error, 1e-9)) ** 0.5, 0.5, 1.2)))
+        if self.slack < 0.15:
+            self.slack = 0
 
 
 def cut(image, region):
@@ -190,6 +200,10 @@ def enlarged(mask, side, shape):
     return np.repeat(np.repeat(mask, side, 0), side, 1)[: shape[0], : shape[1]]
 
 
-def copy(source, target, mask, side):
-    """Copy one image to another where a mask of squares says so."""
-    np.copyto(target, source, where=enlarged(mask, side, target.shape)[..., None])
+def block_means(image, side):
+    """Means of the squares of an image (h, w, 3); those at the borders may be smaller."""
+    rows, columns = (-(-length // side) for length in image.shape[:2])
+    pad = rows * side - image.shape[0], columns * side - image.shape[1]
+    if any(pad):
+        image = cv2.copyMakeBorder(image, 0, pad[0], 0, pad[1], cv2.BORDER_REFLECT)
+    return cv2.resize(image.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)

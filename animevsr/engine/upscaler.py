@@ -126,7 +126,7 @@ class Shot:
         triple = [prev, cur, nxt]
         regions = [Rect(0, 0, *self.size)]
         if self.held:
-            regions = self.held.dirty_rects(triple)
+            regions = self.held.dirty_rects(cur)
         if self.owner.tile:
             regions = [
                 tile
@@ -195,7 +195,7 @@ class Shot:
         scale = self.owner.scale
         if self.canvas is None:
             self.canvas = np.empty((self.height * scale, self.width * scale, 3), image.dtype)
-        if self.held and self.held.changed is not None:  # not in the first step
+        if self.held:
             self.held.paint(self.canvas, image, region, scale)
         else:
             place = self._place(region)

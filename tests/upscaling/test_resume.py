@@ -61,14 +61,7 @@ def test_killed_at_ten_moments_and_run_again(tiny_weights, tmp_path):
     moments = np.sort(rng.uniform(0.02, max(0.3, whole.seconds), 10))
     killer = REPO / 'tests/upscaling/killed_and_run_again.py'
     done = subprocess.run(
-        [
-            sys.executable,
-            killer,
-            str(source),
-            str(output),
-            str(tiny_weights),
-            *map(str, moments),
-        ],
+        [sys.executable, killer, str(source), str(output), str(tiny_weights), *map(str, moments)],
         env={**os.environ, 'PYTHONPATH': str(REPO)},
         capture_output=True,
         text=True,

@@ -108,10 +108,10 @@ def plain_loop(source, output, lossless):
     net = animevsr.load_network('weights/animevsr_x4.pth')
     with open_reader(source) as reader:
         encoding = choose_encoding(
-            'ffv1' if lossless else 'h264', reader, (reader.height * 4, reader.width * 4)
+            'ffv1' if lossless else 'h264', reader.info, (reader.info.height * 4, reader.info.width * 4)
         )
         frames = [image for image, _ in reader.frames()]
-        rate = reader.fps
+        rate = reader.info.fps
     state = None
     with av.open(str(output), 'w') as out, torch.no_grad():
         stream = encoding.stream(out, rate, 1 / rate)

@@ -127,10 +127,10 @@ def find_clips(in_root, out_root):
                 count = count_decodable(folder / name)
                 with open_reader(folder / name) as reader:
                     # an edit list may leave some out
-                    if reader.frame_count and count < 0.98 * reader.frame_count - 1:
+                    says = reader.info.frame_count
+                    if says and count < 0.98 * says - 1:
                         warnings.warn(
-                            f'{folder / name}: only {count} of {reader.frame_count} frames can be decoded',
-                            stacklevel=3,
+                            f'{folder / name}: only {count} of {says} frames can be decoded', stacklevel=3
                         )
                 clips.append(Clip(folder / name, [place / name.stem / f'{i:08d}.png' for i in range(count)]))
     clips.sort(key=lambda clip: clip.source)

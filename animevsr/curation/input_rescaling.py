@@ -119,7 +119,7 @@ def rescale(
     if resize not in RESIZES:
         raise ValueError(f'resize must be one of {", ".join(RESIZES)}, got {resize}')
     with open_reader(video) as reader:
-        size = reader.height, reader.width
+        size = reader.info.height, reader.info.width
     if min(size) < 16:
         raise MediaError(f'{video}: is {size[1]}x{size[0]}; rescaling needs at least 16 pixels each way')
     if (

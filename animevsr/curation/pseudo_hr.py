@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from animevsr.engine.upscaler import Upscaler
 from animevsr.utils.files import check_note
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.progress import progress_bar
-from animevsr.utils.windows import triples
 from animevsr.video.images import write_image
 from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut
@@ -104,12 +104,14 @@ def pseudo_hr_frames(net, clip, factor, mode='bicubic'):
     """One shot (t, 3, h, w) rescaled by `factor` and super-resolved; yields each frame as (1, 3, 2h, 2w), in
     [0, 1] on the CPU.
     """
-    (h, w), state = clip.shape[-2:], None
+    h, w = clip.shape[-2:]
     device = next((parameter.device for parameter in net.parameters()), clip.device)  # an ncnn model has none
-    small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor)), mode).to(device)
-    for prev, cur, nxt in triples(small.split(1)):
-        large, state = net.step(prev, cur, nxt, state)
-        yield resize(large.clamp(0, 1).cpu(), PSEUDO_HR * h, PSEUDO_HR * w, mode)
+    small = resize(clip, max(4, round(h * factor)), max(4, round(w * factor)), mode)
+    # the engine takes images; 16 bits, so that rounding does not count
+    images = (small.permute(0, 2, 3, 1).cpu().numpy() * 65535).round().astype(np.uint16)
+    for image in Upscaler(net, device)(images):
+        large = torch.from_numpy(image.astype(np.float32) / 65535).permute(2, 0, 1)[None]
+        yield resize(large, PSEUDO_HR * h, PSEUDO_HR * w, mode)
 
 
 def resize(images, height, width, mode='bicubic'):

@@ -128,8 +128,8 @@ def list_frames(root, at_least):
             if name.suffix.lower() in VIDEO_SUFFIXES:
                 video = Path(folder) / name
                 with VideoReader(video) as reader:
-                    _check_size(video, (reader.width, reader.height), at_least)
-                    count = reader.frame_count or reader.expected_frames
+                    _check_size(video, (reader.info.width, reader.info.height), at_least)
+                    count = reader.info.frame_count or reader.info.expected_frames
                 found += [(video, i) for i in range(count or count_frames(video))]
     if not found:
         raise MediaError(f'dataroot_lq: {root}: holds no images and no videos')

@@ -110,11 +110,11 @@ def _pictures(clip, sources, frames, quality):
     images, size = {}, None
     for method, source in sources.items():
         with open_reader(source) as reader:
-            size = size or (reader.width, reader.height)
-            if (reader.width, reader.height) != size:
+            size = size or (reader.info.width, reader.info.height)
+            if (reader.info.width, reader.info.height) != size:
                 raise MediaError(
-                    f'{source}: is {reader.width}x{reader.height}, {sources[name]} is {size[0]}x{size[1]}; '
-                    'a comparison needs the same size'
+                    f'{source}: is {reader.info.width}x{reader.info.height}, {sources[name]} is'
+                    f' {size[0]}x{size[1]}; a comparison needs the same size'
                 )
             # lossless from a quality of 101 on
             images[method] = [

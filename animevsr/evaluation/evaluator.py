@@ -177,7 +177,7 @@ def _check(results, roots):
 def _size(clip):
     """(width, height, number of frames; None where only decoding tells) of a clip."""
     with open_reader(clip) as reader:
-        return reader.width, reader.height, reader.frame_count if clip.is_dir() else None
+        return reader.info.width, reader.info.height, reader.info.frame_count if clip.is_dir() else None
 
 
 def _method(name, what, roots, results, device):

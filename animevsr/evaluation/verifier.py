@@ -68,15 +68,11 @@ def verify(input, output, every=10):
 
 def compare_pictures(source, result, every):
     """Frames, their times, and what they show."""
-    ours, theirs, values, tick = (
-        [],
-        [],
-        [],
-        max(source.tick, result.time_base if result.time_base > CLOCK else CLOCK),
-    )
+    ours, theirs, values = [], [], []
+    tick = max(source.info.time_base, result.info.time_base, CLOCK)  # how exact times are
     pairs, extra = result.timed(), 0
     for i, (frame, time) in enumerate(source.timed()):
-        ours.append(time if not source.timeless else i / source.fps)
+        ours.append(time if not source.timeless else i / source.info.fps)
         other = next(pairs, None)
         if other is None:
             extra -= 1
@@ -158,17 +154,23 @@ def psnr_of(small, large):
 
 def compare_headers(source, result):
     """Size, pixel shape, colours, HDR metadata."""
-    factors = result.width / source.width, result.height / source.height
-    same = abs(factors[0] - factors[1]) * max(source.width, source.height) <= 4
-    checks = [Check('size', same, f'{source.width}x{source.height} -> {result.width}x{result.height}')]
+    factors = result.info.width / source.info.width, result.info.height / source.info.height
+    same = abs(factors[0] - factors[1]) * max(source.info.width, source.info.height) <= 4
+    checks = [
+        Check(
+            'size',
+            same,
+            f'{source.info.width}x{source.info.height} -> {result.info.width}x{result.info.height}',
+        )
+    ]
     checks.append(Check('samples', True, f'{source.format.name} -> {result.format.name}'))  # as was asked for
-    shapes = [reader.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
+    shapes = [reader.info.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
     checks.append(Check('pixel shape', shapes[0] == shapes[1], f'{shapes[0]} -> {shapes[1]}'))
     if result.format.is_rgb:
         checks.append(Check('colours', True, 'RGB'))
     else:
         tags = [
-            (r.color.matrix, r.color.full_range, r.color.primaries, r.color.transfer)
+            (r.info.color.matrix, r.info.color.full_range, r.info.color.primaries, r.info.color.transfer)
             for r in (source, result)
         ]
         checks.append(
@@ -179,7 +181,7 @@ def compare_headers(source, result):
             )
         )
     hdr = [
-        {key for key in reader.side_data if key in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')}
+        {key for key in reader.info.side_data if key in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')}
         for reader in (source, result)
     ]
     if hdr[0]:

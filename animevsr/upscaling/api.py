@@ -104,18 +104,18 @@ def upscale(
         upscaling = Upscaling(job, input, output, progress)
         if upscaling.is_finished() or (options.part and upscaling.summarise_joined()):
             return upscaling.summary
-        check_output(output, reader, options.encode.codec)
-        if options.fps is None and reader.is_video and output.suffix.lower() in VIDEO_SUFFIXES:
+        check_output(output, reader.info, options.encode.codec)
+        if options.fps is None and reader.info.is_video and output.suffix.lower() in VIDEO_SUFFIXES:
             check_tracks(reader.container, input, output)
-        if reader.transparent:
+        if reader.info.transparent:
             warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
         if output.suffix.lower() in IMAGE_SUFFIXES:
             return upscale_image(job, reader)
-        if options.fps is not None and reader.is_video:
+        if options.fps is not None and reader.info.is_video:
             warnings.warn(
                 (
                     f'the sound of {input} is left out: fps changes the speed of the picture'
-                    if reader.has_sound
+                    if reader.info.has_sound
                     else f'only the picture of {input} is kept: fps changes its speed'
                 ),
                 stacklevel=2,
@@ -199,7 +199,14 @@ class Upscaling:
             return False
         with open_reader(self.output) as reader:
             self.summary = Summary(
-                reader.expected_frames or 0, 0.0, 0.0, self.output, reader.width, reader.height, reader.fps, 0
+                reader.info.expected_frames or 0,
+                0.0,
+                0.0,
+                self.output,
+                reader.info.width,
+                reader.info.height,
+                reader.info.fps,
+                0,
             )
         return True
 
@@ -262,25 +269,31 @@ class Upscaling:
     def make_plan(self, mine):
         loaded, encode = self.job.load(), self.options.encode
         with self.job.open_reader() as reader:
-            size = size_for(reader, self.output, self.options.outscale, loaded[0].scale, encode.codec)
+            size = size_for(reader.info, self.output, self.options.outscale, loaded[0].scale, encode.codec)
             is_video, encoding = self.output.suffix.lower() in VIDEO_SUFFIXES, None
             if is_video:
                 encoding = vars(
                     choose_encoding(
-                        encode.codec, reader, size, encode.crf, encode.depth, encode.chroma, encode.hardware
+                        encode.codec,
+                        reader.info,
+                        size,
+                        encode.crf,
+                        encode.depth,
+                        encode.chroma,
+                        encode.hardware,
                     )
                 )
             tile = choose_tile(
-                self.options.compute.tile,
-                (reader.height, reader.width),
-                select_device(self.options.compute.device),
+                self.options.compute.tile, reader.info.size, select_device(self.options.compute.device)
             )
             self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
-            with progress_bar(reader.expected_frames, 'frames', self.progress, 'looking for cuts') as bar:
+            with progress_bar(
+                reader.info.expected_frames, 'frames', self.progress, 'looking for cuts'
+            ) as bar:
                 ticks, base, shots, damage = scan(reader, self.options.fps, self.options.cuts, bar.update)
             source = (
                 str(self.input.resolve())
-                if is_video and self.options.fps is None and reader.is_video
+                if is_video and self.options.fps is None and reader.info.is_video
                 else None
             )
             return Plan(
@@ -289,14 +302,14 @@ class Upscaling:
                 ticks,
                 str(base),
                 shots,
-                str(self.options.fps or reader.fps),
+                str(self.options.fps or reader.info.fps),
                 list(size),
                 encoding,
                 tile,
                 self.upscaler.backend_id,
                 damage,
                 reader.interlaced,
-                reader.stream_index,
+                reader.info.stream_index,
             )
 
     def compute_shots(self, plan, shots):
@@ -372,13 +385,11 @@ def join_segments(folder, plan):
 def upscale_image(job, reader):
     """The same for one image."""
     output, options = Path(job.output), job.options
-    tile = choose_tile(
-        options.compute.tile, (reader.height, reader.width), select_device(options.compute.device)
-    )
+    tile = choose_tile(options.compute.tile, reader.info.size, select_device(options.compute.device))
     upscaler = job.open_upscaler(job.load(), tile)
-    size = size_for(reader, output, options.outscale, upscaler.scale, 'h264')
+    size = size_for(reader.info, output, options.outscale, upscaler.scale, 'h264')
     start = time.monotonic()
     (image,) = upscaler(image for image, _ in reader.frames())
     write_image(output, fit(image, size))
     seconds = time.monotonic() - start
-    return Summary(1, 1 / max(seconds, 1e-9), seconds, output, size[1], size[0], reader.fps)
+    return Summary(1, 1 / max(seconds, 1e-9), seconds, output, size[1], size[0], reader.info.fps)

@@ -166,7 +166,7 @@ def at_least_one(name, value):
         raise ValueError(f'{name} must be at least 1, got {value}')
 
 
-def size_for(reader, output, outscale, scale, codec):
+def size_for(info, output, outscale, scale, codec):
     """(height, width) of the output.
 
     Raises:
@@ -178,7 +178,7 @@ def size_for(reader, output, outscale, scale, codec):
             f'outscale must be above 0 and at most {scale}, the scale of these weights; got {outscale:g}'
         )
     even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
-    return output_size(reader.height, reader.width, outscale, even)
+    return output_size(*info.size, outscale, even)
 
 
 def parse_rate(value):

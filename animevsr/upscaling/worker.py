@@ -188,7 +188,7 @@ class ShotWorker:
         if self.encoder is None:
             made = ImageSegment(path, numbers.start)
         else:
-            made = SegmentWriter(path, self.encoder, self.source.open().color, Fraction(self.plan.rate))
+            made = SegmentWriter(path, self.encoder, self.source.open().info.color, Fraction(self.plan.rate))
         # closing: the thread that reads must have ended before its source is closed
         with (
             at_checks(),

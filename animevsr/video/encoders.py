@@ -112,12 +112,12 @@ class Encoding:
         return stream
 
 
-def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hardware=False):
+def choose_encoding(codec, info, size, crf=None, depth=None, chroma=None, hardware=False):
     """The `Encoding` for an output.
 
     Args:
         codec (str): a key of `CODECS`.
-        reader: of the input; depth, subsampling, colour, HDR metadata and pixel shape are taken from it.
+        info (MediaInfo): of the input, for depth, subsampling, colour, HDR metadata and pixel shape.
         size (pair of int): (height, width) of the output.
         crf (int | None): quality. depth (int | None): 8 or 10. chroma (str | None): '420', '422', '444'.
         hardware (bool): take an encoder of the graphics hardware where one works.
@@ -135,7 +135,7 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
             f'{codec} takes pictures of {kind.least}x{kind.least} or more, the output is {size[1]}x{size[0]};'
             ' use h264 or ffv1'
         )
-    source_depth, source_chroma = format_of(reader)
+    source_depth, source_chroma = format_of(info)
     wanted = (chroma or source_chroma, depth or (10 if source_depth > 8 else 8))
     pix_fmt = kind.formats.get(wanted)
     if pix_fmt is None:
@@ -148,8 +148,8 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
             kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0])
         )[1]
     rgb = pix_fmt.startswith(('bgr', 'gbr'))
-    sides = {} if rgb else hdr_of(reader)
-    color = reader.color
+    sides = {} if rgb else hdr_of(info)
+    color = info.color
     encoding = Encoding(
         codec,
         kind.software,
@@ -157,7 +157,7 @@ def choose_encoding(codec, reader, size, crf=None, depth=None, chroma=None, hard
         {},
         size[1],
         size[0],
-        str(reader.sample_aspect_ratio or 1),
+        str(info.sample_aspect_ratio or 1),
         color.matrix,
         color.range_flag,
         color.primaries,
@@ -219,24 +219,24 @@ def works(encoder, encoding):
         return False
 
 
-def format_of(reader):
+def format_of(info):
     """(bits, '420' | '422' | '444') of an input's samples; RGB and gray count as what holds all of them."""
-    first = reader.format
+    first = info.format
     if first is None or len(first.components) < 3 or first.is_rgb:
-        return reader.depth, '420' if first is None or len(first.components) < 3 else '444'
+        return info.depth, '420' if first is None or len(first.components) < 3 else '444'
     wide, high = (
         first.components[0].width // max(1, first.components[1].width),
         first.components[0].height // max(1, first.components[1].height),
     )
-    return reader.depth, '444' if (wide, high) == (1, 1) else '422' if high == 1 else '420'
+    return info.depth, '444' if (wide, high) == (1, 1) else '422' if high == 1 else '420'
 
 
-def hdr_of(reader):
+def hdr_of(info):
     """HDR metadata of an input as x264 writes them: {'mastering-display': ..., 'cll': ...}, what there is of
     it.
     """
     found = {}
-    for kind, data in reader.side_data.items():
+    for kind, data in info.side_data.items():
         if kind == 'MASTERING_DISPLAY_METADATA' and len(data) >= 88:
             numbers = [Fraction(a, b or 1) for a, b in struct.iter_unpack('<ii', data[:80])]
             rx, ry, gx, gy, bx, by, wx, wy = (round(n * 50000) for n in numbers[:8])
@@ -247,7 +247,7 @@ def hdr_of(reader):
     return found
 
 
-def check_output(path, reader, codec):
+def check_output(path, info, codec):
     """Whether `path` can be written: a video by its suffix, one image by its suffix, otherwise a folder of
     images.
 
@@ -266,10 +266,9 @@ def check_output(path, reader, codec):
             )
         return
     if suffix in IMAGE_SUFFIXES:
-        if reader.frame_count != 1:
+        if info.frame_count != 1:
             raise MediaError(
-                f'{path}: one image cannot hold {reader.frame_count or "all"} frames; name a folder or a'
-                ' video'
+                f'{path}: one image cannot hold {info.frame_count or "all"} frames; name a folder or a video'
             )
         return
     if suffix and not path.is_dir():

@@ -1,28 +1,63 @@
-"""The interface of all readers of frames."""
+"""The interface of all readers of frames, and what they say of their input."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from animevsr.video.color import Color
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What an input is, as far as it is known before its frames are read.
+
+    Attributes:
+        width, height (int): of the picture, upright. depth (int): bits of a sample. color (Color).
+        fps (Fraction). time_base (Fraction): what the times of frames are multiples of.
+        frame_count (int | None): None where the container does not say.
+        expected_frames (int | None): an estimate where it does not.
+        transparent (bool): has an alpha channel.
+        is_video (bool): a file with a container, and in it perhaps other tracks; what follows is a video's.
+        has_sound (bool), stream_index (int): of the video in its file.
+        format (PyAV's, or None), sample_aspect_ratio (Fraction | None): the shape of a pixel.
+        side_data (dict): {type: bytes} of the first frame.
+    """
+
+    width: int
+    height: int
+    fps: Fraction
+    color: Color
+    time_base: Fraction
+    depth: int = 8
+    frame_count: int | None = None
+    expected_frames: int | None = None
+    transparent: bool = False
+    is_video: bool = False
+    has_sound: bool = False
+    stream_index: int = 0
+    format: Any = None
+    sample_aspect_ratio: Fraction | None = None
+    side_data: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
 
 
 class FrameReader(ABC):
     """An input of frames in order of presentation, one at a time; a context manager. It is read once.
 
     Attributes:
-        width, height (int), fps (Fraction), color (Color), depth (int): bits of a sample.
-        frame_count (int | None): None where the container does not say. expected_frames (int | None): an
-            estimate where it does not.
-        time_base (Fraction): what times are multiples of.
-        transparent (bool), damage (list): [(seconds, what)], known when all frames have been read.
-        is_video (bool): a file with a container, and in it perhaps other tracks; the attributes below are a
-            video's.
-        has_sound, interlaced (bool), stream_index (int): of the video in its file.
-        format (PyAV's, or None), sample_aspect_ratio (Fraction | None).
-        side_data (dict): {type: bytes} of the first frame.
+        info (MediaInfo).
+        interlaced (bool): one of the frames so far is.
+        damage (list): [(seconds, what)], known when all frames have been read.
     """
 
-    is_video = has_sound = interlaced = False
-    stream_index = 0
-    format = sample_aspect_ratio = None
-    side_data = {}
+    info: MediaInfo
+    damage: list
+    interlaced = False
 
     @abstractmethod
     def timed(self):

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from animevsr.errors import MediaError
 from animevsr.utils.files import atomic_file
 from animevsr.video.color import Color, guess_matrix
-from animevsr.video.frame_reader import FrameReader
+from animevsr.video.frame_reader import FrameReader, MediaInfo
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
@@ -98,15 +98,18 @@ class ImageReader(FrameReader):
     """Image files as frames."""
 
     def __init__(self, files, fps=None):
-        self.files, self.fps = files, fps or STILLS_FPS
-        self.frame_count = self.expected_frames = len(files)
-        self.height, self.width = read_image(files[0]).shape[:2]
-        self.transparent = has_alpha(files[0])
-        self.color, self.time_base, self.depth, self.damage = (
-            Color(matrix=guess_matrix(self.height)),
-            1 / self.fps,
-            8,
-            [],
+        self.files, self.damage = files, []
+        height, width = read_image(files[0]).shape[:2]
+        rate, color = fps or STILLS_FPS, Color(matrix=guess_matrix(height))
+        self.info = MediaInfo(
+            width,
+            height,
+            rate,
+            color,
+            1 / rate,
+            frame_count=len(files),
+            expected_frames=len(files),
+            transparent=has_alpha(files[0]),
         )
 
     def timed(self):
@@ -115,9 +118,9 @@ class ImageReader(FrameReader):
 
     def image(self, file):
         image = read_image(file)
-        if image.shape[:2] != (self.height, self.width):
+        if image.shape[:2] != self.info.size:
             raise MediaError(
                 f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is'
-                f' {self.width}x{self.height}'
+                f' {self.info.width}x{self.info.height}'
             )
         return image

@@ -12,7 +12,7 @@ import numpy as np
 from animevsr.errors import MediaError
 from animevsr.video.color import Color, reformat, to_rgb
 from animevsr.video.container import is_cover, open_container, reason_of, track_end
-from animevsr.video.frame_reader import FrameReader
+from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
 
 
@@ -59,8 +59,6 @@ class VideoReader(FrameReader):
     frames so far is marked so.
     """
 
-    is_video = True
-
     def __init__(self, path, deep=False, deinterlace=False, conceal=False):
         self.path, self.conceal, self.damage = Path(path), conceal, []
         try:
@@ -79,38 +77,45 @@ class VideoReader(FrameReader):
             raise MediaError(f'{path}: has no video stream (it holds {kinds})')
         self.stream = streams[0]
         self.stream.thread_type = 'AUTO'
-        self.stream_index = self.stream.index
-        # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container
-        self.fps = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
-        if not 0 < self.fps <= 1000:
-            self.fps = STILLS_FPS
-        self.time_base = self.stream.time_base
-        self.tick = max(self.time_base, Fraction(1, 1000))  # how exact times are
-        # AVI stores none, and libav's are wrong where there are B-frames
+        # AVI stores no times, and libav's are wrong where there are B-frames
         self.timeless = 'avi' in self.container.format.name
-        self.has_sound = bool(self.container.streams.audio)
-        self.frame_count = self.stream.frames or None
-        seconds = (self.container.duration or 0) / av.time_base
-        self.expected_frames = self.frame_count or round(seconds * self.fps) or None
-        self._lost, self._filter, self._frames, self._packets, self.interlaced = 0, None, None, None, False
-        self._first = self._decode_first()
-        self.size = self._first.width, self._first.height
-        self.rotation = round(self._first.rotation / 90) * 90 % 360
-        self.width, self.height = self.size if self.rotation % 180 == 0 else self.size[::-1]
-        shape = self.stream.sample_aspect_ratio
-        self.sample_aspect_ratio = 1 / shape if shape and self.rotation % 180 else shape
-        self.format, self.depth = (
-            self._first.format,
-            max(component.bits for component in self._first.format.components),
-        )
-        data = self._first.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
-        items = (item if hasattr(item, 'type') else data[item] for item in data)
-        self.side_data = {item.type.name: bytes(item) for item in items}
-        self.transparent = any(component.is_alpha for component in self._first.format.components)
-        self.deep = deep and self.depth > 8
-        self.interlaced = bool(self._first.interlaced_frame)
-        self.color = Color.of_frame(self._first)
+        self._lost, self._filter, self._frames, self._packets = 0, None, None, None
+        self._first = first = self._decode_first()
+        self.size = first.width, first.height
+        self.rotation = round(first.rotation / 90) * 90 % 360
+        self.info = self._describe(first)
+        self.deep = deep and self.info.depth > 8
+        self.interlaced = bool(first.interlaced_frame)
         self._filter = Deinterlacer(self.stream) if deinterlace else None
+
+    def _describe(self, first):
+        """`info`, with what the first frame tells."""
+        # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container
+        rate = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
+        rate = rate if 0 < rate <= 1000 else STILLS_FPS
+        upright = self.rotation % 180 == 0
+        width, height = self.size if upright else self.size[::-1]
+        shape = self.stream.sample_aspect_ratio
+        data = first.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
+        items = (item if hasattr(item, 'type') else data[item] for item in data)
+        count, seconds = self.stream.frames or None, (self.container.duration or 0) / av.time_base
+        return MediaInfo(
+            width,
+            height,
+            rate,
+            Color.of_frame(first),
+            self.stream.time_base,
+            depth=max(component.bits for component in first.format.components),
+            frame_count=count,
+            expected_frames=count or round(seconds * rate) or None,
+            transparent=any(component.is_alpha for component in first.format.components),
+            is_video=True,
+            has_sound=bool(self.container.streams.audio),
+            stream_index=self.stream.index,
+            format=first.format,
+            sample_aspect_ratio=1 / shape if shape and not upright else shape,
+            side_data={item.type.name: bytes(item) for item in items},
+        )
 
     def _decode_first(self):
         self._packets = self.container.demux(self.stream)
@@ -160,7 +165,7 @@ class VideoReader(FrameReader):
 
     def image(self, frame):
         """uint16 where `deep`; upright."""
-        image = to_rgb(frame, self.color, self.deep)
+        image = to_rgb(frame, self.info.color, self.deep)
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90)) if self.rotation else image
 
     def timed(self):
@@ -177,10 +182,10 @@ class VideoReader(FrameReader):
                     time = time or Fraction(0)
                 else:
                     if time is None or time <= last:  # times that run backwards are no times
-                        time = last + 1 / self.fps
-                    missing = min(self._lost, round((time - last) * self.fps) - 1) if self._lost else 0
+                        time = last + 1 / self.info.fps
+                    missing = min(self._lost, round((time - last) * self.info.fps) - 1) if self._lost else 0
                     for _ in range(missing):
-                        last += 1 / self.fps
+                        last += 1 / self.info.fps
                         self.damage.append((float(last), 'a lost frame, replaced by the one before it'))
                         yield before, last
                 self._lost, before = 0, frame
@@ -188,14 +193,14 @@ class VideoReader(FrameReader):
             yield frame, time
         if self.conceal and before is not None:
             says = track_end(self.stream)
-            if self._lost or (says and says - last - 1 / self.fps > max(1, says / 50)):
+            if self._lost or (says and says - last - 1 / self.info.fps > max(1, says / 50)):
                 self.damage.append((float(last), 'the last frame that can be decoded; the file should go on'))
 
     def seek(self, time):
         """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where
         the video is shorter.
         """
-        best, half = self._first, 1 / self.fps / 2
+        best, half = self._first, 1 / self.info.fps / 2
         frames, target = self.decoded(), None
         if best.pts is not None:
             target = best.pts + round(time / best.time_base)
@@ -204,7 +209,7 @@ class VideoReader(FrameReader):
         try:
             for i, best in enumerate(frames):
                 reached = (
-                    i >= time * self.fps
+                    i >= time * self.info.fps
                     if target is None
                     else best.pts is None or best.pts + half / best.time_base > target
                 )
@@ -295,7 +300,7 @@ def seek_frame(path, index):
     For picking frames out of long videos; `read_frames` counts.
     """
     with VideoReader(path) as reader:
-        return reader.image(reader.seek(index / reader.fps))
+        return reader.image(reader.seek(index / reader.info.fps))
 
 
 def count_frames(path):
@@ -306,7 +311,7 @@ def count_frames(path):
     if path.is_dir():
         return len(list_images(path))
     with VideoReader(path) as reader:
-        return reader.frame_count or sum(1 for _ in reader.decoded())
+        return reader.info.frame_count or sum(1 for _ in reader.decoded())
 
 
 def count_decodable(path, frames=iter):
@@ -316,4 +321,4 @@ def count_decodable(path, frames=iter):
     `frames(decoded)` may wrap the iterator of decoded frames, e.g. to show progress.
     """
     with open_reader(path) as reader:
-        return sum(1 for _ in frames(reader.decoded())) if reader.is_video else reader.frame_count
+        return sum(1 for _ in frames(reader.decoded())) if reader.info.is_video else reader.info.frame_count

@@ -17,14 +17,14 @@ def scan(reader, rate, cuts, progress=lambda: None):
         cuts (bool): look for cuts; else all is one shot.
         progress: is called for each frame.
     """
-    base = 1 / (rate or reader.fps)
+    base = 1 / (rate or reader.info.fps)
     detector, ticks, shots = CutDetector(), [], [0]
     for i, (small, time) in enumerate(small_frames(reader, cuts)):
         if rate is None and time is not None:
-            base = reader.time_base
+            base = reader.info.time_base
         ticks.append(i if rate is not None or time is None else round(time / base))
         if i and ticks[i] <= ticks[i - 1]:
-            ticks[i] = ticks[i - 1] + max(1, round(1 / reader.fps / base))
+            ticks[i] = ticks[i - 1] + max(1, round(1 / reader.info.fps / base))
         if cuts:
             shots += detector.push(small)
         progress()
@@ -38,7 +38,7 @@ def gaps(ticks, base, reader):
     """[(seconds, what)] where a video that keeps a constant rate otherwise leaves out frames, as the demuxers
     of damaged files do.
     """
-    steps, usual = np.diff(ticks) * float(base), 1 / float(reader.fps)
+    steps, usual = np.diff(ticks) * float(base), 1 / float(reader.info.fps)
     odd = np.flatnonzero(np.abs(steps - usual) > 0.25 * usual + 2 * float(base))
     if len(odd) > max(1, len(steps) // 50) or len(steps) < 10:  # the rate varies
         return []

@@ -49,8 +49,8 @@ if __name__ == '__main__':
     args = parser.parse_args()
     with VideoReader(args.after) as reader:
         print(
-            f'{args.after}: {reader.width}x{reader.height}, {reader.frame_count} frames, {reader.fps} frames'
-            ' a second'
+            f'{args.after}: {reader.info.width}x{reader.info.height}, {reader.info.frame_count} frames,'
+            f' {reader.info.fps} frames a second'
         )
     cv2.imwrite(args.picture, compare(args.before, args.after, args.frame, args.zoom)[..., ::-1])
     print(f'{args.picture}: frame {args.frame} before and after')

@@ -23,7 +23,7 @@ from animevsr.curation.input_rescaling import (
     edge_rich_places,
     look_at_factors,
 )
-from animevsr.curation.pseudo_hr import spread_runs
+from animevsr.curation.pseudo_hr import pseudo_hr_frames, resize, spread_runs
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.video.shots import is_cut
@@ -377,3 +377,14 @@ def test_bad_input_is_one_line(video, tiny_weights, tiny_vqgan, tmp_path, monkey
         assert str(stopped.value).startswith('animevsr: ') and message in str(stopped.value), arguments
         assert len(str(stopped.value).splitlines()) == 1
     assert not (tmp_path / 'out').exists()
+
+
+def test_pseudo_hr_frames_are_what_the_network_makes(tiny_weights):
+    """The engine against a loop over the whole clip, in float."""
+    net = animevsr.load_network(tiny_weights)
+    clip = torch.rand(3, 3, 30, 42)
+    with torch.inference_mode():
+        small = resize(clip, 15, 21)
+        expected = resize(net(small[None])[0].clamp(0, 1), 60, 84)
+    found = torch.cat(list(pseudo_hr_frames(net, clip, 0.5)))
+    assert found.shape == expected.shape and (found - expected).abs().max() < 1e-4

@@ -52,8 +52,8 @@ def test_video_reader(tmp_path):
         tmp_path / 'v.mkv', frames, rate=Fraction(24000, 1001), codec='libx264rgb', pix_fmt='rgb24', crf=0
     )
     with open_reader(path) as reader:
-        assert (reader.width, reader.height) == (50, 36)
-        assert abs(reader.fps - Fraction(24000, 1001)) < Fraction(1, 1000)
+        assert (reader.info.width, reader.info.height) == (50, 36)
+        assert abs(reader.info.fps - Fraction(24000, 1001)) < Fraction(1, 1000)
     out, times = decode(path)
     assert np.array_equal(out, frames)
     assert [round(float(t) * 24000 / 1001) for t in times] == list(range(7))
@@ -116,10 +116,10 @@ def write_all(path, source, frames, codec='h264', shots=(0,)):
     """
     with VideoReader(source, conceal=True) as reader:
         ticks, base, _, _ = scan(reader, None, False)
-        encoding, segments = choose_encoding(codec, reader, frames.shape[1:3]), []
+        encoding, segments = choose_encoding(codec, reader.info, frames.shape[1:3]), []
         for start, stop in zip(shots, (*shots[1:], len(frames))):
             segments.append(path.with_name(f'{path.stem}_{start}.mkv'))
-            with SegmentWriter(segments[-1], encoding, reader.color, reader.fps) as writer:
+            with SegmentWriter(segments[-1], encoding, reader.info.color, reader.info.fps) as writer:
                 for frame in frames[start:stop]:
                     writer.write(frame)
         join(segments, ticks, base, path, source, reader.stream.index)
@@ -139,7 +139,7 @@ def test_constant_rates_stay_exact(rate, tmp_path):
     frames = moving_frames(10, 32, 48)
     source = write_video(tmp_path / 'a.mp4', frames, rate=rate)
     with VideoReader(write_all(tmp_path / 'b.mp4', source, frames)) as reader:
-        assert reader.fps == rate and reader.frame_count == 10
+        assert reader.info.fps == rate and reader.info.frame_count == 10
         assert [time for _, time in reader.frames()] == [i / rate for i in range(10)]
 
 
@@ -151,7 +151,7 @@ def test_rates_survive_the_clocks_of_containers(source, suffix, tmp_path):
     path = write_video(tmp_path / f'a{source}', frames, rate=rate)
     out = write_all(tmp_path / f'b{suffix}', path, frames)
     with VideoReader(out) as reader:
-        assert abs(reader.fps - rate) < Fraction(1, 100)
+        assert abs(reader.info.fps - rate) < Fraction(1, 100)
         times = [time for _, time in reader.frames()]
     assert len(times) == 12
     assert [round(float(t - times[0]) * 1000) for t in times] == pytest.approx(
@@ -237,7 +237,7 @@ def test_impossible_outputs_are_named(name, options, message, tmp_path):
     source = write_video(tmp_path / 'a.mp4', moving_frames(3, 32, 48))
     write_clip(tmp_path / 'full', moving_frames(1, 8, 8))
     with VideoReader(source) as reader, pytest.raises(MediaError, match=message):
-        check_output(tmp_path / name, reader, options.get('codec', 'h264'))
+        check_output(tmp_path / name, reader.info, options.get('codec', 'h264'))
 
 
 def test_a_rate_that_no_container_keeps(tiny_weights, tmp_path):

@@ -246,7 +246,7 @@ def test_ten_bits_stay_ten_bits(identity, tmp_path):
     ):
         animevsr.upscale(path, tmp_path / 'out.mkv', identity, backend='torch', crf=1, **options)
         with VideoReader(tmp_path / 'out.mkv', deep=True) as reader:
-            assert (reader.depth, reader.format.name) == (bits, pix_fmt)
+            assert (reader.info.depth, reader.info.format.name) == (bits, pix_fmt)
             image, _ = next(reader.frames())
         assert (len(np.unique(image[16, :, 1])) > 400) == (bits == 10)
         (tmp_path / 'out.mkv').unlink()
@@ -259,9 +259,12 @@ def test_hdr_metadata_is_carried_by_every_codec(identity, tmp_path):
         animevsr.upscale(source, output, identity, backend='torch', codec=codec)
         with VideoReader(source) as before, VideoReader(output) as after:
             for kind in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL'):
-                assert kind in after.side_data, (codec, kind)
-            assert after.side_data['CONTENT_LIGHT_LEVEL'][:8] == before.side_data['CONTENT_LIGHT_LEVEL'][:8]
-            assert (after.color.transfer, after.color.primaries, after.depth) == (16, 9, 10)
+                assert kind in after.info.side_data, (codec, kind)
+            assert (
+                after.info.side_data['CONTENT_LIGHT_LEVEL'][:8]
+                == before.info.side_data['CONTENT_LIGHT_LEVEL'][:8]
+            )
+            assert (after.info.color.transfer, after.info.color.primaries, after.info.depth) == (16, 9, 10)
 
 
 def test_interlaced_video_can_be_left_as_it_is(identity, tmp_path):

@@ -34,7 +34,7 @@ def write_pairs(video, count, folder, net, factor, max_frames, weights, progress
     Raises:
         MediaError: `folder` holds pairs that were made of something else, or in another way.
     """
-    made_of = dict(
+    fingerprint = dict(
         video=video.name,
         bytes=_bytes_of(video),
         frames=count,
@@ -47,7 +47,7 @@ def write_pairs(video, count, folder, net, factor, max_frames, weights, progress
         (folder / side).mkdir(parents=True, exist_ok=True)
     check_note(
         folder / 'pairs.json',
-        json.dumps(made_of, indent=1),
+        json.dumps(fingerprint, indent=1),
         f'{folder}: holds pairs of another video or network, or made in another way (see pairs.json); move it'
         ' away',
     )

@@ -210,11 +210,11 @@ class Run:
         before = [str(self.gt)] * (self.scale == 'paper') + [
             self.note(s).read_text() for s in stage.needs if isinstance(s, Stage)
         ]
-        made_of = hashlib.sha256(json.dumps([read_yaml(file), options, before]).encode()).hexdigest()
+        fingerprint = hashlib.sha256(json.dumps([read_yaml(file), options, before]).encode()).hexdigest()
         note, log = self.note(stage), self.folder / f'{stage.name}.log'
         check_note(
             note,
-            made_of,
+            fingerprint,
             f'{self.weights(stage).parent.parent}: was trained with other options; move it and {note} away',
         )
         seen = 0

@@ -15,13 +15,13 @@ from animevsr.errors import MediaError
 from animevsr.upscaling.executors import executor_for
 from animevsr.upscaling.options import DEFAULT_WEIGHTS, UpscaleOptions, size_for
 from animevsr.upscaling.plan import Plan
-from animevsr.upscaling.workdir import WorkFolder, fingerprint, image_name
+from animevsr.upscaling.workdir import WorkFolder, fingerprint
 from animevsr.upscaling.worker import Job, work
 from animevsr.utils.device import select_device
 from animevsr.utils.progress import progress_bar
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import check_output, choose_encoding
-from animevsr.video.images import IMAGE_SUFFIXES, write_image
+from animevsr.video.images import IMAGE_SUFFIXES, image_name, write_image
 from animevsr.video.reader import open_reader
 from animevsr.video.remux import check_tracks, join
 from animevsr.video.scan import scan

@@ -18,7 +18,7 @@ from animevsr.errors import MediaError
 from animevsr.upscaling.plan import Plan
 from animevsr.utils.files import write_text
 from animevsr.version import __version__
-from animevsr.video.images import IMAGE_SUFFIXES
+from animevsr.video.images import IMAGE_SUFFIXES, image_name
 from animevsr.video.segments import frames_in
 from animevsr.zoo import find_weights, hash_of_weights
 
@@ -214,8 +214,3 @@ def fingerprint(job):
         options=job.options.pixels(),
         version=__version__,
     )
-
-
-def image_name(number):
-    """Of the frame with a number, in a folder of images."""
-    return f'{number:08d}.png'

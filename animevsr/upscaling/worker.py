@@ -1,13 +1,9 @@
 """One worker of an upscaling: it takes shots from a work list and leaves a segment for each."""
 
-import os
-import shutil
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-
-import cv2
 
 from animevsr.archs.interfaces import ClipNetwork
 from animevsr.archs.loading import load_upscaler
@@ -16,13 +12,12 @@ from animevsr.engine.backends.torch_backend import use_threads
 from animevsr.engine.upscaler import Upscaler, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.options import UpscaleOptions
-from animevsr.upscaling.workdir import WorkFolder, image_name
+from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.device import exact_float32, select_device, share
-from animevsr.utils.files import partial_of
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import BackgroundWriter, prefetch
 from animevsr.video.reader import open_reader
-from animevsr.video.segments import SegmentWriter
+from animevsr.video.segments import ImageSegmentWriter, SegmentWriter
 
 PREFETCH = 6  # frames that are read before they are needed, and results that wait to be written
 
@@ -140,36 +135,6 @@ class Source:
             self.reader = None
 
 
-class ImageSegment:
-    """The images of one shot, in a folder; it is there when it is complete."""
-
-    def __init__(self, path, first):
-        self.path, self.number = path, first
-        self.partial = partial_of(path)
-
-    def __enter__(self):
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir()
-        return self
-
-    def write(self, image):
-        """(h, w, 3) uint8 RGB."""
-        target = self.partial / image_name(self.number)
-        if not cv2.imwrite(str(target), image[..., ::-1]):
-            raise MediaError(f'{target}: could not be written')
-        self.number += 1
-
-    def __exit__(self, kind, *_):
-        try:
-            if kind is None and not self.path.exists():
-                os.replace(self.partial, self.path)
-        except OSError:
-            if not self.path.exists():  # else another process has finished the same shot
-                raise
-        finally:
-            shutil.rmtree(self.partial, ignore_errors=True)
-
-
 class ShotWorker:
     """Computes shots of a plan. Where they come in order, the input is decoded once.
 
@@ -186,7 +151,7 @@ class ShotWorker:
         numbers, size = self.plan.frames_of(shot), tuple(self.plan.size)
         path = self.folder.segment(shot, self.encoder is not None)
         if self.encoder is None:
-            made = ImageSegment(path, numbers.start)
+            made = ImageSegmentWriter(path, numbers.start)
         else:
             made = SegmentWriter(path, self.encoder, self.source.open().info.color, Fraction(self.plan.rate))
         # closing: the thread that reads must have ended before its source is closed

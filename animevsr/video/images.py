@@ -57,6 +57,11 @@ def read_image(path):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def image_name(number):
+    """Of the frame with a number, in a folder of images."""
+    return f'{number:08d}.png'
+
+
 def write_image(path, image):
     """Write (h, w, 3) uint8 RGB; a file of that name is complete or not there.
 

@@ -1,14 +1,17 @@
 """Segments of a video, one for each shot: encoded once, and later read again with their final times."""
 
 import os
+import shutil
 from pathlib import Path
 
 import av
+import cv2
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import partial_of
 from animevsr.video.color import from_rgb
 from animevsr.video.container import open_container, reason_of
+from animevsr.video.images import image_name
 
 
 class SegmentWriter:
@@ -57,6 +60,36 @@ class SegmentWriter:
                 os.replace(self.partial, self.path)
         finally:
             self.partial.unlink(missing_ok=True)
+
+
+class ImageSegmentWriter:
+    """The images of one shot, in a folder; it is there when it is complete."""
+
+    def __init__(self, path, first):
+        self.path, self.number = path, first
+        self.partial = partial_of(path)
+
+    def __enter__(self):
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir()
+        return self
+
+    def write(self, image):
+        """(h, w, 3) uint8 RGB."""
+        target = self.partial / image_name(self.number)
+        if not cv2.imwrite(str(target), image[..., ::-1]):
+            raise MediaError(f'{target}: could not be written')
+        self.number += 1
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None and not self.path.exists():
+                os.replace(self.partial, self.path)
+        except OSError:
+            if not self.path.exists():  # else another process has finished the same shot
+                raise
+        finally:
+            shutil.rmtree(self.partial, ignore_errors=True)
 
 
 def timed_packets(segments, ticks, time_base, mp4=False):

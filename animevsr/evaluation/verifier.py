@@ -163,10 +163,12 @@ def compare_headers(source, result):
             f'{source.info.width}x{source.info.height} -> {result.info.width}x{result.info.height}',
         )
     ]
-    checks.append(Check('samples', True, f'{source.format.name} -> {result.format.name}'))  # as was asked for
+    checks.append(
+        Check('samples', True, f'{source.info.format.name} -> {result.info.format.name}')
+    )  # as was asked for
     shapes = [reader.info.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
     checks.append(Check('pixel shape', shapes[0] == shapes[1], f'{shapes[0]} -> {shapes[1]}'))
-    if result.format.is_rgb:
+    if result.info.format.is_rgb:
         checks.append(Check('colours', True, 'RGB'))
     else:
         tags = [

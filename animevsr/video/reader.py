@@ -79,20 +79,20 @@ class VideoReader(FrameReader):
         self.stream.thread_type = 'AUTO'
         # AVI stores no times, and libav's are wrong where there are B-frames
         self.timeless = 'avi' in self.container.format.name
+        # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container.
+        # Before the first frame is decoded: by that both may change
+        rate = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
         self._lost, self._filter, self._frames, self._packets = 0, None, None, None
         self._first = first = self._decode_first()
         self.size = first.width, first.height
         self.rotation = round(first.rotation / 90) * 90 % 360
-        self.info = self._describe(first)
+        self.info = self._describe(first, rate if 0 < rate <= 1000 else STILLS_FPS)
         self.deep = deep and self.info.depth > 8
         self.interlaced = bool(first.interlaced_frame)
         self._filter = Deinterlacer(self.stream) if deinterlace else None
 
-    def _describe(self, first):
+    def _describe(self, first, rate):
         """`info`, with what the first frame tells."""
-        # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container
-        rate = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
-        rate = rate if 0 < rate <= 1000 else STILLS_FPS
         upright = self.rotation % 180 == 0
         width, height = self.size if upright else self.size[::-1]
         shape = self.stream.sample_aspect_ratio

@@ -1,32 +1,55 @@
 """animevsr: animation video super-resolution, as a plugin of BasicSR.
 
-Importing this package fills BasicSR's registries with its archs, losses, metrics, models and datasets; the
-order of `import animevsr` and `import basicsr` does not matter. `load_network` and `upscale` are the Python
-interface.
+It fills BasicSR's registries with its archs, losses, metrics, models and datasets, as soon as both are
+imported, in whatever order. `load_network` and `upscale` are the Python interface.
 """
 
+import importlib
+import importlib.util
+
 from animevsr import compat
+from animevsr.utils import registry
+from animevsr.version import __version__
 
-compat.apply()
+# what each is imported from when it is first asked for
+PUBLIC = {
+    'atlas': 'evaluation',
+    'compare': 'evaluation',
+    'enhance': 'curation',
+    'evaluate': 'evaluation',
+    'export': 'engine',
+    'load_network': 'archs.loading',
+    'rescale': 'curation',
+    'upscale': 'upscaling',
+    'upscale_folder': 'upscaling',
+    'verify': 'evaluation',
+}
+REGISTERING = {
+    'animevsr.archs': '_arch',
+    'animevsr.losses': '_loss',
+    'animevsr.metrics': '_metric',
+    'animevsr.data': '_dataset',
+    'animevsr.models': '_model',
+}
 
-from animevsr import archs, data, degradations, losses, metrics, models  # noqa: E402,F401  (they fill the registries)
-from animevsr.archs.loading import load_network  # noqa: E402
-from animevsr.curation import enhance, rescale  # noqa: E402
-from animevsr.engine import export  # noqa: E402
-from animevsr.evaluation import atlas, compare, evaluate, verify  # noqa: E402
-from animevsr.upscaling import upscale, upscale_folder  # noqa: E402
-from animevsr.version import __version__  # noqa: E402
+__all__ = ['__version__', *PUBLIC]
 
-__all__ = [
-    '__version__',
-    'atlas',
-    'compare',
-    'enhance',
-    'evaluate',
-    'export',
-    'load_network',
-    'rescale',
-    'upscale',
-    'upscale_folder',
-    'verify',
-]
+
+def _register():
+    compat.correct()
+    registry.fill(REGISTERING)
+
+
+def __getattr__(name):
+    if name in PUBLIC:
+        return getattr(importlib.import_module(f'animevsr.{PUBLIC[name]}'), name)
+    if importlib.util.find_spec(f'animevsr.{name}') is not None:
+        return importlib.import_module(f'animevsr.{name}')
+    raise AttributeError(f'module animevsr has no attribute {name!r}')
+
+
+def __dir__():
+    return sorted({*globals(), *PUBLIC})
+
+
+registry.when_imported('basicsr', compat.prepare, _register)

@@ -1,6 +1,6 @@
 """The one place that knows about broken upstream versions.
 
-`apply()` runs before anything of BasicSR is imported through this package. Every change replaces an attribute
+`prepare()` runs before BasicSR is imported, `correct()` after it. Every change replaces an attribute
 at run time and leaves the upstream files alone; it does nothing where the upstream version is sound, and
 nothing the second time. What a CUDA machine did before, it does after.
 
@@ -8,7 +8,8 @@ BasicSR 1.4.2 (the last release):
 
 * imports `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed;
 * resumes with `torch.cuda.current_device()`, and unpickles the state without `weights_only`, so that it could
-run code; * starts `torch.distributed` with NCCL on a CUDA device, and wraps networks with CUDA device ids;
+run code;
+* starts `torch.distributed` with NCCL on a CUDA device, and wraps networks with CUDA device ids;
 * makes the folders of an experiment on the first process, and writes into them on all, without waiting;
 * counts epochs as if the last, incomplete batch were used, so that small datasets train too little, or not at
 all, in silence.
@@ -40,11 +41,15 @@ UNREADABLE = (
 )
 
 
-def apply():
-    """Make the installed BasicSR work with the installed torch, torchvision and device. Idempotent."""
+def prepare():
+    """What must be done before BasicSR is imported."""
     # BasicSR's optical flow
     warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')
     _restore_functional_tensor()
+
+
+def correct():
+    """Make the BasicSR that is imported work with the installed torch, torchvision and device. Idempotent."""
     import basicsr.models.base_model
     import basicsr.train
     import basicsr.utils.dist_util

@@ -1,5 +1,1 @@
 """Networks; modules named `*_arch.py` register themselves in BasicSR."""
-
-from animevsr.utils.registry import import_modules
-
-import_modules((__name__, __path__), '_arch')

@@ -5,9 +5,10 @@ have.
 from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
 from basicsr.archs.basicvsr_arch import BasicVSR
 from basicsr.archs.rrdbnet_arch import RRDBNet
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
+
+from animevsr.utils.registry import ARCH_REGISTRY
 
 LEAST_SIDE = 64  # of the frames that SPyNet takes: it halves them five times, and once more
 

@@ -4,10 +4,11 @@
 
 import torch
 from basicsr.archs.discriminator_arch import UNetDiscriminatorSN
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import spectral_norm
+
+from animevsr.utils.registry import ARCH_REGISTRY
 
 
 @ARCH_REGISTRY.register()

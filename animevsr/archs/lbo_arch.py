@@ -2,10 +2,10 @@
 video was degraded.
 """
 
-from basicsr.archs.arch_util import default_init_weights
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
+
+from animevsr.utils.registry import ARCH_REGISTRY
 
 
 @ARCH_REGISTRY.register()
@@ -30,6 +30,8 @@ class LearnableBasicOperator(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Conv2d(num_feat, num_out_ch, 3, 1, 1),
         )
+        from basicsr.archs.arch_util import default_init_weights  # here: BasicSR takes seconds to import
+
         default_init_weights(self.main)  # Kaiming's normal distribution, biases zero: as published
 
     def forward(self, x):

@@ -1,6 +1,5 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
 
-from animevsr.archs.backbones_arch import ClipBasicVSR, RealBasicVSR
 from animevsr.archs.interfaces import ClipNetwork, FrameNetwork
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
@@ -11,14 +10,15 @@ from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
 from animevsr.zoo import find_weights
 
-NETWORKS = (
-    MSRBVSR,
-    MultiScaleVQGAN,
-    LearnableBasicOperator,
-    RealBasicVSR,
-    ClipBasicVSR,
-    ProbabilisticDegradation,
-)
+
+def networks():
+    """The classes that a weights file may be of; last those that need BasicSR, whose import takes seconds."""
+    yield from (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator, ProbabilisticDegradation)
+    import basicsr  # noqa: F401  (first, see `utils.registry`)
+
+    from animevsr.archs.backbones_arch import ClipBasicVSR, RealBasicVSR
+
+    yield from (RealBasicVSR, ClipBasicVSR)
 
 
 def load_upscaler(weights, device='cpu', clips=False):
@@ -63,7 +63,7 @@ def load_network(path, device='cpu', **overrides):
     named = read_named_tensors(path)
     state = {strip(name): tensor for name, tensor in named.items()}
     released = any(name.startswith(LIGHTNING) for name in named)
-    for network in NETWORKS:
+    for network in networks():
         try:
             arguments = network.arguments_of(state)
             if arguments is not None:
@@ -88,7 +88,7 @@ def load_network(path, device='cpu', **overrides):
     foreign = load_spandrel(path, named)
     if foreign is not None:
         return foreign.eval().to(device)
-    known = ', '.join(network.__name__ for network in NETWORKS)
+    known = ', '.join(network.__name__ for network in networks())
     raise CheckpointError(
         f'{path}: weights of a network that is not known here (known: {known}, and what spandrel knows); '
         f'first entry: {next(iter(state))}'

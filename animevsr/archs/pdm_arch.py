@@ -2,9 +2,10 @@
 Super-Resolution", CVPR 2022), one of the methods in VQD-SR's table 1."""
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
+
+from animevsr.utils.registry import ARCH_REGISTRY
 
 
 @ARCH_REGISTRY.register()

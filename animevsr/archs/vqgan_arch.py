@@ -1,11 +1,11 @@
 """The multi-scale VQGAN that learns how animation was degraded (VQD-SR Sec. 3.2)."""
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
 
 from animevsr.archs.vq_lookup import VectorQuantizer
+from animevsr.utils.registry import ARCH_REGISTRY
 
 BRANCHES = ('top', 'middle', 'bottom')  # compression factors 8, 4, 2
 FACTOR = 8  # height and width inside are multiples of it

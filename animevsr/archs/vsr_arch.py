@@ -3,11 +3,11 @@ Sec. 3.4).
 """
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from animevsr.utils.registry import ARCH_REGISTRY
 from animevsr.utils.windows import triples
 
 SLOPE = 0.1  # of every leaky ReLU outside the residual blocks

@@ -5,13 +5,13 @@ import zlib
 
 import numpy as np
 import torch
-from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
 from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
+from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.video.clips import clip_lengths, clip_name, list_clips, stream_clip
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'degradation', 'seed', 'num_frame')

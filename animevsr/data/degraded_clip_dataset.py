@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
 from animevsr.data.augment import draw_generator, flip_and_turn
@@ -11,6 +10,7 @@ from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
+from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.video.clips import clip_lengths, list_clips, load_clip
 
 KEYS = (

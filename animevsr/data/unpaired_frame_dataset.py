@@ -2,12 +2,12 @@
 degradations (PDM, CVPR 2022).
 """
 
-from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
 from animevsr.data.augment import draw_generator
 from animevsr.data.low_quality_frame_dataset import LowQualityFrameDataset
 from animevsr.utils.options import check_dataset
+from animevsr.utils.registry import DATASET_REGISTRY
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'max_frames', 'seed')
 

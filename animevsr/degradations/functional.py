@@ -5,8 +5,6 @@ Clips are float tensors (t, 3, h, w), RGB, in [0, 1], on any device; the result 
 
 import cv2
 import torch
-from basicsr.data import degradations as kernels
-from basicsr.utils.img_process_util import filter2D
 from torch.nn import functional as F
 
 from animevsr.utils.images import to_images, to_tensor
@@ -18,6 +16,15 @@ RESIZE_MODES = ('area', 'bilinear', 'bicubic')
 PIECE = 2**17  # pixels that a network is given at one time
 
 
+def kernels():
+    """BasicSR's module of blur kernels. Not at the head of the file: BasicSR is imported before what is
+    registered in it, and that uses this file.
+    """
+    from basicsr.data import degradations
+
+    return degradations
+
+
 def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
     """Blur with a Gaussian kernel of odd `kernel_size`, sigmas in pixels along its axes, turned by `theta`
     radians.
@@ -25,7 +32,7 @@ def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
     Borders are reflected; where the picture is smaller than half the kernel, repeated.
     """
     return filter_clip(
-        clip, kernels.bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y)
+        clip, kernels().bivariate_Gaussian(kernel_size, sigma_x, sigma_y, theta, isotropic=sigma_x == sigma_y)
     )
 
 
@@ -49,10 +56,10 @@ def blur_by_kind(clip, kind, kernel_size, sigma_x=None, sigma_y=None, theta=None
     if kind == 'gaussian':
         return gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta)
     if kind == 'sinc':
-        return filter_clip(clip, kernels.circular_lowpass_kernel(cutoff, kernel_size, pad_to=False)).clamp(
+        return filter_clip(clip, kernels().circular_lowpass_kernel(cutoff, kernel_size, pad_to=False)).clamp(
             0, 1
         )
-    make = kernels.bivariate_generalized_Gaussian if kind == 'generalized' else kernels.bivariate_plateau
+    make = kernels().bivariate_generalized_Gaussian if kind == 'generalized' else kernels().bivariate_plateau
     return filter_clip(clip, make(kernel_size, sigma_x, sigma_y, theta, beta, isotropic=sigma_x == sigma_y))
 
 
@@ -60,6 +67,8 @@ def filter_clip(clip, kernel):
     """Filter with a kernel, an array (k, k), k odd. Borders are reflected; where the picture is smaller than
     k / 2, repeated.
     """
+    from basicsr.utils.img_process_util import filter2D
+
     half, kernel = len(kernel) // 2, torch.from_numpy(kernel).to(clip).unsqueeze(0)
     if min(clip.shape[-2:]) > half:
         return filter2D(clip.contiguous(), kernel)

@@ -2,6 +2,8 @@
 atlas of a codebook.
 """
 
+import basicsr  # noqa: F401  (first: with it all that registers itself is imported, in order)
+
 from animevsr.evaluation.codebook_atlas import atlas
 from animevsr.evaluation.comparison import compare
 from animevsr.evaluation.evaluator import evaluate

@@ -1,5 +1,3 @@
 """Losses; modules named `*_loss.py` register themselves in BasicSR."""
 
-from animevsr.utils.registry import import_modules
-
-import_modules((__name__, __path__), '_loss')
+import basicsr  # noqa: F401  (first: with it all that registers itself is imported, in order)

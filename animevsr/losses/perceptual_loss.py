@@ -6,7 +6,6 @@ import functools
 import os
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -15,6 +14,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import read_state_dict
+from animevsr.utils.registry import LOSS_REGISTRY
 
 BLOCKS = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}  # convolutions of each block
 LAYER_WEIGHTS = {'conv1_2': 0.1, 'conv2_2': 0.1, 'conv3_4': 1, 'conv4_4': 1, 'conv5_4': 1}

@@ -1,8 +1,9 @@
 """Pixel losses that BasicSR does not have."""
 
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 from torch.nn import functional as F
+
+from animevsr.utils.registry import LOSS_REGISTRY
 
 
 @LOSS_REGISTRY.register()

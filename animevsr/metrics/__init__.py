@@ -1,7 +1,3 @@
-"""Metrics on tensors, on the device of the data; modules named `*_metric.py` register themselves in
-BasicSR.
-"""
+"""Metrics on tensors, on their device; modules named `*_metric.py` register themselves in BasicSR."""
 
-from animevsr.utils.registry import import_modules
-
-import_modules((__name__, __path__), '_metric')
+import basicsr  # noqa: F401  (first: with it all that registers itself is imported, in order)

@@ -6,8 +6,9 @@ the memory of two frames (`METERS`).
 """
 
 import torch
-from basicsr.utils.registry import METRIC_REGISTRY
 from torch.nn import functional as F
+
+from animevsr.utils.registry import METRIC_REGISTRY
 
 BLOCK = 8  # side of the blocks whose means tell what happens apart from noise and blur
 # change of such a mean, in levels of 255, up to which a block of an unknown original is taken for held

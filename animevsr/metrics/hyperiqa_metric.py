@@ -5,10 +5,10 @@ import warnings
 
 import numpy as np
 import torch
-from basicsr.utils.registry import METRIC_REGISTRY
 
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import load_weights
+from animevsr.utils.registry import METRIC_REGISTRY
 
 CROP = 224
 URL = 'https://github.com/xinntao/facexlib/releases/download/v0.2.0/assessment_hyperIQA.pth'

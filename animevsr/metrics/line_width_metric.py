@@ -2,8 +2,9 @@
 
 import torch
 from basicsr.utils.color_util import rgb2ycbcr_pt
-from basicsr.utils.registry import METRIC_REGISTRY
 from torch.nn import functional as F
+
+from animevsr.utils.registry import METRIC_REGISTRY
 
 REACH = 12  # pixels to each side of its steepest place that an edge is followed
 LEAST = 48 / 255  # contrast of an edge, of the full range, from which it counts

@@ -10,11 +10,11 @@ import basicsr.metrics
 import numpy as np
 import torch
 from basicsr.utils.color_util import rgb2ycbcr_pt
-from basicsr.utils.registry import METRIC_REGISTRY
 from torch.nn import functional as F
 
 from animevsr.utils.device import to_float64
 from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.utils.registry import METRIC_REGISTRY
 
 BLOCK = 96
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))

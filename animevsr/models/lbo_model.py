@@ -2,10 +2,9 @@
 supplement Sec. 1 and 2).
 """
 
-from basicsr.utils.registry import MODEL_REGISTRY
-
 from animevsr.models.base_gan_model import CheckedGANModel
 from animevsr.models.base_model import BaseSRModel
+from animevsr.utils.registry import MODEL_REGISTRY
 
 
 @MODEL_REGISTRY.register()

@@ -2,10 +2,10 @@
 (PDM, CVPR 2022).
 """
 
-from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
 from animevsr.models.base_gan_model import CheckedGANModel
+from animevsr.utils.registry import MODEL_REGISTRY
 
 
 @MODEL_REGISTRY.register()

@@ -1,9 +1,8 @@
 """Adversarial training of recurrent networks on clips (VQD-SR Sec. 3.4, stage 2; AnimeSR's GAN steps)."""
 
-from basicsr.utils.registry import MODEL_REGISTRY
-
 from animevsr.models.base_gan_model import CheckedGANModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+from animevsr.utils.registry import MODEL_REGISTRY
 
 
 @MODEL_REGISTRY.register()

@@ -9,7 +9,7 @@ from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.img_process_util import USMSharp
-from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import METRIC_REGISTRY
 from torch import distributed, nn
 from tqdm import tqdm
 
@@ -21,6 +21,7 @@ from animevsr.metrics.clip_metric import METERS
 from animevsr.models.base_model import BaseSRModel
 from animevsr.models.teacher import Teacher
 from animevsr.utils.options import check_keys
+from animevsr.utils.registry import MODEL_REGISTRY
 from animevsr.utils.windows import triples
 
 

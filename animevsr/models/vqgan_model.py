@@ -8,10 +8,10 @@ import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
-from basicsr.utils.registry import MODEL_REGISTRY
 from torch import distributed
 
 from animevsr.models.base_model import BaseSRModel
+from animevsr.utils.registry import MODEL_REGISTRY
 
 RECENT = 100  # iterations in which an entry must have been used not to be reported as dead
 

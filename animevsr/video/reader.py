@@ -54,9 +54,9 @@ class VideoReader(FrameReader):
         conceal (bool): what cannot be decoded is replaced by the frame before it, and noted in `damage`; else
             it is a MediaError.
 
-    Attributes beside those of every reader: `rotation` (degrees, counter-clockwise, by which frames are
-        turned). `interlaced`: one of the
-    frames so far is marked so.
+    Attributes:
+        rotation (int): degrees, counter-clockwise, by which frames are turned.
+        timeless (bool): its times say nothing.
     """
 
     def __init__(self, path, deep=False, deinterlace=False, conceal=False):

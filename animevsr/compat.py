@@ -15,6 +15,8 @@ run code;
 all, in silence.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import math
 import os
@@ -25,6 +27,14 @@ import types
 import warnings
 import zipfile
 from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+if TYPE_CHECKING:
+    import torch
 
 # what torch.load raises on a file that is damaged or no checkpoint at all
 UNREADABLE = (
@@ -41,14 +51,14 @@ UNREADABLE = (
 )
 
 
-def prepare():
+def prepare() -> None:
     """What must be done before BasicSR is imported."""
     # BasicSR's optical flow
     warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')
     _restore_functional_tensor()
 
 
-def correct():
+def correct() -> None:
     """Make the BasicSR that is imported work with the installed torch, torchvision and device. Idempotent."""
     import basicsr.models.base_model
     import basicsr.train
@@ -105,7 +115,7 @@ def _model_to_device(self, net):
     return DataParallel(net) if self.opt['num_gpu'] > 1 else net
 
 
-def net_device(net):
+def net_device(net: nn.Module) -> torch.device:
     """The device on which a network's parameters lie."""
     return next(net.parameters()).device
 

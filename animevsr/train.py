@@ -5,10 +5,13 @@ All of BasicSR's arguments work: `--auto_resume`, `--launcher pytorch|slurm`, `-
 key:key=value`. Experiments are written under the current directory.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import sys
 import tempfile
+from typing import Any
 
 import yaml
 from basicsr.train import train_pipeline
@@ -19,7 +22,7 @@ from animevsr.utils.overlays import plain_file
 from animevsr.utils.resources import find
 
 
-def run(pipeline):
+def run(pipeline: Any) -> None:
     """Run one of BasicSR's pipelines on this process' arguments; what is wrong with the input is one line,
     without traceback.
     """
@@ -55,7 +58,7 @@ def run(pipeline):
         sys.exit(f'{type(error).__name__}: {lines[-1] if lines else ""} (ANIMEVSR_TRACEBACK=1 shows where)')
 
 
-def log_traceback():
+def log_traceback() -> None:
     """Write where an error came from into the log file of the experiment, where there is one."""
     record = logging.getLogger('basicsr').makeRecord(
         'basicsr', logging.ERROR, __file__, 0, 'Stopped by:', (), sys.exc_info()

@@ -1,6 +1,9 @@
 """What the console script `animevsr` understands: its commands, their options, and its `--help`."""
 
+from __future__ import annotations
+
 import argparse
+from typing import Any
 
 UPSCALE = """Upscale a video, a folder of frames or one image; or all videos of a folder and of the folders
 in it.
@@ -76,7 +79,7 @@ runs, not which method is better. The scale paper runs the YAML files of options
 needs the paper's data and GPUs. After an interrupt, rerun the command to resume."""
 
 
-def parser():
+def parser() -> Any:
     """The parser of all subcommands."""
     root = argparse.ArgumentParser(prog='animevsr', description='Animation video super-resolution.')
     commands = root.add_subparsers(dest='command', metavar='COMMAND', required=True)
@@ -281,13 +284,13 @@ def parser():
     return root
 
 
-def add_device(command):
+def add_device(command: Any) -> None:
     command.add_argument(
         '--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)'
     )
 
 
-def part(text):
+def part(text: str) -> Any:
     """(I, N) of 'I/N'; what it is used for refuses everything else."""
     numbers = text.split('/')
     return (
@@ -297,12 +300,12 @@ def part(text):
     )
 
 
-def tile(text):
+def tile(text: str) -> str:
     """A number of pixels, or the word that it is."""
     return int(text) if text.isdecimal() else text
 
 
-def add_upscale_options(up):
+def add_upscale_options(up: Any) -> None:
     """Options shared by `animevsr upscale` and `inference_animevsr.py`, in the habits of this field."""
     up.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
     up.add_argument(

@@ -1,16 +1,23 @@
 """What each command does: it calls one function of the package, and prints what came of it."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from animevsr_cli.arguments import LEARN_SIZES, parser
 
+if TYPE_CHECKING:
+    import argparse
 
-def run_upscale(args):
+
+def run_upscale(args: argparse.Namespace) -> None:
     """Call `animevsr.upscale` and say what was done."""
     options = {
         name: value for name, value in vars(args).items() if name not in ('command', 'input', 'output')
@@ -35,18 +42,18 @@ def run_upscale(args):
     )
 
 
-def run_join(args):
+def run_join(args: argparse.Namespace) -> int:
     """Call `join_parts`."""
 
     def run(_):
-        from animevsr.upscaling.api import join_parts
+        from animevsr.upscaling.joining import join_parts
 
         return join_parts(args.output)
 
     print(guarded(run, f'nothing was written at {args.output}'))
 
 
-def run_batch(args, options):
+def run_batch(args: argparse.Namespace, options: Any) -> None:
     """Call `animevsr.upscale_folder`; the exit code tells whether all went well."""
     done = guarded(
         lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options),
@@ -64,7 +71,7 @@ def run_batch(args, options):
         sys.exit(1)
 
 
-def run_learn(args):
+def run_learn(args: argparse.Namespace) -> None:
     """Run the two stages, each as a training process of its own."""
     import torch
 
@@ -110,7 +117,7 @@ def run_learn(args):
     print(f'experiments/{name}_full/models/net_g_latest.pth')
 
 
-def run_rescale(args):
+def run_rescale(args: argparse.Namespace) -> None:
     """Call `animevsr.rescale` and print the ranking, or how to train with the pairs."""
     output = Path(args.output or f'{Path(args.video.rstrip("/")).stem}_rescaled')
     options = {
@@ -134,7 +141,7 @@ def run_rescale(args):
         )
 
 
-def run_enhance(args):
+def run_enhance(args: argparse.Namespace) -> None:
     """Call `animevsr.enhance` and say what was done."""
     options = dict(tile=args.tile, device=args.device, jobs=args.jobs, part=args.part)
     written = guarded(
@@ -144,7 +151,7 @@ def run_enhance(args):
     print(f'{args.out_root}: {written} frames written')
 
 
-def run_evaluate(args):
+def run_evaluate(args: argparse.Namespace) -> None:
     """Call `animevsr.evaluate`, print the table and write it."""
     methods = named_methods(args.methods)
 
@@ -163,7 +170,7 @@ def run_evaluate(args):
     guarded(run, 'nothing was written')
 
 
-def run_compare(args):
+def run_compare(args: argparse.Namespace) -> None:
     """Call `animevsr.compare`."""
     options = dict(
         frames=args.frames,
@@ -183,7 +190,7 @@ def run_compare(args):
     )
 
 
-def run_votes(args):
+def run_votes(args: argparse.Namespace) -> Any:
     """Call `votes` and print the shares."""
 
     def run(_):
@@ -199,7 +206,7 @@ def run_votes(args):
         )
 
 
-def run_reproduce(args):
+def run_reproduce(args: argparse.Namespace) -> Any:
     """Call `animevsr.reproduce` and print the table."""
     options = {
         name: getattr(args, name)
@@ -214,7 +221,7 @@ def run_reproduce(args):
     print(guarded(run, 'rerun the command to resume'), end='')
 
 
-def run_verify(args):
+def run_verify(args: argparse.Namespace) -> None:
     """Call `animevsr.verify`, print its lines."""
     checks = guarded(
         lambda animevsr: animevsr.verify(args.input, args.output, args.every), 'nothing was written'
@@ -225,7 +232,7 @@ def run_verify(args):
         sys.exit(1)
 
 
-def run_export(args):
+def run_export(args: argparse.Namespace) -> None:
     """Call `animevsr.export`."""
     done = guarded(
         lambda animevsr: animevsr.export(args.weights, args.output, args.to),
@@ -234,7 +241,7 @@ def run_export(args):
     print(f'{done.path}: largest difference from PyTorch {done.difference:.2g}')
 
 
-def run_bench(args):
+def run_bench(args: argparse.Namespace) -> Any:
     """Call `bench` and print its table."""
 
     def run(_):
@@ -245,7 +252,7 @@ def run_bench(args):
     print(guarded(run, 'nothing was measured'), end='')
 
 
-def named_methods(arguments):
+def named_methods(arguments: list[str]) -> dict[str, str]:
     """{name: method} of [NAME=]METHOD."""
     methods = {}
     for method in arguments:
@@ -263,7 +270,7 @@ def named_methods(arguments):
     return methods
 
 
-def run_atlas(args):
+def run_atlas(args: argparse.Namespace) -> None:
     """Call `animevsr.atlas` and print its numbers."""
     output = args.output or f'{Path(args.frame).stem}_atlas.png'
     views = guarded(
@@ -275,7 +282,7 @@ def run_atlas(args):
     print(output)
 
 
-def run_models(args):
+def run_models(args: argparse.Namespace) -> None:
     """List, fetch or add models."""
     if args.action == 'add' and len(args.names) != 2:
         sys.exit('animevsr: models add FILE NAME')
@@ -305,7 +312,7 @@ def run_models(args):
     guarded(run, 'nothing was changed')
 
 
-def guarded(function, interrupted):
+def guarded(function: Callable, interrupted: str) -> Any:
     """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt,
     with what it means.
     """
@@ -339,12 +346,12 @@ def guarded(function, interrupted):
         sys.exit(130)
 
 
-def end_on_sigterm():
+def end_on_sigterm() -> None:
     """So that files that are half written are removed, and trainings end with this process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     end_on_sigterm()
     if args.command == 'setup':

@@ -15,12 +15,15 @@ Two lines of its source are corrected before it is built; installed files are ne
 library and pip are used.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 VERSION = '1.4.2'
 # file in the source -> (what stands there, what it becomes)
@@ -39,11 +42,11 @@ CORRECTIONS = {
 }
 
 
-def pip(*arguments, **kwargs):
+def pip(*arguments: Any, **kwargs: Any) -> Any:
     return subprocess.run([sys.executable, '-m', 'pip', '--disable-pip-version-check', *arguments], **kwargs)
 
 
-def unpack_source(folder):
+def unpack_source(folder: Any) -> Any:
     """The unpacked source of BasicSR below `folder`.
 
     `pip download` wants to build metadata, which is what fails; with `--no-clean` it leaves the source that
@@ -73,7 +76,7 @@ def unpack_source(folder):
     return found[0].parent
 
 
-def correct(source):
+def correct(source: Any) -> None:
     for name, (old, new) in CORRECTIONS.items():
         path = source / name
         text = path.read_text(encoding='utf8')
@@ -82,7 +85,7 @@ def correct(source):
         path.write_text(text.replace(old, new), encoding='utf8')
 
 
-def main():
+def main() -> None:
     """Install BasicSR unless it is there; every problem is one line."""
     try:
         install()
@@ -90,7 +93,7 @@ def main():
         sys.exit(f'pip failed (exit {error.returncode}); its message is above.')
 
 
-def install():
+def install() -> None:
     try:
         importlib.metadata.version('torch')
     except importlib.metadata.PackageNotFoundError:

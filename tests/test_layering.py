@@ -81,6 +81,21 @@ def test_names_no_device(path):
     assert 'cuda' not in calls
 
 
+def public_functions(body, prefix=''):
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from public_functions(node.body, f'{prefix}{node.name}.')
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith('_'):
+            yield f'{prefix}{node.name}', node
+
+
+@pytest.mark.parametrize('path', FILES, ids=name)
+def test_public_functions_have_type_hints(path):
+    for function, node in public_functions(ast.parse(path.read_text()).body):
+        arguments = [a for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ('self', 'cls')]
+        assert node.returns is not None and all(a.annotation for a in arguments), function
+
+
 def test_files_stay_small():
     for path in [*FILES, *Path(REPO / 'recipes').rglob('*.py')]:
         assert len(path.read_text().splitlines()) <= 400, path

@@ -2,6 +2,10 @@
 have.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
 from basicsr.archs.basicvsr_arch import BasicVSR
 from basicsr.archs.rrdbnet_arch import RRDBNet
@@ -9,6 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from animevsr.utils.registry import ARCH_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 LEAST_SIDE = 64  # of the frames that SPyNet takes: it halves them five times, and once more
 
@@ -19,12 +27,12 @@ class ClipRRDBNet(RRDBNet):
     arguments and layer names.
     """
 
-    def forward(self, clip):
+    def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, t, 3, h, w) in [0, 1], or images (b, 3, h, w) -> the same, `scale` times as large."""
         out = super().forward(clip.flatten(0, -4))
         return out.view(*clip.shape[:-3], *out.shape[-3:])
 
-    def step(self, prev, cur, nxt, state=None):
+    def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any = None) -> tuple[Tensor, None]:
         """One frame, (b, 3, h, w); there is no state."""
         return self(cur), None
 
@@ -40,7 +48,7 @@ class ClipBasicVSR(BasicVSR):
 
     scale, whole_clips = 4, True
 
-    def forward(self, clip):
+    def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, 4h, 4w); t >= 1, any h and w.
 
         What is too small for the optical flow, which needs two frames of 64x64 pixels, is repeated at its end
@@ -56,7 +64,7 @@ class ClipBasicVSR(BasicVSR):
         return super().forward(frames)[:, :t, :, : h * self.scale, : w * self.scale]
 
     @staticmethod
-    def arguments_of(state):
+    def arguments_of(state: dict) -> dict[str, int] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """
@@ -90,13 +98,13 @@ class RealBasicVSR(nn.Module):
 
     def __init__(
         self,
-        num_feat=64,
-        num_block=20,
-        num_cleaning_block=20,
-        max_cleanings=3,
-        refine_threshold=255,
-        spynet_path=None,
-    ):
+        num_feat: int = 64,
+        num_block: int = 20,
+        num_cleaning_block: int = 20,
+        max_cleanings: int = 3,
+        refine_threshold: int = 255,
+        spynet_path: Any = None,
+    ) -> None:
         super().__init__()
         self.max_cleanings, self.refine_threshold = max_cleanings, refine_threshold
         self.cleaning = nn.Sequential(
@@ -108,7 +116,7 @@ class RealBasicVSR(nn.Module):
         self.basicvsr = ClipBasicVSR(num_feat, num_block, spynet_path)
         self.cleaned = None
 
-    def forward(self, clip):
+    def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, 4h, 4w); the cleaned clip is kept as `cleaned`, for its
         loss.
         """
@@ -123,7 +131,7 @@ class RealBasicVSR(nn.Module):
         return self.basicvsr(self.cleaned)
 
     @staticmethod
-    def arguments_of(state):
+    def arguments_of(state: dict[str, Tensor]) -> dict[str, int] | None:
         """As `ClipBasicVSR.arguments_of`."""
         inner = {
             name.removeprefix('basicvsr.'): tensor

@@ -2,6 +2,10 @@
 3.4, stage 2).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from basicsr.archs.discriminator_arch import UNetDiscriminatorSN
 from torch import nn
@@ -9,6 +13,9 @@ from torch.nn import functional as F
 from torch.nn.utils import spectral_norm
 
 from animevsr.utils.registry import ARCH_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @ARCH_REGISTRY.register()
@@ -29,8 +36,14 @@ class MultiScalePatchDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, num_in_ch=3, num_feat=64, num_layers=(3, 3, 3), max_nf_mult=8, use_sn=True, use_bn=False
-    ):
+        self,
+        num_in_ch: int = 3,
+        num_feat: int = 64,
+        num_layers: list[int] | tuple[int, int, int] = (3, 3, 3),
+        max_nf_mult: int = 8,
+        use_sn: bool = True,
+        use_bn: bool = False,
+    ) -> None:
         super().__init__()
         if use_sn and use_bn:
             raise ValueError('use_sn and use_bn exclude each other')
@@ -41,7 +54,7 @@ class MultiScalePatchDiscriminator(nn.Module):
             for layers in num_layers
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> ScoreMaps:
         """Images (b, c, h, w), or clips of them (b, t, c, h, w) -> `ScoreMaps`, one map (b, 1, h', w') or
         (b*t, 1, h', w') for each scale.
 
@@ -69,7 +82,7 @@ class ClipUNetDiscriminatorSN(UNetDiscriminatorSN):
     on clips.
     """
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, c, h, w) or (b, t, c, h, w), h and w multiples of 8 -> scores (b, 1, h, w) or (b*t, 1, h,
         w).
         """
@@ -79,7 +92,7 @@ class ClipUNetDiscriminatorSN(UNetDiscriminatorSN):
 class ScoreMaps(list):
     """The maps of scores of several scales, as BasicSR's `MultiScaleGANLoss` takes them."""
 
-    def detach(self):
+    def detach(self) -> Tensor:
         """All scores, flat, without history: of this BasicSR's models log the mean."""
         return torch.cat([scores.detach().flatten() for scores in self])
 
@@ -87,7 +100,15 @@ class ScoreMaps(list):
 class PatchDiscriminator(nn.Module):
     """Convolutions of 4x4, `num_layers` of them with stride 2, then two with stride 1."""
 
-    def __init__(self, num_in_ch, num_feat, num_layers, max_nf_mult, use_sn, use_bn=False):
+    def __init__(
+        self,
+        num_in_ch: int,
+        num_feat: int,
+        num_layers: int,
+        max_nf_mult: int,
+        use_sn: bool,
+        use_bn: bool = False,
+    ) -> None:
         super().__init__()
         wrap = spectral_norm if use_sn else nn.Identity()
         widths = [num_feat * min(2**i, max_nf_mult) for i in range(num_layers + 1)]
@@ -105,12 +126,12 @@ class PatchDiscriminator(nn.Module):
         if use_bn:
             self.model.apply(start_as_taming)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, c, h, w) -> (b, 1, h', w')."""
         return self.model(x)
 
 
-def start_as_taming(layer):
+def start_as_taming(layer: nn.Module) -> None:
     """The initialisation of pix2pix and taming-transformers."""
     if isinstance(layer, nn.Conv2d):
         nn.init.normal_(layer.weight, 0, 0.02)

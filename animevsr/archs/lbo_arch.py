@@ -2,10 +2,17 @@
 video was degraded.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import nn
 from torch.nn import functional as F
 
 from animevsr.utils.registry import ARCH_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @ARCH_REGISTRY.register()
@@ -20,7 +27,9 @@ class LearnableBasicOperator(nn.Module):
     With the default sizes it has 45,635 parameters.
     """
 
-    def __init__(self, num_in_ch=3, num_out_ch=3, num_feat=64, downscale=2):
+    def __init__(
+        self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, downscale: int = 2
+    ) -> None:
         super().__init__()
         self.downscale = downscale
         self.main = nn.Sequential(
@@ -34,7 +43,7 @@ class LearnableBasicOperator(nn.Module):
 
         default_init_weights(self.main)  # Kaiming's normal distribution, biases zero: as published
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Images (b, 3, 2h, 2w), RGB in [0, 1] -> (b, 3, h, w), not clamped. Odd sizes are padded by
         replication.
         """
@@ -43,7 +52,7 @@ class LearnableBasicOperator(nn.Module):
         return self.main(F.pixel_unshuffle(x, self.downscale))
 
     @staticmethod
-    def arguments_of(state):
+    def arguments_of(state: dict) -> dict[str, int] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """

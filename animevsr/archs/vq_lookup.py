@@ -2,10 +2,18 @@
 4).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 CHUNK = 4096  # vectors whose distances are in memory at one time: 16 MiB at 1024 entries
 
@@ -21,7 +29,7 @@ class VectorQuantizer(nn.Module):
                 taming-transformers' default, whose authors call it a bug.
     """
 
-    def __init__(self, n_embed, embed_dim, beta=0.25, beta_on='commitment'):
+    def __init__(self, n_embed: int, embed_dim: int, beta: float = 0.25, beta_on: str = 'commitment') -> None:
         super().__init__()
         if beta_on not in ('codebook', 'commitment'):
             raise ValueError(f"beta_on must be 'codebook' or 'commitment', got {beta_on!r}")
@@ -29,7 +37,7 @@ class VectorQuantizer(nn.Module):
         self.embedding = nn.Embedding(n_embed, embed_dim)
         nn.init.uniform_(self.embedding.weight, -1 / n_embed, 1 / n_embed)
 
-    def forward(self, z, k=1):
+    def forward(self, z: Tensor, k: int = 1) -> tuple:
         """Replace every vector by an entry of the codebook; gradients pass straight through.
 
         Args:
@@ -50,7 +58,7 @@ class VectorQuantizer(nn.Module):
         return z + (entries - z).detach(), loss, indices.reshape(b, h, w)
 
 
-def kth_nearest(vectors, codebook, k=1):
+def kth_nearest(vectors: Tensor, codebook: Tensor, k: int | Tensor = 1) -> Tensor:
     """Index of the k-th nearest entry (Euclidean) of each vector; exact.
 
     Args:
@@ -83,7 +91,7 @@ def kth_nearest(vectors, codebook, k=1):
     return indices
 
 
-def kth_smallest(rows, k):
+def kth_smallest(rows: Tensor, k: int) -> Tensor:
     """Index of the k-th smallest number of each row (n, entries), k >= 1: (n, ), int64."""
     if rows.device.type == 'cpu' and rows.dtype == torch.float32:
         # numpy's selection is three times as fast as torch.topk and five times as fast as torch.kthvalue

@@ -1,11 +1,19 @@
 """The multi-scale VQGAN that learns how animation was degraded (VQD-SR Sec. 3.2)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from animevsr.archs.vq_lookup import VectorQuantizer
 from animevsr.utils.registry import ARCH_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 BRANCHES = ('top', 'middle', 'bottom')  # compression factors 8, 4, 2
 FACTOR = 8  # height and width inside are multiples of it
@@ -39,17 +47,17 @@ class MultiScaleVQGAN(nn.Module):
 
     def __init__(
         self,
-        ch=128,
-        ch_mult=(1, 1, 2, 2, 4),
-        num_res_blocks=2,
-        embed_dim=256,
-        n_embed=1024,
-        beta=0.25,
-        branches=BRANCHES,
-        norm_groups=PUBLISHED_GROUPS,
-        legacy_no_output_act=False,
-        beta_on='commitment',
-    ):
+        ch: int = 128,
+        ch_mult: list[int] | tuple = (1, 1, 2, 2, 4),
+        num_res_blocks: int = 2,
+        embed_dim: int = 256,
+        n_embed: int = 1024,
+        beta: float = 0.25,
+        branches: list[str] | tuple = BRANCHES,
+        norm_groups: int = PUBLISHED_GROUPS,
+        legacy_no_output_act: bool = False,
+        beta_on: str = 'commitment',
+    ) -> None:
         super().__init__()
         unknown = set(branches) - set(BRANCHES)
         if unknown or not branches:
@@ -82,11 +90,11 @@ class MultiScaleVQGAN(nn.Module):
         self.conv_out = conv(widths[0], 3)
 
     @property
-    def codebook(self):
+    def codebook(self) -> Tensor:
         """(n_embed, embed_dim), the parameter."""
         return self.top.quantize.embedding.weight
 
-    def forward(self, x, k=(1, 1, 1)):
+    def forward(self, x: Tensor, k: tuple = (1, 1, 1)) -> tuple:
         """Reconstruct images by what the codebook holds.
 
         Args:
@@ -107,7 +115,7 @@ class MultiScaleVQGAN(nn.Module):
         quantized, losses, _ = self.quantize(z, k)
         return self.decode(quantized, x.shape[-2:]), sum(losses) / len(losses)
 
-    def encode(self, x):
+    def encode(self, x: Tensor) -> dict:
         """(b, 3, h, w) in [-1, 1] -> {branch: (b, embed_dim, h'/f, w'/f)}; h' and w' are h and w rounded up
         to multiples of 8.
         """
@@ -125,7 +133,9 @@ class MultiScaleVQGAN(nn.Module):
             z['top'] = top.encode(shared)
         return {name: z[name] for name in self.branches}
 
-    def quantize(self, z, k=(1, 1, 1)):
+    def quantize(
+        self, z: dict[str, Tensor], k: tuple[int, int, int] = (1, 1, 1)
+    ) -> tuple[dict[str, Tensor], list[Tensor], dict[str, Tensor]]:
         """{branch: (b, c, h, w)} -> the same with entries of the codebook, [codebook loss of each branch],
         {branch: indices (b, h, w)}.
         """
@@ -136,7 +146,7 @@ class MultiScaleVQGAN(nn.Module):
                 losses.append(loss)
         return quantized, losses, indices
 
-    def decode(self, quantized, size):
+    def decode(self, quantized: dict[str, Tensor], size: torch.Size | tuple[int, int]) -> Tensor:
         """{branch: (b, embed_dim, h/f, w/f)} -> (b, 3, *size). A branch that is missing adds nothing; at
         least one must be there.
         """
@@ -154,7 +164,7 @@ class MultiScaleVQGAN(nn.Module):
         return out[..., : size[0], : size[1]]
 
     @staticmethod
-    def arguments_of(state):
+    def arguments_of(state: dict[str, Tensor]) -> dict[str, int | tuple] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """
@@ -190,7 +200,15 @@ class TopBranch(nn.Module):
     those that exist).
     """
 
-    def __init__(self, widths, num_res_blocks, embed_dim, groups, quantize, branches):
+    def __init__(
+        self,
+        widths: list[int],
+        num_res_blocks: int,
+        embed_dim: int,
+        groups: int,
+        quantize: VectorQuantizer,
+        branches: tuple,
+    ) -> None:
         super().__init__()
         w0, w1, w2, w3, w4 = widths
         n, g = num_res_blocks, groups
@@ -215,12 +233,12 @@ class TopBranch(nn.Module):
         self.decode_3 = nn.Sequential(ResidualStage(w1, n, g), Upsample(w1, w0))
         self.decode_4 = ResidualStage(w0, n, g)
 
-    def encode(self, shared):
+    def encode(self, shared: Tensor) -> Tensor:
         """Shared features (b, c, h/4, w/4) -> (b, embed_dim, h/8, w/8)."""
         out = self.encode_attn_2(self.encode_attn_1(self.encode_4(self.encode_3(shared))))
         return self.encode_out(out)
 
-    def decode(self, z):
+    def decode(self, z: Tensor) -> Tensor:
         """(b, embed_dim, h/8, w/8) -> (b, c, h/8, w/8)."""
         return self.decode_0(self.decode_atten_2(self.decode_atten_1(self.decode_convin(z))))
 
@@ -230,7 +248,9 @@ class SideBranch(nn.Module):
     further compression.
     """
 
-    def __init__(self, widths, num_res_blocks, embed_dim, groups, first):
+    def __init__(
+        self, widths: list[int], num_res_blocks: int, embed_dim: int, groups: int, first: int
+    ) -> None:
         super().__init__()
         self.stages = range(first, 5)
         for i in self.stages:
@@ -251,13 +271,13 @@ class SideBranch(nn.Module):
                 ),
             )
 
-    def encode(self, shared):
+    def encode(self, shared: Tensor) -> Tensor:
         """Shared features (b, c, h/f, w/f) -> (b, embed_dim, h/f, w/f)."""
         for i in self.stages:
             shared = getattr(self, f'encode_{i}')(shared)
         return self.encode_out(shared)
 
-    def decode(self, z):
+    def decode(self, z: Tensor) -> Tensor:
         """(b, embed_dim, h/f, w/f) -> (b, c, h/f, w/f)."""
         out = self.decode_convin(z)
         for i in range(len(self.stages)):
@@ -268,11 +288,11 @@ class SideBranch(nn.Module):
 class ResidualStage(nn.Module):
     """Residual blocks in a row."""
 
-    def __init__(self, width, num_blocks, groups):
+    def __init__(self, width: int, num_blocks: int, groups: int) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*(ResidualBlock(width, groups) for _ in range(num_blocks)))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, width, h, w) -> the same."""
         return self.blocks(x)
 
@@ -280,12 +300,12 @@ class ResidualStage(nn.Module):
 class ResidualBlock(nn.Module):
     """Two times normalisation, activation, convolution."""
 
-    def __init__(self, width, groups):
+    def __init__(self, width: int, groups: int) -> None:
         super().__init__()
         self.norm1, self.conv1 = nn.GroupNorm(groups, width, EPS), conv(width, width)
         self.norm2, self.conv2 = nn.GroupNorm(groups, width, EPS), conv(width, width)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, width, h, w) -> the same."""
         out = self.conv1(F.silu(self.norm1(x)))
         return x + self.conv2(F.silu(self.norm2(out)))
@@ -294,12 +314,12 @@ class ResidualBlock(nn.Module):
 class SpatialAttention(nn.Module):
     """Self-attention over all positions, one head."""
 
-    def __init__(self, width, groups):
+    def __init__(self, width: int, groups: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(groups, width, EPS)
         self.q, self.k, self.v, self.proj_out = (nn.Conv2d(width, width, 1) for _ in range(4))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, width, h, w) -> the same."""
         y = self.norm(x)
         # (b, h*w, width)
@@ -311,11 +331,11 @@ class SpatialAttention(nn.Module):
 class Downsample(nn.Module):
     """Half the size by a strided convolution, padded at the right and the bottom only."""
 
-    def __init__(self, in_ch, out_ch):
+    def __init__(self, in_ch: int, out_ch: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_ch, out_ch, 3, 2)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, in_ch, h, w) -> (b, out_ch, h/2, w/2)."""
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
@@ -323,19 +343,19 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Twice the size by pixel shuffle."""
 
-    def __init__(self, in_ch, out_ch):
+    def __init__(self, in_ch: int, out_ch: int) -> None:
         super().__init__()
         self.conv = conv(in_ch, 4 * out_ch)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, in_ch, h, w) -> (b, out_ch, 2h, 2w)."""
         return F.pixel_shuffle(self.conv(x), 2)
 
 
-def conv(in_ch, out_ch):
+def conv(in_ch: int, out_ch: int) -> nn.Module:
     return nn.Conv2d(in_ch, out_ch, 3, 1, 1)
 
 
-def add(x, y):
+def add(x: Tensor | None, y: Tensor) -> Tensor:
     """Sum; `x` may be None."""
     return y if x is None else x + y

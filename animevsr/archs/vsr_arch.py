@@ -2,6 +2,11 @@
 Sec. 3.4).
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,6 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from animevsr.utils.registry import ARCH_REGISTRY
 from animevsr.utils.windows import triples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 SLOPE = 0.1  # of every leaky ReLU outside the residual blocks
 
@@ -29,7 +38,14 @@ class MSRBVSR(nn.Module):
     With the default sizes the network has 1,495,376 parameters with feedback and 1,467,728 without.
     """
 
-    def __init__(self, num_feat=64, num_block=(5, 3, 2), scale=4, sr_feedback=False, checkpointing=False):
+    def __init__(
+        self,
+        num_feat: int = 64,
+        num_block: Sequence[int] = (5, 3, 2),
+        scale: int = 4,
+        sr_feedback: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         if len(num_block) != 3 or min(num_block) < 1 or list(num_block) != sorted(num_block, reverse=True):
             raise ValueError(
@@ -47,7 +63,7 @@ class MSRBVSR(nn.Module):
             num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block
         )
 
-    def forward(self, clip):
+    def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, scale*h, scale*w). t >= 1; any h and w.
 
         The clip is one shot: its first and its last frame stand in for their missing neighbours.
@@ -62,7 +78,7 @@ class MSRBVSR(nn.Module):
     def _step_in_checkpoint(self, *arguments):
         return checkpoint(self.step, *arguments, use_reentrant=False)
 
-    def step(self, prev, cur, nxt, state=None):
+    def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple | None = None) -> tuple:
         """One frame.
 
         Args:
@@ -83,7 +99,7 @@ class MSRBVSR(nn.Module):
         sr, *state = self.core(*frames.split(3, 1), *state)
         return sr[..., : h * self.scale, : w * self.scale], tuple(state)
 
-    def core(self, prev, cur, nxt, *state):
+    def core(self, prev: Tensor, cur: Tensor, nxt: Tensor, *state: Any) -> tuple:
         """`step` without padding: heights and widths are multiples of 4; returns (sr, *state). What is
         exported to other runtimes.
         """
@@ -96,12 +112,12 @@ class MSRBVSR(nn.Module):
         return (sr, hidden, F.pixel_unshuffle(sr, self.scale)) if self.sr_feedback else (sr, hidden)
 
     @property
-    def state_channels(self):
+    def state_channels(self) -> tuple:
         """Channels of each tensor of the state."""
         return (self.num_feat, 3 * self.scale**2) if self.sr_feedback else (self.num_feat,)
 
     @property
-    def reach(self):
+    def reach(self) -> int:
         """How many pixels of its input, each way, a pixel of a step's result depends on at most."""
         blocks = [len(getattr(self.recurrent_cell, f'body_s{s}_first')) for s in (1, 2, 4)]
         # along each branch: the convolutions on the way down, two in each block, the interpolation up, the
@@ -113,7 +129,7 @@ class MSRBVSR(nn.Module):
         return tuple(frames.new_zeros(b, c, h, w) for c in self.state_channels)
 
     @staticmethod
-    def arguments_of(state):
+    def arguments_of(state: dict[str, Tensor]) -> dict[str, int | tuple[int, int, int]] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """
@@ -140,7 +156,7 @@ class MultiScaleRecurrentBlock(nn.Module):
     features and of the coarser branches' so far.
     """
 
-    def __init__(self, num_in_ch, num_feat, num_out_ch, num_block):
+    def __init__(self, num_in_ch: int, num_feat: int, num_out_ch: int, num_block: Sequence[int]) -> None:
         super().__init__()
         self.conv_s1_first = conv_lrelu(num_in_ch, num_feat)
         self.conv_s2_first = conv_lrelu(num_feat, num_feat, stride=2)
@@ -155,7 +171,7 @@ class MultiScaleRecurrentBlock(nn.Module):
         )
         self.fusion[-1].weight.data *= 0.1  # training starts near the bilinear skip
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, num_in_ch, h, w) -> (b, num_out_ch, h, w); h and w are multiples of 4."""
         s1 = self.conv_s1_first(x)
         s2 = self.conv_s2_first(s1)
@@ -177,7 +193,7 @@ class MultiScaleRecurrentBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with a ReLU between, no normalisation."""
 
-    def __init__(self, num_feat):
+    def __init__(self, num_feat: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.conv2 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
@@ -186,20 +202,20 @@ class ResidualBlock(nn.Module):
             conv.weight.data *= 0.1
             nn.init.zeros_(conv.bias)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(b, num_feat, h, w) -> the same."""
         return x + self.conv2(F.relu(self.conv1(x)))
 
 
-def conv_lrelu(in_ch, out_ch, stride=1):
+def conv_lrelu(in_ch: int, out_ch: int, stride: int = 1) -> nn.Module:
     return nn.Sequential(nn.Conv2d(in_ch, out_ch, 3, stride, 1), nn.LeakyReLU(SLOPE))
 
 
-def upsample(x, factor):
+def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)
 
 
-def add(x, *others):
+def add(x: Tensor, *others: Any) -> Tensor:
     """Sum of `x` and of those of `others` that exist already."""
     for other in others:
         if other is not None:

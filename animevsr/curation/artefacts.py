@@ -5,6 +5,8 @@ what cartoons are: flat fills between lines. Noise, ringing, blocks and specks a
 line. A result without lines has none of them either, so what is missing from the input counts as well.
 """
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
@@ -15,7 +17,7 @@ STRUCTURE = 2  # standard deviation, in pixels, of the blur that leaves structur
 FAINT = 2  # gradient after that blur, in levels per pixel, up to which there is noise and no structure
 
 
-def artefact_score(result, source):
+def artefact_score(result: np.ndarray, source: np.ndarray) -> float:
     """Artefacts of a super-resolved patch; lower is better, 0 is a flat patch that was flat.
 
         score  = 4 unrest + loss
@@ -45,7 +47,7 @@ def artefact_score(result, source):
     return float(WEIGHT * unrest + loss)
 
 
-def rank(scores):
+def rank(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Order of the factors, best first, from scores (factors, patches).
 
     Returns:
@@ -59,7 +61,7 @@ def rank(scores):
     return np.argsort(relative, kind='stable'), relative
 
 
-def gradient(image, blur=0):
+def gradient(image: np.ndarray, blur: int = 0) -> np.ndarray:
     """Magnitude of the Sobel gradient of an image (h, w, 3), after a Gaussian blur; in levels per pixel, (h,
     w).
     """

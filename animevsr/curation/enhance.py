@@ -4,12 +4,16 @@ Every HR frame is super-resolved by an existing model and brought back to its ow
 frame has of artefacts goes, its size and content stay.
 """
 
+from __future__ import annotations
+
 import itertools
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,6 +31,11 @@ from animevsr.video.reader import count_decodable, open_reader
 from animevsr.video.shots import is_cut
 from animevsr.zoo import find_weights, hash_of_weights
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+
 NOTE = '.enhanced_by'  # in the output: the model
 
 
@@ -38,7 +47,16 @@ class Clip:
     targets: list
 
 
-def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(1, 1), progress=False):
+def enhance(
+    in_root: str | Path,
+    out_root: str | Path,
+    model: str | Path,
+    tile: int = 256,
+    device: str | torch.device = 'auto',
+    jobs: int | None = None,
+    part: tuple[int, int] = (1, 1),
+    progress: bool = False,
+) -> int:
     """Super-resolve all frames of a tree of clips and bring them back to their size, by MATLAB's antialiased
     bicubic resize.
 
@@ -100,7 +118,7 @@ def enhance(in_root, out_root, model, tile=256, device='auto', jobs=None, part=(
     return written
 
 
-def find_clips(in_root, out_root):
+def find_clips(in_root: Path, out_root: Path) -> list[Clip]:
     """[Clip] of everything below `in_root`, sorted.
 
     Raises:
@@ -207,17 +225,17 @@ class Enhancer:
         net (FrameNetwork), device (torch.device), tile (int): see `enhance`.
     """
 
-    def __init__(self, net, device, tile):
+    def __init__(self, net: nn.Module, device: torch.device, tile: int) -> None:
         self.recurrent = not isinstance(net, SingleImageNetwork)
         self.upscaler = Upscaler(net, device, tile + -tile % 4, shrink=True)
 
-    def __call__(self, frames):
+    def __call__(self, frames: Any) -> Iterator[Any]:
         """Iterable of (h, w, 3) uint8 RGB -> iterator of the same."""
         for _, shot in itertools.groupby(numbered(frames), key=lambda pair: pair[0]):
             yield from self.upscaler(frame for _, frame in shot)
 
 
-def numbered(frames):
+def numbered(frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """(number of its shot, frame) of each frame."""
     shot, before = 0, None
     for frame in frames:

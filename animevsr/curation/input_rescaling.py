@@ -5,10 +5,13 @@ basic operators alone can then super-resolve it cleanly. The result, at twice th
 pseudo-HR; a person chooses the factor.
 """
 
+from __future__ import annotations
+
 import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -24,6 +27,11 @@ from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.progress import progress_bar
 from animevsr.video.reader import count_decodable, open_reader
 from animevsr.zoo import find_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 FACTORS = tuple(i / 10 for i in range(1, 11))
 WINDOW = 5  # frames around a patch that the recurrent network is given; the one in the middle is looked at
@@ -69,17 +77,17 @@ class Study:
 
 
 def rescale(
-    video,
-    output,
-    weights='animevsr_x4',
-    factor=None,
-    patches=6,
-    patch_size=96,
-    max_frames=300,
-    device='auto',
-    progress=False,
-    resize='bicubic',
-):
+    video: Path,
+    output: Path,
+    weights: Path = 'animevsr_x4',
+    factor: float | None = None,
+    patches: int = 6,
+    patch_size: int = 96,
+    max_frames: int = 300,
+    device: str | torch.device = 'auto',
+    progress: bool = False,
+    resize: str = 'bicubic',
+) -> Path:
     """The input-rescaling strategy in two calls: look at all factors, then, with `factor`, write the pairs.
 
     Without `factor` it writes into the folder `output`: `contact_sheet.png` (patches by factors, ranked, with
@@ -161,7 +169,7 @@ def rescale(
     return study
 
 
-def read_factor(value, video):
+def read_factor(value: Any, video: Path) -> float:
     """A factor, from a number or the file that the page saved.
 
     Raises:
@@ -191,7 +199,15 @@ def read_factor(value, video):
 # --- the study: steps 1 to 3 of the supplement
 
 
-def look_at_factors(video, count, net, patches, size, progress=False, mode='bicubic'):
+def look_at_factors(
+    video: Path,
+    count: int,
+    net: nn.Module,
+    patches: int,
+    size: int,
+    progress: bool = False,
+    mode: str = 'bicubic',
+) -> Study:
     """Pick patches, super-resolve them after rescaling by every factor, score and rank: a `Study`."""
     chosen = choose_patches(edge_rich_patches(video, count, patches, size), patches)
     clips = [to_tensor(patch.clip) for patch in chosen]
@@ -216,7 +232,7 @@ def _image(frame):
     return to_images(frame)[0]
 
 
-def edge_rich_patches(video, count, patches, size):
+def edge_rich_patches(video: Path, count: int, patches: int, size: int) -> list[Patch]:
     """[Patch]: the `patches` best of each of some frames that are spread over the video."""
     middles = sorted({round(i) for i in np.linspace(0, count - 1, min(count, 4 * patches))})
     ready, recent, found = {}, {}, []
@@ -236,7 +252,7 @@ def edge_rich_patches(video, count, patches, size):
     return found
 
 
-def edge_rich_places(frame, size):
+def edge_rich_places(frame: np.ndarray, size: int) -> list[tuple[float, int, int]]:
     """[(share of edge pixels, top, left)] of squares that do not overlap, the most edges first."""
     edges = cv2.Canny(cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 1.0), 40, 120)
     h, w = edges.shape
@@ -251,7 +267,7 @@ def edge_rich_places(frame, size):
     return found
 
 
-def choose_patches(found, patches):
+def choose_patches(found: list[Patch], patches: int) -> list[Patch]:
     """So many of `found`, the most edges first: one of each frame, then more of a frame, then repetitions, as
     far as needed.
     """
@@ -267,7 +283,7 @@ def choose_patches(found, patches):
     return chosen
 
 
-def repeats(patch, other):
+def repeats(patch: Patch, other: Patch) -> bool:
     """Whether two patches show the same where they overlap: a drawing that is held, or seen again."""
     top, left = max(patch.top, other.top), max(patch.left, other.left)
     bottom, right = min(patch.top, other.top) + patch.size, min(patch.left, other.left) + patch.size

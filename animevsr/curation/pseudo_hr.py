@@ -1,8 +1,12 @@
 """Pairs of pseudo-HR and real frames of one video (AnimeSR supplement Sec. 2, step 4)."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -17,13 +21,27 @@ from animevsr.video.images import write_image
 from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
 PSEUDO_HR = 2  # size of the pseudo-HR frame over that of the real one; the learnable basic operator halves it
 RESIZES = ('bicubic', 'lanczos')
 RUN = 10  # frames in sequence of which pairs are made
 WARM_UP = 2  # frames before a run that only fill the memory of the network
 
 
-def write_pairs(video, count, folder, net, factor, max_frames, weights, progress=False, mode='bicubic'):
+def write_pairs(
+    video: Path,
+    count: int,
+    folder: Path,
+    net: nn.Module,
+    factor: float,
+    max_frames: int,
+    weights: Path,
+    progress: bool = False,
+    mode: str = 'bicubic',
+) -> Path:
     """Write the pairs of a factor into `folder`/gt and `folder`/lq; pairs that are there already are kept.
 
     Args:
@@ -65,7 +83,7 @@ def write_pairs(video, count, folder, net, factor, max_frames, weights, progress
     return folder
 
 
-def spread_runs(count, max_frames):
+def spread_runs(count: int, max_frames: int) -> list[range]:
     """[range]: all frames in runs, or as many runs as give `max_frames`, spread evenly."""
     runs = [range(start, min(start + RUN, count)) for start in range(0, count, RUN)]
     wanted = -(-max_frames // RUN)
@@ -89,7 +107,7 @@ def _write_run(folder, run, frames, net, factor, mode):
                 write_image(paths[i][1], frames[i])
 
 
-def split_at_cuts(numbers, frames):
+def split_at_cuts(numbers: list[int], frames: Any) -> list[list[int]]:
     """[[number]]: frame numbers in sequence, divided where there is a cut."""
     shots = [[numbers[0]]]
     for before, after in zip(numbers, numbers[1:]):
@@ -100,7 +118,7 @@ def split_at_cuts(numbers, frames):
 
 
 @torch.inference_mode()
-def pseudo_hr_frames(net, clip, factor, mode='bicubic'):
+def pseudo_hr_frames(net: nn.Module, clip: Tensor, factor: float, mode: str = 'bicubic') -> Iterator[Tensor]:
     """One shot (t, 3, h, w) rescaled by `factor` and super-resolved; yields each frame as (1, 3, 2h, 2w), in
     [0, 1] on the CPU.
     """
@@ -114,7 +132,7 @@ def pseudo_hr_frames(net, clip, factor, mode='bicubic'):
         yield resize(large, PSEUDO_HR * h, PSEUDO_HR * w, mode)
 
 
-def resize(images, height, width, mode='bicubic'):
+def resize(images: Tensor, height: int, width: int, mode: str = 'bicubic') -> Tensor:
     """Resize of (n, 3, h, w), clamped: 'bicubic' with antialiasing, or 'lanczos' without, as published
     (OpenCV's, on the CPU).
     """

@@ -2,8 +2,11 @@
 page.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from animevsr.video.images import write_image
 TEMPLATE = Path(__file__).with_name('choose.html')
 
 
-def write(study, folder, video, command):
+def write(study: Any, folder: Any, video: Path, command: Any) -> None:
     """Write `contact_sheet.png`, `choose.html` and `scores.json` of a `Study` into a folder.
 
     `command` (str) makes the pairs; the page shows it, with the chosen factor at its end.
@@ -34,7 +37,7 @@ def write(study, folder, video, command):
     )
 
 
-def contact_sheet(study):
+def contact_sheet(study: Any) -> Any:
     """One row for each factor, best rank first, below the source; (h, w, 3) uint8 RGB."""
     titles = [f'frame {patch.frame}, {patch.left},{patch.top}' for patch in study.patches]
     rows = [np.hstack([titled(title, image) for title, image in zip(titles, study.sources)])]
@@ -49,7 +52,7 @@ def contact_sheet(study):
     return np.vstack(rows)
 
 
-def page_content(study, video, command):
+def page_content(study: Any, video: Path, command: Any) -> Any:
     """What the page shows, for JSON; images as data URLs."""
     rows = []
     for place, (factor, relative) in enumerate(study.ranking, 1):

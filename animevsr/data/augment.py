@@ -1,10 +1,17 @@
 """Random draws of the datasets: they depend on seed, epoch and position alone."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 
+if TYPE_CHECKING:
+    from animevsr.data.sampling import Draw
 
-def flip_and_turn(frames, opt, rng):
+
+def flip_and_turn(frames: np.ndarray, opt: dict, rng: np.random.Generator) -> np.ndarray:
     """Frames (t, h, w, 3) in one of the orientations that BasicSR's `augment` gives.
 
     `opt` switches, each for half of the draws: `use_hflip` a flip (default: true); `use_rot` a flip upside
@@ -21,7 +28,7 @@ def flip_and_turn(frames, opt, rng):
     return frames
 
 
-def draw_generator(dataset, index):
+def draw_generator(dataset: Any, index: int | Draw) -> np.random.Generator:
     """The random generator of one draw from a dataset with a `seed`.
 
     `sampling.Draw` carries the number of the draw; with another sampler, torch's seed of this process (new

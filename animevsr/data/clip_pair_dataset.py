@@ -1,7 +1,11 @@
 """Whole clips with their ground truth, for validation and testing."""
 
+from __future__ import annotations
+
 import itertools
 import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +17,10 @@ from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.video.clips import clip_lengths, clip_name, list_clips, stream_clip
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'degradation', 'seed', 'num_frame')
 
@@ -40,7 +48,7 @@ class ClipPairDataset(data.Dataset):
         ValueError: an option is unknown or missing.
     """
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
         self.opt, self.scale = opt, opt.get('scale', 4)
@@ -74,21 +82,21 @@ class ClipPairDataset(data.Dataset):
                     raise MediaError(f'{clip}: has no partner of the same name in {where}')
         self.lq_clips = [lq[clip_name(clip)] for clip in self.gt_clips]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict:
         frames = list(self.stream(index))
         return dict(
             key=self.key(index),
             **{name: torch.stack([frame[name] for frame in frames]) for name in frames[0]},
         )
 
-    def key(self, index):
+    def key(self, index: int) -> str:
         """Name of a clip."""
         return clip_name(self.clips[index])
 
-    def stream(self, index):
+    def stream(self, index: int) -> Iterator[dict[str, Tensor]]:
         """The frames of a sample one at a time: dicts of `lq` (3, h, w) and, where there is ground truth,
         `gt` (3, scale*h, scale*w).
 

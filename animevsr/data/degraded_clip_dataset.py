@@ -1,6 +1,9 @@
 """Training clips, degraded as they are loaded (VQD-SR Sec. 3.4 and 4.1; AnimeSR supplement Sec. 3)."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils import data
@@ -12,6 +15,10 @@ from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.video.clips import clip_lengths, list_clips, load_clip
+
+if TYPE_CHECKING:
+    from animevsr.data.sampling import Draw
+
 
 KEYS = (
     'dataroot_gt',
@@ -73,7 +80,7 @@ class DegradedClipDataset(data.Dataset):
         ValueError: an option is unknown or does not fit.
     """
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
         self.opt = opt
@@ -95,10 +102,10 @@ class DegradedClipDataset(data.Dataset):
             self.clips, need, f'a window of {self.num_frame} frames (num_frame) needs {need}'
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | Draw) -> dict:
         rng = draw_generator(self, index)
         path, length = self.clips[index], self.lengths[index]
         gt = load_clip(path, self._window(length, rng))

@@ -1,7 +1,10 @@
 """Single low-quality frames for learning how animation was degraded (VQD-SR Sec. 3.1, 3.4 and supplement)."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,6 +19,10 @@ from animevsr.utils.resources import find
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
 from animevsr.video.reader import VideoReader, count_frames, seek_frame
+
+if TYPE_CHECKING:
+    from animevsr.data.sampling import Draw
+
 
 KEYS = (
     'dataroot_lq',
@@ -65,7 +72,7 @@ class LowQualityFrameDataset(data.Dataset):
             names it.
     """
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
         self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
@@ -76,10 +83,10 @@ class LowQualityFrameDataset(data.Dataset):
                 self.frames[i * len(self.frames) // opt['max_frames']] for i in range(opt['max_frames'])
             ]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | Draw) -> dict:
         path, number = self.frames[index]
         frame = read_image(path) if number is None else seek_frame(path, number)
         if self.train:
@@ -109,7 +116,7 @@ class LowQualityFrameDataset(data.Dataset):
         return frame
 
 
-def list_frames(root, at_least):
+def list_frames(root: str, at_least: int) -> list:
     """[(image, None) or (video file, number of the frame)] of everything below `root`; frames must measure
     `at_least` both ways.
     """

@@ -1,6 +1,9 @@
 """Pairs of single frames, for learnable basic operators (AnimeSR supplement Sec. 1)."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils import data
@@ -12,6 +15,10 @@ from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.utils.resources import find
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, read_image
+
+if TYPE_CHECKING:
+    from animevsr.data.sampling import Draw
+
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'max_frames', 'gt_size', 'use_hflip', 'use_vflip', 'use_rot', 'seed')
 
@@ -41,7 +48,7 @@ class PairedFrameDataset(data.Dataset):
         ValueError: an option is unknown or does not fit.
     """
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
         self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
@@ -65,10 +72,10 @@ class PairedFrameDataset(data.Dataset):
         if self.train and min(gt_w, gt_h) < self.gt_size:
             raise MediaError(f'{gt}: is {gt_w}x{gt_h}, smaller than the crop of {self.gt_size} (gt_size)')
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Draw) -> dict:
         paths = self.pairs[index]
         gt, lq = (read_image(path) for path in paths)
         if self.train:
@@ -89,7 +96,7 @@ class PairedFrameDataset(data.Dataset):
         return [flip_and_turn(crop[None], self.opt, np.random.default_rng(seed))[0] for crop in crops]
 
 
-def list_pairs(gt_root, lq_root):
+def list_pairs(gt_root: str, lq_root: Path) -> list[tuple[Path, Path]]:
     """[(image of `gt_root`, image of `lq_root`)], in the order of their names.
 
     Raises:

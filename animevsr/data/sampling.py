@@ -1,6 +1,10 @@
 """Which samples a training sees, in which order: the same after a resume, and with the next batch at hand."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import basicsr.train
 import torch
@@ -32,7 +36,7 @@ class ResumableSampler(EnlargedSampler):
 
     skip = (-1, 0)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         generator = torch.Generator()
         generator.manual_seed(self.epoch)
         order = torch.randperm(self.total_size, generator=generator).tolist()
@@ -49,13 +53,13 @@ class LookAhead:
     None.
     """
 
-    def __init__(self, loader):
+    def __init__(self, loader: Any) -> None:
         self.loader = loader
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.loader)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict]:
         current = None
         for following in self.loader:
             if current is not None:
@@ -70,7 +74,7 @@ class LookAhead:
 
 
 @contextlib.contextmanager
-def resumable_loaders():
+def resumable_loaders() -> Iterator[Any]:
     """Within, BasicSR's runner makes its loaders with these classes."""
     create, load, sampler = (
         basicsr.train.create_train_val_dataloader,

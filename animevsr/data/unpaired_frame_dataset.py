@@ -2,12 +2,20 @@
 degradations (PDM, CVPR 2022).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch.utils import data
 
 from animevsr.data.augment import draw_generator
 from animevsr.data.low_quality_frame_dataset import LowQualityFrameDataset
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
+
+if TYPE_CHECKING:
+    from animevsr.data.sampling import Draw
+
 
 KEYS = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'max_frames', 'seed')
 
@@ -34,7 +42,7 @@ class UnpairedFrameDataset(data.Dataset):
             unknown or does not fit.
     """
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
         self.opt, self.seed = opt, opt.get('seed', 0)
@@ -59,10 +67,10 @@ class UnpairedFrameDataset(data.Dataset):
             dict(plain, dataroot_lq=opt['dataroot_lq'], crop_size=size // scale)
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.clean)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Draw) -> dict:
         low = int(draw_generator(self, index).integers(len(self.low)))
         # the same number of the draw, so that crop and flips depend on it alone here too
         low = type(index)(low, index.number) if hasattr(index, 'number') else low

@@ -1,13 +1,19 @@
 """Degradation of whole batches on the device of the model, ahead of its training."""
 
+from __future__ import annotations
+
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import torch
 
 from animevsr.degradations.pipeline import DegradationPipeline
 from animevsr.utils.device import SideStream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class BatchDegrader:
@@ -24,7 +30,7 @@ class BatchDegrader:
         threads (int | None): clips that are degraded side by side. Default: the CPUs, 8 at most.
     """
 
-    def __init__(self, config, device, threads=None):
+    def __init__(self, config: list, device: torch.device, threads: int | None = None) -> None:
         self.pipeline = DegradationPipeline(config)
         # with its index: the current GPU of a new thread is the first one
         self.device = torch.empty(0, device=device).device
@@ -33,7 +39,7 @@ class BatchDegrader:
         # `params` of a batch, by which it is known again, and the futures of its clips
         self._ahead = (None, None)
 
-    def __call__(self, batch):
+    def __call__(self, batch: dict) -> tuple[Tensor, Tensor]:
         """`batch`: `gt` (b, t, 3, H, W), `params` (b JSON texts), and perhaps `next`, the batch after it,
         which is begun.
 

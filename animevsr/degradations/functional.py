@@ -3,6 +3,11 @@
 Clips are float tensors (t, 3, h, w), RGB, in [0, 1], on any device; the result is on the same device.
 """
 
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 import cv2
 import torch
 from torch.nn import functional as F
@@ -12,11 +17,16 @@ from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.codec import roundtrip as codec_roundtrip
 from animevsr.video.ffmpeg import roundtrip as ffmpeg_roundtrip
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+
 RESIZE_MODES = ('area', 'bilinear', 'bicubic')
 PIECE = 2**17  # pixels that a network is given at one time
 
 
-def kernels():
+def kernels() -> ModuleType:
     """BasicSR's module of blur kernels. Not at the head of the file: BasicSR is imported before what is
     registered in it, and that uses this file.
     """
@@ -25,7 +35,7 @@ def kernels():
     return degradations
 
 
-def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
+def gaussian_blur(clip: Tensor, kernel_size: int, sigma_x: float, sigma_y: float, theta: float) -> Tensor:
     """Blur with a Gaussian kernel of odd `kernel_size`, sigmas in pixels along its axes, turned by `theta`
     radians.
 
@@ -36,7 +46,16 @@ def gaussian_blur(clip, kernel_size, sigma_x, sigma_y, theta):
     )
 
 
-def blur_by_kind(clip, kind, kernel_size, sigma_x=None, sigma_y=None, theta=None, beta=None, cutoff=None):
+def blur_by_kind(
+    clip: Tensor,
+    kind: str,
+    kernel_size: int,
+    sigma_x: float | list[float] | None = None,
+    sigma_y: float | list[float] | None = None,
+    theta: float | list[float] | None = None,
+    beta: float | list[float] | None = None,
+    cutoff: float | list[float] | None = None,
+) -> Tensor:
     """Blur with one of Real-ESRGAN's kernels: 'gaussian', 'generalized', 'plateau' (of shape `beta`), 'sinc'
     (of `cutoff`), or 'none'.
 
@@ -63,7 +82,7 @@ def blur_by_kind(clip, kind, kernel_size, sigma_x=None, sigma_y=None, theta=None
     return filter_clip(clip, make(kernel_size, sigma_x, sigma_y, theta, beta, isotropic=sigma_x == sigma_y))
 
 
-def filter_clip(clip, kernel):
+def filter_clip(clip: Tensor, kernel: np.ndarray) -> Tensor:
     """Filter with a kernel, an array (k, k), k odd. Borders are reflected; where the picture is smaller than
     k / 2, repeated.
     """
@@ -75,7 +94,7 @@ def filter_clip(clip, kernel):
     return filter2D(F.pad(clip, (half,) * 4, mode='replicate'), kernel)[..., half:-half, half:-half]
 
 
-def add_gaussian_noise(clip, sigma, gray, seed):
+def add_gaussian_noise(clip: Tensor, sigma: float | list[float], gray: bool, seed: int) -> Tensor:
     """Add Gaussian noise of standard deviation `sigma` (in levels of 255), the same in all channels if
     `gray`; clamped.
 
@@ -92,7 +111,7 @@ def add_gaussian_noise(clip, sigma, gray, seed):
     return (clip + noise.to(clip)).clamp(0, 1)
 
 
-def add_poisson_noise(clip, scale, gray, seed):
+def add_poisson_noise(clip: Tensor, scale: float | list[float], gray: bool, seed: int) -> Tensor:
     """Add `scale` times the noise of counted photons, of which there are 255 at white, the same in all
     channels if `gray`; clamped.
     """
@@ -105,7 +124,7 @@ def add_poisson_noise(clip, scale, gray, seed):
     return (clip + (scale * noise).to(clip)).clamp(0, 1)
 
 
-def resize(clip, height, width, mode):
+def resize(clip: Tensor, height: int, width: int, mode: str) -> Tensor:
     """Resize to (t, 3, height, width), clamped. The modes are those of the papers' code, without antialiasing
     filter, and 'matlab'.
     """
@@ -116,7 +135,7 @@ def resize(clip, height, width, mode):
 
 
 @torch.no_grad()
-def look_up(clip, net, k, k_middle=1):
+def look_up(clip: Tensor, net: nn.Module, k: int, k_middle: int = 1) -> Tensor:
     """Reconstruct a clip through the codebook of a VQGAN, by the k-th nearest entries of its finest branch;
     clamped.
     """
@@ -128,13 +147,13 @@ def look_up(clip, net, k, k_middle=1):
 
 
 @torch.no_grad()
-def degrade_by_lbo(clip, net):
+def degrade_by_lbo(clip: Tensor, net: nn.Module) -> Tensor:
     """A clip through a `LearnableBasicOperator`, which makes it smaller; clamped."""
     return torch.cat([net(piece) for piece in _pieces(clip)]).clamp(0, 1)
 
 
 @torch.no_grad()
-def degrade_by_pdm(clip, net, seed):
+def degrade_by_pdm(clip: Any, net: nn.Module, seed: int) -> Any:
     """A clip through a `ProbabilisticDegradation`: one kernel for all frames, noise that differs from frame
     to frame; clamped.
     """
@@ -142,7 +161,7 @@ def degrade_by_pdm(clip, net, seed):
     return net(clip, kernel[:1].expand(len(clip), -1).to(clip), noise.to(clip)).clamp(0, 1)
 
 
-def generator_on(device, seed):
+def generator_on(device: torch.device, seed: int) -> Any:
     """A generator on the device of the data, where what it draws is needed: a seed means the same noise on
     the same kind of device.
     """
@@ -156,14 +175,14 @@ def _pieces(clip):
     return clip.split(max(1, PIECE // (clip.shape[-2] * clip.shape[-1])))
 
 
-def compress(clip, codec, **options):
+def compress(clip: Tensor, codec: str, **options: Any) -> Tensor:
     """Encode and decode in memory; the values come back as multiples of 1/255. See
     `animevsr.video.codec.roundtrip`.
     """
     return _on_images(clip, codec_roundtrip, codec=codec, **options)
 
 
-def compress_jpeg(clip, quality):
+def compress_jpeg(clip: Tensor, quality: int | list[int]) -> Tensor:
     """Each frame through JPEG, of one quality or of one for each."""
     return _on_images(clip, _jpeg, quality=quality)
 
@@ -177,7 +196,7 @@ def _jpeg(images, quality):
     return [cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1] for file in files]
 
 
-def run_ffmpeg(clip, options, suffix, filters, decode_filters):
+def run_ffmpeg(clip: Tensor, options: dict, suffix: str, filters: str, decode_filters: str) -> Tensor:
     """The same with an external ffmpeg: any encoder and filter chain. See
     `animevsr.video.ffmpeg.roundtrip`.
     """

@@ -2,7 +2,11 @@
 operators (AnimeSR), PDM.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
@@ -12,6 +16,11 @@ from animevsr.degradations.networks import FrozenNetwork
 from animevsr.degradations.operator import Operator, operator, probability
 from animevsr.degradations.operators import SEEDS, Down, whole_interval
 from animevsr.zoo import find_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
 
 LBO_POOL = ('lbo_tape', 'lbo_disc', 'lbo_web')  # the bundled operators
 
@@ -33,7 +42,13 @@ class VQ(Operator):
             entries.
     """
 
-    def __init__(self, weights='vqgan_animation', k=(1, 50), bands=None, k_middle=1):
+    def __init__(
+        self,
+        weights: str = 'vqgan_animation',
+        k: int | list[int] = (1, 50),
+        bands: Any = None,
+        k_middle: int | list[int] = 1,
+    ) -> None:
         bands = bands or [(*whole_interval('vq: k', k), 1.0)]
         if any(len(band) != 3 for band in bands):
             raise ValueError(f'vq: a band is [lowest k, highest k, probability], got {bands}')
@@ -53,14 +68,14 @@ class VQ(Operator):
                 f'vq: k goes up to {highest}, but the codebook of {weights} has {entries} entries'
             )
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict[str, int]:
         low, high, _ = self.bands[rng.choice(len(self.bands), p=[p for _, _, p in self.bands])]
         return dict(
             k=int(rng.integers(low, high + 1)),
             k_middle=int(rng.integers(self.k_middle[0], self.k_middle[1] + 1)),
         )
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return D.look_up(clip, self.network.on(clip.device), **params)
 
 
@@ -81,7 +96,14 @@ class DownOrLBO(Down):
         modes (list[str]): of the downscaling, see `Down`.
     """
 
-    def __init__(self, factor=2, pool=LBO_POOL, prob=0.5, share=True, modes=D.RESIZE_MODES):
+    def __init__(
+        self,
+        factor: int = 2,
+        pool: int | list[str] | tuple[str, str, str] = LBO_POOL,
+        prob: float = 0.5,
+        share: bool = True,
+        modes: tuple[str, str, str] = D.RESIZE_MODES,
+    ) -> None:
         super().__init__(factor, modes)
         pool = [pool] if isinstance(pool, str) else pool
         if (
@@ -101,12 +123,12 @@ class DownOrLBO(Down):
                     f' {factor}'
                 )
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         use, own = bool(rng.random() < self.prob), list(self.pool)[rng.integers(len(self.pool))]
         before = [p['weights'] for p in drawn if p['op'] == 'down_or_lbo' and p['weights'] in self.pool]
         return dict(lbo=use, weights=before[0] if before and self.share else own, **super().sample(rng))
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         if params['lbo']:
             return D.degrade_by_lbo(clip, self.pool[params['weights']].on(clip.device))
         return super().apply(clip, params)
@@ -122,11 +144,11 @@ class PDM(Operator):
             own factor.
     """
 
-    def __init__(self, weights):
+    def __init__(self, weights: str) -> None:
         self.network = FrozenNetwork(weights, ProbabilisticDegradation)
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict[str, int]:
         return dict(seed=int(rng.integers(SEEDS)))
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return D.degrade_by_pdm(clip, self.network.on(clip.device), **params)

@@ -1,11 +1,18 @@
 """Frozen networks that degrade, on whatever device the data is."""
 
+from __future__ import annotations
+
 import copy
 import threading
+from typing import TYPE_CHECKING
 
 from animevsr.archs.loading import load_network
 from animevsr.errors import CheckpointError
 from animevsr.zoo import find_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 class FrozenNetwork:
@@ -20,7 +27,7 @@ class FrozenNetwork:
         CheckpointError: the file cannot be read, or holds another network.
     """
 
-    def __init__(self, weights, kind):
+    def __init__(self, weights: str, kind: type[nn.Module]) -> None:
         net = load_network(find_weights(weights))
         if not isinstance(net, kind):
             raise CheckpointError(
@@ -29,7 +36,7 @@ class FrozenNetwork:
         self.cpu = net.requires_grad_(False)
         self._copies, self._copying = {'cpu': self.cpu}, threading.Lock()
 
-    def on(self, device):
+    def on(self, device: torch.device) -> nn.Module:
         """The network on a device."""
         with self._copying:
             if str(device) not in self._copies:

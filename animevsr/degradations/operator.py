@@ -1,7 +1,16 @@
 """What a degradation operator is, and the register of those that a YAML file can name."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
 
 OPERATORS = {}  # name in a YAML file: class
 
@@ -20,7 +29,7 @@ class Operator(ABC):
     needs_original_size = False
 
     @abstractmethod
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         """Parameters for one clip: a dict of plain numbers, strings and lists (it can be stored as JSON).
 
         Args:
@@ -31,11 +40,11 @@ class Operator(ABC):
         """
 
     @abstractmethod
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         """A clip (t, 3, h, w), RGB in [0, 1] -> the degraded clip. The same params give the same pixels."""
 
 
-def operator(name):
+def operator(name: str) -> Callable:
     """Class decorator: register an `Operator` under the name that YAML files use.
 
     Raises:
@@ -51,7 +60,7 @@ def operator(name):
     return register
 
 
-def interval(name, value, lowest=-math.inf, highest=math.inf):
+def interval(name: str, value: list | tuple, lowest: float = -math.inf, highest: float = math.inf) -> tuple:
     """A pair of numbers in a range."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise ValueError(f'{name} must be a pair of numbers, got {value}')
@@ -66,7 +75,7 @@ def interval(name, value, lowest=-math.inf, highest=math.inf):
     return low, high
 
 
-def probability(name, value):
+def probability(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}')
     return value

@@ -3,11 +3,20 @@
 See `Operator` for what they have in common.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from animevsr.degradations import functional as D
 from animevsr.degradations.operator import Operator, interval, operator, probability
 from animevsr.video.codec import ROUND_TRIPS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
 
 SEEDS = 2**31
 
@@ -23,7 +32,13 @@ class Blur(Operator):
             axis.
     """
 
-    def __init__(self, kernel_size=21, isotropic_prob=0.7, sigma=(0.2, 4.0), sigma_aniso=(0.8, 3.0)):
+    def __init__(
+        self,
+        kernel_size: int = 21,
+        isotropic_prob: float = 0.7,
+        sigma: Sequence[float] = (0.2, 4.0),
+        sigma_aniso: Sequence[float] = (0.8, 3.0),
+    ) -> None:
         if kernel_size % 2 == 0:
             raise ValueError(f'blur: kernel_size must be odd, got {kernel_size}')
         self.kernel_size, self.isotropic_prob = (
@@ -35,7 +50,7 @@ class Blur(Operator):
             interval('blur: sigma_aniso', sigma_aniso),
         )
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict[str, float]:
         if rng.random() < self.isotropic_prob:
             sigma = float(rng.uniform(*self.sigma))
             return dict(kernel_size=self.kernel_size, sigma_x=sigma, sigma_y=sigma, theta=0.0)
@@ -47,7 +62,7 @@ class Blur(Operator):
             theta=float(rng.uniform(-math.pi, math.pi)),
         )
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return D.gaussian_blur(clip, **params)
 
 
@@ -63,14 +78,16 @@ class Noise(Operator):
             default.
     """
 
-    def __init__(self, gray_prob=0.5, sigma=(0, 10), per_frame=False):
+    def __init__(
+        self, gray_prob: float = 0.5, sigma: Sequence[float] = (0, 10), per_frame: bool = False
+    ) -> None:
         self.gray_prob, self.sigma = (
             probability('noise: gray_prob', gray_prob),
             interval('noise: sigma', sigma, 0),
         )
         self.per_frame = per_frame
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict[str, float]:
         count = t if self.per_frame else 1
         gray, sigma = (rng.random(count) < self.gray_prob).tolist(), rng.uniform(*self.sigma, count).tolist()
         return dict(
@@ -79,7 +96,7 @@ class Noise(Operator):
             seed=int(rng.integers(SEEDS)),
         )
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return D.add_gaussian_noise(clip, **params)
 
 
@@ -92,7 +109,7 @@ class Down(Operator):
         modes (list[str]): of 'area', 'bilinear', 'bicubic'.
     """
 
-    def __init__(self, factor=2, modes=D.RESIZE_MODES):
+    def __init__(self, factor: int = 2, modes: list[str] | tuple[str, str, str] = D.RESIZE_MODES) -> None:
         if not modes:
             raise ValueError('down: modes must name at least one')
         for mode in modes:
@@ -102,10 +119,10 @@ class Down(Operator):
             raise ValueError(f'down: factor must be a whole number >= 1, got {factor}')
         self.factor, self.modes = factor, tuple(modes)
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         h, w = (-(-size // params['factor']) for size in clip.shape[-2:])
         return D.resize(clip, h, w, params['mode'])
 
@@ -120,16 +137,16 @@ class Contrast(Operator):
             of `k_max`; else, and without `k_max`, it is drawn from the range.
     """
 
-    def __init__(self, range=(0, 50), k_max=None):
+    def __init__(self, range: Sequence[float] = (0, 50), k_max: int | None = None) -> None:
         self.range, self.k_max = interval('contrast: range', range, 0, 255), k_max
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         low, high = self.range
         k = next((params['k'] for params in drawn if params['op'] == 'vq'), None)
         share = k / self.k_max if k is not None and self.k_max else float(rng.random())
         return dict(amount=low + share * (high - low))
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Any:
         return (clip - (clip - 127 / 255) * (params['amount'] / 255)).clamp(0, 1)
 
 
@@ -148,7 +165,13 @@ class Codec(Operator):
             (RealBasicVSR).
     """
 
-    def __init__(self, codec='h264', crf=(18, 35), profiles=None, bit_rate=None):
+    def __init__(
+        self,
+        codec: str = 'h264',
+        crf: Sequence[float] = (18, 35),
+        profiles: dict[str, float] | None = None,
+        bit_rate: list[int] | None = None,
+    ) -> None:
         if codec not in ROUND_TRIPS:
             raise ValueError(f"codec: unknown codec '{codec}'; known: {', '.join(ROUND_TRIPS)}")
         profiles = dict(profiles or dict(baseline=0.1, main=0.2, high=0.7))
@@ -157,13 +180,13 @@ class Codec(Operator):
         self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf, 0, 51), profiles
         self.bit_rate = None if bit_rate is None else interval('codec: bit_rate', bit_rate, 1)
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         if self.bit_rate:
             return dict(codec=self.codec, b=int(rng.uniform(*self.bit_rate)))
         profile = rng.choice(list(self.profiles), p=list(self.profiles.values()))
         return dict(codec=self.codec, crf=float(rng.uniform(*self.crf)), profile=str(profile))
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return D.compress(clip, **params)
 
 
@@ -181,25 +204,27 @@ class FFmpeg(Operator):
             size of frames stay.
     """
 
-    def __init__(self, options, suffix='avi', filters='', decode_filters=''):
+    def __init__(
+        self, options: dict, suffix: str = 'avi', filters: str = '', decode_filters: str = ''
+    ) -> None:
         self.options = {
             key: interval(f'ffmpeg: {key}', v) if isinstance(v, (list, tuple)) else v
             for key, v in options.items()
         }
         self.fixed = dict(suffix=suffix, filters=filters, decode_filters=decode_filters)
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         drawn = {
             key: int(rng.integers(v[0], v[1] + 1)) if isinstance(v, tuple) else v
             for key, v in self.options.items()
         }
         return dict(options=drawn, **self.fixed)
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return D.run_ffmpeg(clip, **params)
 
 
-def whole_interval(name, value):
+def whole_interval(name: str, value: int | list[int] | tuple[int, int]) -> tuple[int, int]:
     """A pair of whole numbers >= 1; one number stands for both ends."""
     low, high = interval(name, (value, value) if isinstance(value, int) else value)
     if not isinstance(low, int) or not isinstance(high, int) or low < 1:

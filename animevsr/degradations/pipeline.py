@@ -1,10 +1,19 @@
 """The degradation pipeline: a list of operators, sampled once per clip, then applied in order."""
 
+from __future__ import annotations
+
 import inspect
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from animevsr.degradations.operator import OPERATORS, Operator, operator, probability
 from animevsr.utils.options import check_keys
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 
 class DegradationPipeline:
@@ -19,7 +28,7 @@ class DegradationPipeline:
     Example: the papers' basic operators are `[blur, noise, {down: 2}, {down: 2}, {codec: h264}]`.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: list) -> None:
         if not isinstance(config, (list, tuple)) or not config:
             raise ValueError(
                 'degradation must be a list of operators, e.g. [blur, noise, {down: 2}, {down: 2}, {codec:'
@@ -27,7 +36,7 @@ class DegradationPipeline:
             )
         self.names, self.operators = zip(*(_build(entry) for entry in config))
 
-    def sample(self, rng, t):
+    def sample(self, rng: np.random.Generator, t: int) -> list[dict]:
         """Parameters for one clip of `t` frames: a list with one dict per operator, of plain values (it can
         be stored as JSON).
 
@@ -39,7 +48,7 @@ class DegradationPipeline:
             params.append(dict(op=name, **step.sample(rng, params, t)))
         return params
 
-    def apply(self, clip, params, original_size=None):
+    def apply(self, clip: Tensor, params: list, original_size: torch.Size | None = None) -> Tensor:
         """Degrade a clip (t, 3, h, w), RGB in [0, 1], as `params` say. The same params give the same pixels.
 
         `original_size`: (h, w) of the clip before all degradation, where this pipeline is a part of another
@@ -69,16 +78,18 @@ class Shuffle(Operator):
 
     needs_original_size = True
 
-    def __init__(self, parts):
+    def __init__(self, parts: list) -> None:
         self.parts = [
             DegradationPipeline(part if isinstance(part, (list, tuple)) else [part]) for part in parts
         ]
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(
+        self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1
+    ) -> dict[str, list[int | list]]:
         order = rng.permutation(len(self.parts)).tolist()
         return dict(order=order, params=[part.sample(rng, t) for part in self.parts])
 
-    def apply(self, clip, params, original_size):
+    def apply(self, clip: Tensor, params: dict, original_size: torch.Size) -> Tensor:
         for i in params['order']:
             clip = self.parts[i].apply(clip, params['params'][i], original_size)
         return clip
@@ -98,7 +109,7 @@ class Choice(Operator):
 
     needs_original_size = True
 
-    def __init__(self, parts):
+    def __init__(self, parts: list[dict[str, float | list]]) -> None:
         for part in parts:
             check_keys(part, ('prob', 'degradation'), 'a part of choice')
         self.probs = [probability('choice: prob', part['prob']) for part in parts]
@@ -108,11 +119,11 @@ class Choice(Operator):
             DegradationPipeline(part['degradation']) if part['degradation'] else None for part in parts
         ]
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         i = int(rng.choice(len(self.parts), p=self.probs))
         return dict(part=i, params=self.parts[i].sample(rng, t) if self.parts[i] else [])
 
-    def apply(self, clip, params, original_size):
+    def apply(self, clip: Tensor, params: dict, original_size: torch.Size) -> Tensor:
         part = self.parts[params['part']]
         return part.apply(clip, params['params'], original_size) if part else clip
 

@@ -3,7 +3,11 @@ ICCV 2021) and RealBasicVSR (Chan et al., CVPR 2022). With them the "original de
 1 and 3 is a list in a YAML like every other.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,12 +16,16 @@ from animevsr.degradations import functional as D
 from animevsr.degradations.operator import Operator, interval, operator, probability
 from animevsr.degradations.operators import SEEDS, Down, whole_interval
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
 KERNELS = dict(
     iso=0.45, aniso=0.25, generalized_iso=0.12, generalized_aniso=0.03, plateau_iso=0.12, plateau_aniso=0.03
 )
 
 
-def walked(rng, start, step, limits, t):
+def walked(rng: np.random.Generator, start: float, step: float, limits: tuple, t: int) -> list[float]:
     """A value for each of `t` frames: from `start`, each differs from the one before by up to `step`, within
     the limits.
     """
@@ -50,15 +58,15 @@ class MixedBlur(Operator):
 
     def __init__(
         self,
-        sigma=(0.2, 3.0),
-        prob=1.0,
-        sinc_prob=0.1,
-        kernels=None,
-        beta_generalized=(0.5, 4.0),
-        beta_plateau=(1.0, 2.0),
-        kernel_size=(7, 21),
-        walk=False,
-    ):
+        sigma: Sequence[float] = (0.2, 3.0),
+        prob: float = 1.0,
+        sinc_prob: float = 0.1,
+        kernels: Any = None,
+        beta_generalized: Sequence[float] = (0.5, 4.0),
+        beta_plateau: Sequence[float] = (1.0, 2.0),
+        kernel_size: Sequence[float] = (7, 21),
+        walk: bool = False,
+    ) -> None:
         self.walk = walk
         self.kernels = dict(kernels or KERNELS)
         if set(self.kernels) - set(KERNELS) or not math.isclose(sum(self.kernels.values()), 1, abs_tol=1e-6):
@@ -79,7 +87,7 @@ class MixedBlur(Operator):
         if any(size % 2 == 0 for size in self.kernel_size):
             raise ValueError(f'mixed_blur: kernel_size must be odd, got {kernel_size}')
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         size = int(rng.integers(self.kernel_size[0] // 2, self.kernel_size[1] // 2 + 1)) * 2 + 1
         if rng.random() >= self.prob:
             return dict(kind='none', kernel_size=size)
@@ -113,7 +121,7 @@ class MixedBlur(Operator):
             )
         return dict(kind=kind, kernel_size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return D.blur_by_kind(clip, **params)
 
 
@@ -127,7 +135,7 @@ class Sinc(MixedBlur):
         walk (bool): see `MixedBlur`.
     """
 
-    def __init__(self, prob=0.8, kernel_size=(7, 21), walk=False):
+    def __init__(self, prob: float = 0.8, kernel_size: Sequence[float] = (7, 21), walk: bool = False) -> None:
         super().__init__(prob=prob, sinc_prob=1.0, kernel_size=kernel_size, walk=walk)
 
 
@@ -144,7 +152,13 @@ class RandomResize(Operator):
             size here. Default: 0, all frames share it.
     """
 
-    def __init__(self, factor=(0.15, 1.5), probs=(0.2, 0.7, 0.1), modes=D.RESIZE_MODES, walk=0):
+    def __init__(
+        self,
+        factor: Sequence[float] = (0.15, 1.5),
+        probs: list[float] | tuple[float, float, float] = (0.2, 0.7, 0.1),
+        modes: tuple[str, str, str] = D.RESIZE_MODES,
+        walk: int = 0,
+    ) -> None:
         self.walk = walk
         self.factor = interval('random_resize: factor', factor)
         if not 0 < self.factor[0] <= 1 <= self.factor[1]:
@@ -156,14 +170,14 @@ class RandomResize(Operator):
             )
         self.probs, self.modes = tuple(probs), Down(1, modes).modes
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         low, high = self.factor
         factors = (rng.uniform(1, high), rng.uniform(low, 1), 1.0)
         factor = float(factors[rng.choice(3, p=self.probs)])
         factor = walked(rng, factor, self.walk, self.factor, t) if self.walk else factor
         return dict(factor=factor, mode=self.modes[rng.integers(len(self.modes))])
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         factors, mode = params['factor'], params['mode']
         sizes = [
             [max(1, round(size * factor)) for size in clip.shape[-2:]] for factor in np.atleast_1d(factors)
@@ -186,15 +200,15 @@ class ResizeTo(Operator):
 
     needs_original_size = True
 
-    def __init__(self, factor=4, modes=D.RESIZE_MODES):
+    def __init__(self, factor: int = 4, modes: list[str] | tuple[str, str, str] = D.RESIZE_MODES) -> None:
         others = [mode for mode in modes if mode != 'matlab']
         down = Down(factor, D.RESIZE_MODES if modes and not others else others)
         self.factor, self.modes = down.factor, tuple(modes)
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
 
-    def apply(self, clip, params, original_size):
+    def apply(self, clip: Tensor, params: dict, original_size: torch.Size) -> Tensor:
         h, w = (-(-size // params['factor']) for size in original_size)
         return D.resize(clip, h, w, params['mode'])
 
@@ -217,8 +231,14 @@ class MixedNoise(Operator):
     STEPS = dict(sigma=0.1, scale=0.005)  # of the published code
 
     def __init__(
-        self, gaussian_prob=0.5, sigma=(1, 30), poisson_scale=(0.05, 3.0), gray_prob=0.4, prob=1.0, walk=False
-    ):
+        self,
+        gaussian_prob: float = 0.5,
+        sigma: Sequence[float] = (1, 30),
+        poisson_scale: Sequence[float] = (0.05, 3.0),
+        gray_prob: float = 0.4,
+        prob: float = 1.0,
+        walk: bool = False,
+    ) -> None:
         self.walk = walk
         self.gaussian_prob, self.gray_prob = (
             probability('mixed_noise: gaussian_prob', gaussian_prob),
@@ -230,7 +250,7 @@ class MixedNoise(Operator):
             interval('mixed_noise: poisson_scale', poisson_scale, 0),
         )
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         common = dict(gray=bool(rng.random() < self.gray_prob), seed=int(rng.integers(SEEDS)))
         if rng.random() >= self.prob:
             return dict(kind='none', **common)
@@ -248,7 +268,7 @@ class MixedNoise(Operator):
             **common,
         )
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         functions = dict(
             none=lambda clip, **_: clip, gaussian=D.add_gaussian_noise, poisson=D.add_poisson_noise
         )
@@ -268,18 +288,18 @@ class Jpeg(Operator):
             all frames share it.
     """
 
-    def __init__(self, quality=(30, 95), prob=1.0, walk=0):
+    def __init__(self, quality: Sequence[float] = (30, 95), prob: float = 1.0, walk: int = 0) -> None:
         self.walk = walk
         self.quality, self.prob = whole_interval('jpeg: quality', quality), probability('jpeg: prob', prob)
         if self.quality[1] > 100:
             raise ValueError(f'jpeg: quality goes up to 100, got {quality}')
 
-    def sample(self, rng, drawn=(), t=1):
+    def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
         quality = (
             [round(q) for q in walked(rng, quality, self.walk, self.quality, t)] if self.walk else quality
         )
         return dict(quality=quality if rng.random() < self.prob else None)
 
-    def apply(self, clip, params):
+    def apply(self, clip: Tensor, params: dict) -> Tensor:
         return clip if params['quality'] is None else D.compress_jpeg(clip, **params)

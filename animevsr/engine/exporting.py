@@ -1,11 +1,15 @@
 """One step of a recurrent network as a file for other runtimes, checked against PyTorch after writing."""
 
+from __future__ import annotations
+
 import importlib.util
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +20,10 @@ from animevsr.engine.backends.cache import StepGraph, example_of, names_of
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.utils.files import check_file
 from animevsr.zoo import find_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
 
 SUFFIXES = {'onnx': '.onnx', 'ncnn': '.param', 'torchscript': '.pt', 'safetensors': '.safetensors'}
 PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'ncnn': ('ncnn', 'pnnx'), 'safetensors': ('safetensors',)}
@@ -32,7 +40,7 @@ class Exported:
     difference: float
 
 
-def export(weights, output, to=None):
+def export(weights: str | Path, output: str | Path, to: Any = None) -> Exported:
     """Write one step of a recurrent network, (prev, cur, next, *state) -> (sr, *state), with dynamic sizes.
 
     Frames are (1, 3, h, w), RGB in [0, 1], h and w multiples of 4; the state is zeros at the start of a shot.
@@ -73,7 +81,7 @@ def export(weights, output, to=None):
     return Exported(output, difference)
 
 
-def metadata_of(net):
+def metadata_of(net: nn.Module) -> dict[str, str]:
     """What a user of the file must know; all values are strings."""
     inputs, outputs = names_of(net)
     return dict(
@@ -88,7 +96,7 @@ def metadata_of(net):
     )
 
 
-def to_onnx(net, path):
+def to_onnx(net: nn.Module, path: Path) -> None:
     """Write an ONNX file."""
     import onnx
 
@@ -112,7 +120,7 @@ def to_onnx(net, path):
     onnx.save(model, path)
 
 
-def to_ncnn(net, path):
+def to_ncnn(net: nn.Module, path: Path) -> None:
     from animevsr.engine.backends.ncnn_backend import FILES, convert
 
     with tempfile.TemporaryDirectory() as folder:
@@ -122,13 +130,13 @@ def to_ncnn(net, path):
     path.with_suffix('.json').write_text(json.dumps(metadata_of(net), indent=1) + '\n')
 
 
-def to_torchscript(net, path):
+def to_torchscript(net: nn.Module, path: Path) -> None:
     with torch.no_grad():
         module = torch.jit.trace(StepGraph(net), example_of(net))
     module.save(str(path), _extra_files={'metadata.json': json.dumps(metadata_of(net))})
 
 
-def to_safetensors(net, path):
+def to_safetensors(net: nn.Module, path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(
@@ -136,14 +144,14 @@ def to_safetensors(net, path):
     )
 
 
-def from_onnx(net, path):
+def from_onnx(net: nn.Module, path: Path) -> Callable:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     return lambda inputs: session.run(None, dict(zip(names_of(net)[0], (x.numpy() for x in inputs))))
 
 
-def from_ncnn(net, path):
+def from_ncnn(net: nn.Module, path: Path) -> Callable:
     import ncnn
 
     model = ncnn.Net()
@@ -162,12 +170,12 @@ def from_ncnn(net, path):
     return run
 
 
-def from_torchscript(net, path):
+def from_torchscript(net: nn.Module, path: Path) -> Callable:
     module = torch.jit.load(str(path))
     return lambda inputs: [x.numpy() for x in module(*inputs)]
 
 
-def from_safetensors(net, path):
+def from_safetensors(net: nn.Module, path: Path) -> Callable:
     from safetensors.torch import load_file
 
     other = type(net)(**type(net).arguments_of(load_file(path)))
@@ -180,7 +188,7 @@ READERS = dict(onnx=from_onnx, ncnn=from_ncnn, torchscript=from_torchscript, saf
 
 
 @torch.no_grad()
-def differences(net, run, size):
+def differences(net: nn.Module, run: Any, size: Any) -> float:
     """Largest difference of a step between PyTorch and `run(inputs) -> outputs`, at a size."""
     inputs = example_of(net, *size)
     return max(

@@ -9,10 +9,18 @@ noise does. Now and then the whole picture is computed. There what was held is c
 be, and the tolerances grow or shrink until the difference is about `AIM`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import cv2
 import numpy as np
 
 from animevsr.engine.rectangles import Rect, merged
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 CELL = 16  # side of a cell in pixels of the input
 BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input
@@ -182,12 +190,12 @@ class DirtyRegions:
             self.slack = 0
 
 
-def cut(image, region):
+def cut(image: np.ndarray, region: Rect) -> np.ndarray:
     """The part of an image (h, w, ...)."""
     return image[region.top : region.bottom, region.left : region.right]
 
 
-def grouped(blocks, grid):
+def grouped(blocks: Tensor, grid: Any) -> np.ndarray:
     """Blocks as (rows, n, columns, n), the n * n of each cell of the grid; zero where they are missing."""
     count = CELL // BLOCK
     filled = np.zeros((grid[0] * count, grid[1] * count), blocks.dtype)
@@ -195,12 +203,12 @@ def grouped(blocks, grid):
     return filled.reshape(grid[0], count, grid[1], count)
 
 
-def enlarged(mask, side, shape):
+def enlarged(mask: Any, side: int, shape: Any) -> np.ndarray:
     """A mask of squares as one of pixels, of the (height, width) of a shape."""
     return np.repeat(np.repeat(mask, side, 0), side, 1)[: shape[0], : shape[1]]
 
 
-def block_means(image, side):
+def block_means(image: np.ndarray, side: int) -> np.ndarray:
     """Means of the squares of an image (h, w, 3); those at the borders may be smaller."""
     rows, columns = (-(-length // side) for length in image.shape[:2])
     pad = rows * side - image.shape[0], columns * side - image.shape[1]

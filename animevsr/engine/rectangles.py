@@ -1,6 +1,13 @@
 """Rectangles of a frame."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 
 class Rect(NamedTuple):
@@ -12,14 +19,14 @@ class Rect(NamedTuple):
     right: int
 
     @property
-    def area(self):
+    def area(self) -> int:
         return (self.bottom - self.top) * (self.right - self.left)
 
-    def cut(self, x):
+    def cut(self, x: Tensor | np.ndarray) -> Tensor:
         """The part of a tensor or array (..., h, w)."""
         return x[..., self.top : self.bottom, self.left : self.right]
 
-    def expanded(self, margin, size):
+    def expanded(self, margin: int, size: tuple[int, int]) -> Rect:
         """With `margin` pixels around it, inside (height, width)."""
         return Rect(
             max(0, self.top - margin),
@@ -28,16 +35,16 @@ class Rect(NamedTuple):
             min(size[1], self.right + margin),
         )
 
-    def relative_to(self, outer):
+    def relative_to(self, outer: Rect) -> Rect:
         """Its place in the part that `outer` cuts out."""
         return Rect(
             self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left
         )
 
-    def scaled(self, factor):
+    def scaled(self, factor: int) -> Rect:
         return Rect(*(side * factor for side in self))
 
-    def tiled(self, side, multiple):
+    def tiled(self, side: int, multiple: int) -> list[Rect]:
         """Itself in `tiles`."""
         size = self.bottom - self.top, self.right - self.left
         return [
@@ -45,14 +52,14 @@ class Rect(NamedTuple):
             for tile in tiles(size, side, multiple)
         ]
 
-    def parts(self, side):
+    def parts(self, side: int) -> Rect:
         """In squares of `side` pixels, of which it is a multiple."""
         return Rect(*(length // side for length in self))
 
-    def clipped(self, height, width):
+    def clipped(self, height: int, width: int) -> Rect:
         return Rect(self.top, self.left, min(self.bottom, height), min(self.right, width))
 
-    def union(self, other):
+    def union(self, other: Rect) -> Rect:
         return Rect(
             min(self.top, other.top),
             min(self.left, other.left),
@@ -61,7 +68,7 @@ class Rect(NamedTuple):
         )
 
 
-def tiles(size, side, multiple=4):
+def tiles(size: tuple[int, int], side: int, multiple: int = 4) -> list[Rect]:
     """Regions of (height, width), of about the same size, none larger than `side` each way; they meet at
     multiples of `multiple`.
     """
@@ -76,7 +83,7 @@ def tiles(size, side, multiple=4):
     ]
 
 
-def merged(regions, cost):
+def merged(regions: list[Rect], cost: Callable) -> list[Rect]:
     """Regions in which pairs are joined where that costs no more than the two; `cost(region)`."""
     regions = list(regions)
     found = True

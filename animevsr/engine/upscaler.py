@@ -1,7 +1,11 @@
 """The recurrent network over the frames of one shot: whole, in tiles, or only where something changed."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,6 +20,12 @@ from animevsr.utils.device import Fetch, device_name, one_behind
 from animevsr.utils.interrupts import check
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.windows import triples
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from animevsr.engine.backends.base import Backend
+
 
 # frames that a network which looks both ways is given at once, and how many of them only as context
 WINDOW, OVERLAP = 24, 4
@@ -43,7 +53,14 @@ class Upscaler:
             depend on them).
     """
 
-    def __init__(self, backend, device=None, tile=None, reuse=False, shrink=False):
+    def __init__(
+        self,
+        backend: Backend | nn.Module,
+        device: torch.device | None = None,
+        tile: int | None = None,
+        reuse: bool = False,
+        shrink: bool = False,
+    ) -> None:
         self.tile, self.reuse, self.shrink, self.steps, self.computed = tile, reuse, shrink, 0, 0.0
         if isinstance(backend, torch.nn.Module):
             if isinstance(backend, ClipNetwork):
@@ -68,11 +85,11 @@ class Upscaler:
             raise ValueError('reuse needs a recurrent network of this package')
 
     @property
-    def held(self):
+    def held(self) -> float:
         """The share of the pixels that were not computed."""
         return 1 - self.computed / self.steps if self.steps else 0.0
 
-    def __call__(self, frames):
+    def __call__(self, frames: Iterator | np.ndarray) -> Iterator[np.ndarray]:
         """Iterable of (h, w, 3) uint8 or uint16 RGB -> iterator of (scale*h, scale*w, 3) of the same kind:
         one for each, of one shot.
         """
@@ -109,7 +126,7 @@ class Upscaler:
 class Shot:
     """The state of one shot: what the network remembers, and the last result."""
 
-    def __init__(self, owner, frame):
+    def __init__(self, owner: Upscaler, frame: np.ndarray) -> None:
         self.owner, self.backend = owner, owner.backend
         self.height, self.width = frame.shape[:2]
         multiple = self.backend.multiple
@@ -121,7 +138,7 @@ class Shot:
         self.halo = self.held.halo if self.held else owner.halo
 
     @torch.inference_mode()
-    def step(self, prev, cur, nxt):
+    def step(self, prev: np.ndarray, cur: np.ndarray, nxt: np.ndarray) -> Fetch:
         """The result for `cur`, a `Fetch` of (h, w, 3) RGB."""
         triple = [prev, cur, nxt]
         regions = [Rect(0, 0, *self.size)]
@@ -202,7 +219,7 @@ class Shot:
             self.canvas[place.top : place.bottom, place.left : place.right] = image
 
 
-def to_input(frame, device, dtype=torch.float32):
+def to_input(frame: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """(h, w, 3) uint8 or uint16 -> (1, 3, h, w) in [0, 1]."""
     highest = np.iinfo(frame.dtype).max
     array = np.ascontiguousarray(frame)
@@ -215,7 +232,7 @@ def to_input(frame, device, dtype=torch.float32):
     return tensor.to(dtype) / highest
 
 
-def to_image(sr, kind):
+def to_image(sr: Tensor, kind: np.dtype) -> Tensor:
     """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device; int32 for uint16,
     which not all devices have.
     """
@@ -227,7 +244,7 @@ def to_image(sr, kind):
     return image.permute(1, 2, 0).contiguous()
 
 
-def choose_tile(tile, size, device):
+def choose_tile(tile: int | str | None, size: tuple[int, int], device: torch.device) -> int | None:
     """The side of tiles, or None for whole frames: 'auto' looks at the memory that is there.
 
     Args:
@@ -242,7 +259,7 @@ def choose_tile(tile, size, device):
     return max(128, int((0.4 * free / BYTES_PER_PIXEL) ** 0.5) // 64 * 64 - 64)
 
 
-def memory(device):
+def memory(device: torch.device) -> int | None:
     """Bytes that can be had on a device, or None where nobody says."""
     if device.type != 'cpu':
         return (
@@ -262,13 +279,13 @@ def memory(device):
         return None
 
 
-def output_size(height, width, outscale, even):
+def output_size(height: int, width: int, outscale: float, even: bool) -> tuple[int, int]:
     """(height, width) of the output; rounded up to even numbers where the pixel format needs them."""
     sizes = (max(1, round(size * outscale)) for size in (height, width))
     return tuple(size + size % 2 if even else size for size in sizes)
 
 
-def fit(image, size):
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """`image` resized to (height, width) where it has another size; area averaging, because it is only ever
     made smaller.
     """

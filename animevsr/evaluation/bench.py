@@ -1,7 +1,10 @@
 """The speed of this machine: one step of a network in every backend that is installed."""
 
+from __future__ import annotations
+
 import statistics
 import time
+from pathlib import Path
 
 import torch
 
@@ -11,7 +14,12 @@ from animevsr.utils.device import select_device
 from animevsr.utils.report import markdown_table
 
 
-def bench(weights='animevsr_x4', size='320x180', rounds=5, device='auto'):
+def bench(
+    weights: str | Path = 'animevsr_x4',
+    size: str = '320x180',
+    rounds: int = 5,
+    device: str | torch.device = 'auto',
+) -> str:
     """Measure a step in every backend, in interleaved rounds.
 
     Args:

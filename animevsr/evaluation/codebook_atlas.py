@@ -2,8 +2,11 @@
 Fig. 3).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,6 +22,10 @@ from animevsr.utils.files import check_file
 from animevsr.video.images import IMAGE_SUFFIXES, write_image
 from animevsr.video.reader import open_reader
 from animevsr.zoo import find_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 
 KS = (5, 10, 20, 50)
 COLUMNS = 4  # pictures in a row
@@ -40,7 +47,9 @@ class View:
 
 
 @torch.inference_mode()
-def atlas(weights, frame, output, number=0, device='auto'):
+def atlas(
+    weights: str | Path, frame: Any, output: Path, number: int = 0, device: str | torch.device = 'auto'
+) -> Any:
     """Draw what a VQGAN makes of a frame.
 
     The picture shows the frame, its reconstruction (k = 1), what the coarser branches carry alone, and the
@@ -83,7 +92,7 @@ def atlas(weights, frame, output, number=0, device='auto'):
     return views
 
 
-def read_frame(path, number):
+def read_frame(path: Path, number: int) -> np.ndarray:
     """Frame `number` of a video, a folder or an image: (h, w, 3) uint8 RGB."""
     with open_reader(path) as reader:
         for i, (image, _) in enumerate(reader.frames()):
@@ -92,7 +101,7 @@ def read_frame(path, number):
     raise MediaError(f'{path}: has {i + 1} frames, frame {number} was asked for (they count from 0)')
 
 
-def draw_views(net, z, image):
+def draw_views(net: nn.Module, z: Tensor, image: np.ndarray) -> Any:
     """([View], {branch: indices of the reconstruction}) of a frame (h, w, 3) and its encoding."""
     size, finest = image.shape[:2], net.branches[-1]
 
@@ -119,7 +128,7 @@ def draw_views(net, z, image):
     return views, indices
 
 
-def structure_change(image, other):
+def structure_change(image: np.ndarray, other: np.ndarray) -> float:
     """Mean absolute difference, of 255, between two (h, w, 3) uint8 images shrunk 8 times by area."""
     small = [
         F.avg_pool2d(torch.from_numpy(i).permute(2, 0, 1).float(), 8, ceil_mode=True) for i in (image, other)
@@ -127,7 +136,7 @@ def structure_change(image, other):
     return (small[0] - small[1]).abs().mean().item()
 
 
-def codebook_sheet(net, indices):
+def codebook_sheet(net: nn.Module, indices: Any) -> np.ndarray:
     """(h, w, 3) uint8: every entry as a patch, ordered by its use in `indices` {branch: (1, h, w)}; the
     frame's colour is its branch.
     """

@@ -1,8 +1,11 @@
 """One HTML page that compares methods frame by frame, and holds the papers' user study (VQD-SR Sec. 4.2)."""
 
+from __future__ import annotations
+
 import itertools
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
@@ -14,20 +17,25 @@ from animevsr.utils.report import data_url
 from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import count_decodable, open_reader
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
 TEMPLATE = Path(__file__).with_name('comparison.html')
 
 
 def compare(
-    roots,
-    output,
-    frames=5,
-    quality=95,
-    gt=None,
-    metrics=('line_width', 'flicker'),
-    device='auto',
-    progress=False,
-    study=None,
-):
+    roots: dict,
+    output: Path,
+    frames: int = 5,
+    quality: int = 95,
+    gt: Tensor | None = None,
+    metrics: Any = ('line_width', 'flicker'),
+    device: str | torch.device = 'auto',
+    progress: bool = False,
+    study: Any = None,
+) -> Any:
     """Write a self-contained page that compares results.
 
     It works from a file, without a network: a slider between two methods, zoom, a difference view, metrics of

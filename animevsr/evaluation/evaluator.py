@@ -1,10 +1,15 @@
 """A table of methods: their results on clips, measured (VQD-SR Sec. 4)."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +35,10 @@ from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import open_reader
 from animevsr.video.scan import scan
 from animevsr.zoo import find_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 
 BORDER = 4  # pixels left out at each edge by what compares with a ground truth
 RUNTIME_SIZE = 180, 320  # of the papers' tables
@@ -75,13 +84,21 @@ class Method:
     runtime: float | None = None
     values: dict = field(default_factory=dict)
 
-    def means(self):
+    def means(self) -> Any:
         """{metric: mean over the clips that have a value}."""
         metrics = next(iter(self.values.values()), {})
         return {m: nanmean([values[m] for values in self.values.values()]) for m in metrics}
 
 
-def evaluate(methods, lq=None, gt=None, metrics=None, every=10, device='auto', progress=False):
+def evaluate(
+    methods: dict[str, str | Path],
+    lq: str | Path | None = None,
+    gt: str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    every: int = 10,
+    device: str | torch.device = 'auto',
+    progress: bool = False,
+) -> list[Method]:
     """Measure methods on clips.
 
     Args:
@@ -206,7 +223,7 @@ def _method(name, what, roots, results, device):
     )
 
 
-def runtime(net, device, repeat=3):
+def runtime(net: nn.Module, device: torch.device, repeat: int = 3) -> float:
     """Median milliseconds of one frame of 180x320; of one in a clip of five for a network over clips."""
     frame, times = torch.rand(1, 3, *RUNTIME_SIZE, device=device), []
     if not isinstance(net, SingleImageNetwork):
@@ -312,20 +329,20 @@ def _frame_metric(name, device):
     return (metric, True) if metric.metric_mode == 'FR' else (lambda x, gt: metric(x), False)
 
 
-def psnr(x, gt):
+def psnr(x: Tensor, gt: Tensor) -> float:
     """Of images in [0, 1], in dB; infinite for equal ones (BasicSR's on tensors ends at 80)."""
     mse = float((x - gt)[..., BORDER:-BORDER, BORDER:-BORDER].square().mean())
     return -10 * math.log10(mse) if mse else math.inf
 
 
-def in_float64(*tensors):
+def in_float64(*tensors: Any) -> Tensor:
     """For functions that compute in float64: the tensors in it, on the CPU where their device does not have
     that.
     """
     return [to_float64(x) for x in tensors]
 
 
-def nanmean(values):
+def nanmean(values: list[float]) -> float:
     """Mean of those that are not NaN; NaN where none is."""
     values = [v for v in values if not math.isnan(v)]
     return float(np.mean(values)) if values else math.nan

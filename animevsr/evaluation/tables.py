@@ -1,5 +1,7 @@
 """The table of an evaluation as Markdown, CSV or JSON."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -24,7 +26,7 @@ UNITS = dict(
 )
 
 
-def write_table(methods, path):
+def write_table(methods: dict[str, Path], path: Path) -> None:
     """Write the table of `evaluate` into a file: .md, .csv or .json.
 
     Raises:
@@ -35,14 +37,14 @@ def write_table(methods, path):
     write_text(Path(path), kinds[Path(path).suffix.lower()](methods))
 
 
-def check_output(path):
+def check_output(path: Path) -> None:
     """MediaError unless a table can be written at `path`: before the work is done."""
     check_file(Path(path))
     if Path(path).suffix.lower() not in ('.md', '.csv', '.json'):
         raise MediaError(f'{path}: a table is written as .md, .csv or .json')
 
 
-def markdown(methods):
+def markdown(methods: dict[str, Path]) -> str:
     """A row for each method, then for each metric a table of its clips."""
     metrics = list(methods[0].means())
     rows = [['method', 'parameters (M)', 'ms for 180x320', *metrics]]
@@ -70,7 +72,7 @@ def markdown(methods):
     return '\n\n'.join(parts) + '\n'
 
 
-def to_csv(methods):
+def to_csv(methods: dict[str, Path]) -> str:
     """One line for each method, clip and metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
@@ -84,7 +86,7 @@ def to_csv(methods):
     return text.getvalue()
 
 
-def to_json(methods):
+def to_json(methods: dict[str, Path]) -> str:
     """A list of methods; JSON has no infinity (the PSNR of equal images): it is the text "inf"."""
 
     def clean(values):
@@ -108,7 +110,7 @@ def to_json(methods):
     )
 
 
-def for_json(value):
+def for_json(value: float) -> float:
     return None if math.isnan(value) else str(value) if math.isinf(value) else value
 
 

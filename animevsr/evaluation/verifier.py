@@ -1,9 +1,12 @@
 """An audit of a result against its source: is everything there that should be?"""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -23,6 +26,10 @@ from animevsr.video.container import (
 from animevsr.video.reader import VideoReader
 from animevsr.video.tracks import JITTER
 
+if TYPE_CHECKING:
+    from animevsr.video.frame_reader import FrameReader
+
+
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
 # seconds by which the start and the end of a copied track may move: containers round, and know priming or not
 LEEWAY = Fraction(1, 20)
@@ -38,7 +45,7 @@ class Check:
     what: str
 
 
-def verify(input, output, every=10):
+def verify(input: Path, output: Path, every: int = 10) -> list[Check]:
     """Compare an upscaled video with its source.
 
     Args:
@@ -66,7 +73,7 @@ def verify(input, output, every=10):
     return checks
 
 
-def compare_pictures(source, result, every):
+def compare_pictures(source: FrameReader, result: FrameReader, every: int) -> list[Check]:
     """Frames, their times, and what they show."""
     ours, theirs, values = [], [], []
     tick = max(source.info.time_base, result.info.time_base, CLOCK)  # how exact times are
@@ -110,7 +117,7 @@ def compare_pictures(source, result, every):
     return checks
 
 
-def compare_reports(result, times):
+def compare_reports(result: FrameReader, times: list[Fraction]) -> list[Check]:
     """What the container itself says of the track of pictures, by which players go: its length and its rate.
 
     Args:
@@ -140,19 +147,19 @@ def compare_reports(result, times):
     return checks
 
 
-def own_length(stream):
+def own_length(stream: Any) -> Fraction | None:
     """Seconds that a track says it takes, or None."""
     return stream.duration * stream.time_base if stream.duration else None
 
 
-def psnr_of(small, large):
+def psnr_of(small: np.ndarray, large: np.ndarray) -> float:
     """PSNR in dB of an image against a larger one made small by MATLAB's resize; both (h, w, 3) uint8."""
     shrunk = to_images(matlab_resize(to_tensor(large[None]), *small.shape[:2]).clamp(0, 1))[0]
     error = np.square(small.astype(np.float32) - shrunk).mean()
     return min(99.0, 10 * np.log10(255**2 / max(error, 1e-9)))
 
 
-def compare_headers(source, result):
+def compare_headers(source: FrameReader, result: FrameReader) -> list[Check]:
     """Size, pixel shape, colours, HDR metadata."""
     factors = result.info.width / source.info.width, result.info.height / source.info.height
     same = abs(factors[0] - factors[1]) * max(source.info.width, source.info.height) <= 4
@@ -191,7 +198,7 @@ def compare_headers(source, result):
     return checks
 
 
-def compare_tracks(before, after, main, mp4):
+def compare_tracks(before: Any, after: Any, main: tuple[int, int], mp4: bool) -> list[Check]:
     """Everything in the containers but the `main` tracks, the pictures."""
     kept, checks = [s for s in after.streams if s.type != 'attachment' and s.index != main[1]], []
     wanted = [
@@ -300,7 +307,7 @@ def compare_tracks(before, after, main, mp4):
     return checks
 
 
-def contents(container, streams):
+def contents(container: Any, streams: list) -> dict:
     """{index: (number of packets, hash of what is in them, (first, last time in seconds) or None where times
     run backwards)} of streams.
     """
@@ -322,7 +329,7 @@ def contents(container, streams):
     return {index: (count, digest.hexdigest(), spans[index]) for index, (count, digest, _) in found.items()}
 
 
-def span(times):
+def span(times: list[tuple[Fraction, Fraction]]) -> tuple[Fraction, Fraction] | None:
     """(first, last) of [(when a packet is shown, when it is decoded)]; None where there is none, or where
     times run backwards.
     """
@@ -330,7 +337,7 @@ def span(times):
     return (min(times)[0], max(times)[0]) if times and not backwards else None
 
 
-def without_header(packet):
+def without_header(packet: Any) -> bytes:
     """What is in a packet; AAC of transport streams has a header of its own before each (ADTS), which other
     containers do not keep.
     """

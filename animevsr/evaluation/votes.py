@@ -1,9 +1,12 @@
 """Votes of the blind study, of one person or several, as shares with their uncertainty (VQD-SR Fig. 4)."""
 
+from __future__ import annotations
+
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from animevsr.errors import MediaError
 
@@ -25,17 +28,17 @@ class Share:
     for_a: int
 
     @property
-    def share(self):
+    def share(self) -> float:
         return self.for_a / self.votes
 
     @property
-    def interval(self):
+    def interval(self) -> tuple[float, float]:
         n, p = self.votes, self.share
         centre, spread = p + Z**2 / (2 * n), Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
         return (centre - spread) / (1 + Z**2 / n), (centre + spread) / (1 + Z**2 / n)
 
 
-def votes(files):
+def votes(files: list[Path]) -> Any:
     """Merge votes that the page of `compare` saved.
 
     Args:

@@ -1,7 +1,16 @@
 """The loss of RealBasicVSR's cleaning module (Chan et al., CVPR 2022)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from torch import nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from animevsr.losses.pixel_loss import EdgeCharbonnierLoss
 
 
 class CleaningLoss(nn.Module):
@@ -13,12 +22,12 @@ class CleaningLoss(nn.Module):
         pixel, cleaning: losses of (prediction, target).
     """
 
-    def __init__(self, net, pixel, cleaning):
+    def __init__(self, net: nn.Module, pixel: EdgeCharbonnierLoss, cleaning: Any) -> None:
         super().__init__()
         # in a list: the network is not a part of its loss
         self.net, self.pixel, self.cleaning = [net], pixel, cleaning
 
-    def forward(self, pred, gt):
+    def forward(self, pred: Tensor, gt: Tensor) -> Tensor:
         cleaned = self.net[0].cleaned
         small = F.interpolate(gt.flatten(0, 1), cleaned.shape[-2:], mode='area').view_as(cleaned)
         return self.pixel(pred, gt) + self.cleaning(cleaned, small)

@@ -2,8 +2,12 @@
 code).
 """
 
+from __future__ import annotations
+
 import functools
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,6 +19,10 @@ from torchvision.models.vgg import cfgs, make_layers
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import read_state_dict
 from animevsr.utils.registry import LOSS_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 BLOCKS = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}  # convolutions of each block
 LAYER_WEIGHTS = {'conv1_2': 0.1, 'conv2_2': 0.1, 'conv3_4': 1, 'conv4_4': 1, 'conv5_4': 1}
@@ -40,8 +48,13 @@ class VGGPerceptualLoss(nn.Module):
     """
 
     def __init__(
-        self, layer_weights=None, vgg_type='vgg19', weights=None, loss_weight=1.0, checkpointing=False
-    ):
+        self,
+        layer_weights: dict[str, float] | None = None,
+        vgg_type: str = 'vgg19',
+        weights: str | Path | None = None,
+        loss_weight: float = 1.0,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         if vgg_type not in BLOCKS:
             raise ValueError(f'vgg_type must be one of {", ".join(BLOCKS)}, got {vgg_type}')
@@ -63,7 +76,7 @@ class VGGPerceptualLoss(nn.Module):
         self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
-    def forward(self, x, gt):
+    def forward(self, x: Tensor, gt: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Two batches of images (b, 3, h, w) or of clips (b, t, 3, h, w), RGB in [0, 1] -> (loss, None).
 
         That is what BasicSR's models expect; None is the style loss, which is not there.
@@ -114,7 +127,7 @@ class LPIPSLoss(nn.Module):
         CheckpointError: there are no weights: the download failed, or the file is not what it should be.
     """
 
-    def __init__(self, weights=None, loss_weight=1.0):
+    def __init__(self, weights: str | Path | None = None, loss_weight: float = 1.0) -> None:
         super().__init__()
         import lpips
 
@@ -125,7 +138,7 @@ class LPIPSLoss(nn.Module):
             part.load_state_dict({name: state[name] for name in part.state_dict()})
         self.net = net.eval().requires_grad_(False)
 
-    def forward(self, x, gt):
+    def forward(self, x: Tensor, gt: Tensor) -> tuple[Tensor, None]:
         """Two batches of images (b, 3, h, w) or of clips (b, t, 3, h, w), RGB in [0, 1] -> (mean, None); h
         and w at least 16.
         """
@@ -135,12 +148,12 @@ class LPIPSLoss(nn.Module):
         )
 
 
-def vgg_features(vgg_type):
+def vgg_features(vgg_type: str) -> nn.Module:
     """torchvision's `features` of a VGG, without its classifier, which is four fifths of it."""
     return make_layers(cfgs[dict(vgg16='D', vgg19='E')[vgg_type]], batch_norm=False)
 
 
-def layer_places(vgg_type):
+def layer_places(vgg_type: str) -> dict[str, int]:
     """{'conv1_1': 0, 'conv1_2': 2, ...}: place of each convolution in torchvision's `features`."""
     places, at = {}, 0
     for block, count in enumerate(BLOCKS[vgg_type], 1):
@@ -151,7 +164,7 @@ def layer_places(vgg_type):
     return places
 
 
-def feature_weights(vgg_type, path, features):
+def feature_weights(vgg_type: str, path: Path, features: nn.Module) -> dict[str, Tensor]:
     """The state dict of `features` from a file, or from torchvision's download."""
     if path:
         state = read_state_dict(path)

@@ -1,9 +1,16 @@
 """Pixel losses that BasicSR does not have."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import nn
 from torch.nn import functional as F
 
 from animevsr.utils.registry import LOSS_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @LOSS_REGISTRY.register()
@@ -15,11 +22,11 @@ class L1L2Loss(nn.Module):
         l1_weight, l2_weight (float): Default: 1.0, 1.0.
     """
 
-    def __init__(self, l1_weight=1.0, l2_weight=1.0):
+    def __init__(self, l1_weight: float = 1.0, l2_weight: float = 1.0) -> None:
         super().__init__()
         self.l1_weight, self.l2_weight = l1_weight, l2_weight
 
-    def forward(self, pred, target):
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape -> a scalar."""
         return self.l1_weight * F.l1_loss(pred, target) + self.l2_weight * F.mse_loss(pred, target)
 
@@ -37,11 +44,11 @@ class EdgeCharbonnierLoss(nn.Module):
         eps (float): below about this error the loss is quadratic. Default: 1e-3.
     """
 
-    def __init__(self, loss_weight=1.0, edge_weight=2.0, eps=1e-3):
+    def __init__(self, loss_weight: float = 1.0, edge_weight: float = 2.0, eps: float = 1e-3) -> None:
         super().__init__()
         self.loss_weight, self.edge_weight, self.eps = loss_weight, edge_weight, eps
 
-    def forward(self, pred, target):
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Two tensors (..., 3, h, w), RGB in [0, 1] -> a scalar."""
         luma = F.pad(target.detach().mean(-3), (0, 1, 0, 1), mode='replicate')
         steps = (luma[..., :-1, 1:] - luma[..., :-1, :-1]).abs() + (

@@ -5,10 +5,18 @@ frames. Each has a meter that is given a clip's frames one after another, so tha
 the memory of two frames (`METERS`).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch.nn import functional as F
 
 from animevsr.utils.registry import METRIC_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 BLOCK = 8  # side of the blocks whose means tell what happens apart from noise and blur
 # change of such a mean, in levels of 255, up to which a block of an unknown original is taken for held
@@ -17,7 +25,7 @@ CUT = 25.0  # mean change of such means, in levels, above which there is a cut
 
 
 @METRIC_REGISTRY.register()
-def calculate_flicker_clip(img, img2=None, **kwargs):
+def calculate_flicker_clip(img: Tensor, img2: Tensor | None = None, **kwargs: Any) -> float:
     """Flicker: mean absolute change from frame to frame where the drawing is held.
 
         mean over t and held pixels of |img[t + 1] - img[t]| * 255
@@ -42,10 +50,10 @@ def calculate_flicker_clip(img, img2=None, **kwargs):
 class FlickerMeter:
     """`calculate_flicker_clip` of a clip whose frames come one after another."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         self.total, self.count, self.before = 0.0, 0, None
 
-    def update(self, img, img2=None):
+    def update(self, img: Tensor, img2: Tensor | None = None) -> None:
         """Take in the next frame (1, 3, h, w) and, where there is one, that of the ground truth."""
         if self.before is not None:
             pair, truth = _with(self.before, img, img2)
@@ -53,11 +61,11 @@ class FlickerMeter:
             self.total, self.count = self.total + total, self.count + count
         self.before = img, img2
 
-    def value(self):
+    def value(self) -> float:
         return self.total / self.count if self.count else float('nan')
 
 
-def held_change(img, img2=None):
+def held_change(img: Tensor, img2: Tensor | None = None) -> tuple[float, int]:
     """Sum of the changes of held pixels and channels, in levels, and their number; see
     `calculate_flicker_clip`.
     """
@@ -76,7 +84,7 @@ def held_change(img, img2=None):
 
 
 @METRIC_REGISTRY.register()
-def calculate_cut_bleed_clip(img, img2, cuts=None, **kwargs):
+def calculate_cut_bleed_clip(img: Tensor, img2: Tensor, cuts: Any = None, **kwargs: Any) -> float:
     """Cut bleed: how much of the shot on the other side shows in the frames before and after a cut.
 
     With a and b the frames of the original before and after a cut, and r the result at b, all averaged over
@@ -99,10 +107,10 @@ def calculate_cut_bleed_clip(img, img2, cuts=None, **kwargs):
 class CutBleedMeter:
     """`calculate_cut_bleed_clip` of a clip whose frames come one after another."""
 
-    def __init__(self, cuts=None, **kwargs):
+    def __init__(self, cuts: list[int] | None = None, **kwargs: Any) -> None:
         self.cuts, self.shares, self.before, self.number = cuts, [], None, 0
 
-    def update(self, img, img2):
+    def update(self, img: Tensor, img2: Tensor) -> None:
         """Take in the next frame (1, 3, h, w) and that of the original."""
         now = tuple(
             F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False).flatten() for x in (img, img2)
@@ -114,7 +122,7 @@ class CutBleedMeter:
                     self.shares.append(((result - original) @ direction / (d @ d)).item())
         self.before, self.number = now, self.number + 1
 
-    def value(self):
+    def value(self) -> float:
         return sum(self.shares) / len(self.shares) if self.shares else float('nan')
 
 

@@ -1,7 +1,11 @@
 """hyperIQA (Su et al., 2020), a learned image quality without reference, through facexlib."""
 
+from __future__ import annotations
+
 import functools
 import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +19,9 @@ URL = 'https://github.com/xinntao/facexlib/releases/download/v0.2.0/assessment_h
 
 
 @METRIC_REGISTRY.register()
-def calculate_hyperiqa_pt(img, crops=25, seed=0, weights=None, **kwargs):
+def calculate_hyperiqa_pt(
+    img: Any, crops: int = 25, seed: int = 0, weights: str | Path | None = None, **kwargs: Any
+) -> float:
     """hyperIQA of images; from 0 to 100, higher is better. Learned on photographs.
 
     The mean over random crops of 224x224, the same for every image of a size. Smaller images are enlarged to
@@ -48,7 +54,7 @@ def calculate_hyperiqa_pt(img, crops=25, seed=0, weights=None, **kwargs):
 
 
 @functools.lru_cache(maxsize=2)
-def network(weights, device):
+def network(weights: str, device: str | torch.device) -> Any:
     """facexlib's network with its weights, in eval mode."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # facexlib uses what torchvision deprecates

@@ -1,17 +1,25 @@
 """Sharpness of lines: the width of edges in pixels."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import torch
 from basicsr.utils.color_util import rgb2ycbcr_pt
 from torch.nn import functional as F
 
 from animevsr.utils.registry import METRIC_REGISTRY
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
 REACH = 12  # pixels to each side of its steepest place that an edge is followed
 LEAST = 48 / 255  # contrast of an edge, of the full range, from which it counts
 
 
 @METRIC_REGISTRY.register()
-def calculate_line_width_pt(img, crop_border=0, **kwargs):
+def calculate_line_width_pt(img: Tensor, crop_border: int = 0, **kwargs: Any) -> Tensor:
     """Mean width of the edges of images, in pixels.
 
     Along rows and along columns of the luma, an edge is a run of differences of one sign around its steepest
@@ -38,7 +46,7 @@ def calculate_line_width_pt(img, crop_border=0, **kwargs):
     return weighted.sum(1) / weight.sum(1)
 
 
-def edges(luma):
+def edges(luma: Tensor) -> tuple[Tensor, Tensor]:
     """Width of the edge at each place of (n, h, w) along its last axis, and its contrast, 0 where there is
     none.
     """
@@ -61,7 +69,7 @@ def edges(luma):
     return contrast / size.clamp_min(1e-6) * cosine, contrast
 
 
-def shifted(x, by):
+def shifted(x: Tensor, by: int) -> Tensor:
     """x[..., i + by] at i; 0 beyond the ends."""
     out = torch.zeros_like(x)
     if by > 0:

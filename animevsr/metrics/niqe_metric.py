@@ -4,7 +4,10 @@ Its model of pristine images is the one that BasicSR carries. It was made of pho
 compares methods on the same clips, and its absolute value means little.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import basicsr.metrics
 import numpy as np
@@ -16,12 +19,16 @@ from animevsr.utils.device import to_float64
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.registry import METRIC_REGISTRY
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
 BLOCK = 96
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 @METRIC_REGISTRY.register()
-def calculate_niqe_pt(img, crop_border=0, **kwargs):
+def calculate_niqe_pt(img: Tensor, crop_border: int = 0, **kwargs: Any) -> Tensor:
     """NIQE of the luma of images; lower is better, about 3 to 8 for photographs.
 
     The distance between two Gaussians over 36 features of blocks of 96x96 pixels at two scales, that of the
@@ -60,7 +67,7 @@ def calculate_niqe_pt(img, crop_border=0, **kwargs):
     return torch.stack([distance(f, mean.flatten(), covariance) for f in torch.cat(features, -1)]).to(img)
 
 
-def normalise(luma, window):
+def normalise(luma: Tensor, window: Tensor) -> Tensor:
     """Mean subtracted, contrast normalised: (n, 1, h, w) -> the same.
 
     The differences are taken in float32, as in the implementation with which the values are compared: in flat
@@ -72,12 +79,12 @@ def normalise(luma, window):
     return ((luma.float() - mean) / ((square - mean.square()).abs().sqrt() + 1)).double()
 
 
-def split(images, size):
+def split(images: Any, size: Any) -> Any:
     """(n, 1, h, w) -> (n, blocks, size, size)."""
     return images[:, 0].unfold(1, size, size).unfold(2, size, size).flatten(1, 2)
 
 
-def block_features(blocks):
+def block_features(blocks: Tensor) -> Tensor:
     """(n, blocks, size, size) -> (n, blocks, 18): the shape of the distribution of the values, and of the
     products of neighbours.
     """
@@ -90,7 +97,7 @@ def block_features(blocks):
     return torch.stack(features, -1)
 
 
-def asymmetric_gaussian(values):
+def asymmetric_gaussian(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Shape, left and right scale of an asymmetric generalised Gaussian fitted to (..., h, w) by its moments;
     three of (...).
     """
@@ -110,7 +117,7 @@ def asymmetric_gaussian(values):
     return alpha, left * scale, right * scale
 
 
-def distance(features, mean, covariance):
+def distance(features: nn.Module, mean: Any, covariance: Any) -> float:
     """Of the blocks of one image (blocks, 36) from the pristine model; blocks with NaN do not count in the
     covariance.
     """

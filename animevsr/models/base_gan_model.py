@@ -1,5 +1,9 @@
 """What all adversarial models of this package share: BasicSR's training loop, and a guard over it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils import get_root_logger
 
@@ -22,7 +26,7 @@ class CheckedGANModel(BaseSRModel, SRGANModel):
 
     TRAIN_KEYS = (*BaseSRModel.TRAIN_KEYS, 'gan_opt', 'optim_d', 'net_d_iters', 'net_d_init_iters', 'guard')
 
-    def init_training_settings(self):
+    def init_training_settings(self) -> None:
         if not self.opt['train'].get('gan_opt'):
             raise ValueError(
                 f'train: gan_opt is missing, but a {type(self).__name__} has an adversarial loss, '
@@ -34,7 +38,7 @@ class CheckedGANModel(BaseSRModel, SRGANModel):
         check_keys(options or {}, ('window', 'least_d', 'pix_rise'), 'guard')
         self.guard = None if options is False else CollapseGuard(self.cri_gan.gan_type, **(options or {}))
 
-    def reduce_loss_dict(self, loss_dict):
+    def reduce_loss_dict(self, loss_dict: dict) -> dict:
         log_dict = super().reduce_loss_dict(loss_dict)
         if self.guard:
             self.guard.update(log_dict)
@@ -47,7 +51,7 @@ class CheckedGANModel(BaseSRModel, SRGANModel):
                 )
         return log_dict
 
-    def save(self, epoch, current_iter):
+    def save(self, epoch: Any, current_iter: int) -> None:
         """Write networks and training state, unless there are signs of a collapse: the checkpoint before them
         is to stay the last.
         """

@@ -2,8 +2,11 @@
 numbers that are not finite.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.models.sr_model import SRModel
@@ -13,6 +16,9 @@ from torch import distributed
 from animevsr.utils.checkpoint import load_weights
 from animevsr.utils.options import check_keys
 from animevsr.utils.resources import find
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class BaseSRModel(SRModel):
@@ -39,7 +45,7 @@ class BaseSRModel(SRModel):
         'perceptual_opt',
     )
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict) -> None:
         if not opt['dist'] and opt['num_gpu'] > 1 and self.needs_processes(opt):
             raise ValueError(
                 f'{type(self).__name__}: {opt["num_gpu"]} GPUs need one process each: torchrun'
@@ -48,13 +54,13 @@ class BaseSRModel(SRModel):
             )
         super().__init__(opt)
 
-    def needs_processes(self, opt):
+    def needs_processes(self, opt: dict) -> bool:
         """Whether several GPUs cannot be used by one process (DataParallel), whose replicas lose what a
         forward pass leaves behind.
         """
         return False
 
-    def init_training_settings(self):
+    def init_training_settings(self) -> None:
         check_keys(self.opt['train'], self.TRAIN_KEYS, 'train')
         if self.opt['train'].get('amp') not in (None, False, 'bf16'):
             raise ValueError(
@@ -68,11 +74,11 @@ class BaseSRModel(SRModel):
             for optimizer in self.optimizers:
                 optimizer.register_step_pre_hook(lambda optimizer, *_: clip_gradients(optimizer, limit))
 
-    def setup_optimizers(self):
+    def setup_optimizers(self) -> None:
         with self._options_kept('optim_g', 'optim_d'):
             super().setup_optimizers()
 
-    def setup_schedulers(self):
+    def setup_schedulers(self) -> None:
         with self._options_kept('scheduler'):
             super().setup_schedulers()
 
@@ -83,7 +89,7 @@ class BaseSRModel(SRModel):
         yield
         self.opt['train'].update(kept)
 
-    def resume_training(self, resume_state):
+    def resume_training(self, resume_state: Any) -> None:
         """BasicSR's, after which a learning rate that was changed in the options since is the one that
         counts.
         """
@@ -98,7 +104,9 @@ class BaseSRModel(SRModel):
                     )
                     group['lr'], group['initial_lr'], scheduler.base_lrs[i] = group['lr'] * factor, rate, rate
 
-    def load_network(self, net, load_path, strict=True, param_key='params'):
+    def load_network(
+        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params'
+    ) -> None:
         """BasicSR's `load_network` through this package's safe reader; bundled weights are found from any
         directory.
 
@@ -115,18 +123,18 @@ class BaseSRModel(SRModel):
         for part, count in fresh.items():
             logger.info(f'Not in {path.name}, starts fresh: {part} ({count} tensors)')
 
-    def optimize_parameters(self, current_iter):
+    def optimize_parameters(self, current_iter: int) -> None:
         self.current_iter = current_iter
         with self.autocast():
             super().optimize_parameters(current_iter)
 
-    def autocast(self):
+    def autocast(self) -> Any:
         """The precision in which networks are trained (`amp`)."""
         return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.opt['train'].get('amp') == 'bf16'
         )
 
-    def reduce_loss_dict(self, loss_dict):
+    def reduce_loss_dict(self, loss_dict: dict) -> dict:
         """Mean of each loss over the processes, the same on all of them: so that all judge by one number and
         stop together.
 
@@ -146,7 +154,7 @@ class BaseSRModel(SRModel):
                 )
         return log_dict
 
-    def save(self, epoch, current_iter):
+    def save(self, epoch: Any, current_iter: int) -> None:
         """Write networks and training state; nothing at all if a network holds numbers that are not finite,
         or others on each process.
         """
@@ -154,7 +162,7 @@ class BaseSRModel(SRModel):
         self.check_alike(current_iter)
         super().save(epoch, current_iter)
 
-    def check_alike(self, current_iter):
+    def check_alike(self, current_iter: int) -> None:
         """ValueError on all processes if their networks differ (a draw that was not the same, a parameter
         that was not averaged).
         """
@@ -173,7 +181,7 @@ class BaseSRModel(SRModel):
                         f' {apart.item():.2g}): nothing is saved, the last checkpoint is kept'
                     )
 
-    def check_finite(self, current_iter):
+    def check_finite(self, current_iter: int) -> None:
         """ValueError if a network holds numbers that are not finite."""
         networks = {
             name: self.get_bare_model(getattr(self, name))
@@ -190,7 +198,7 @@ class BaseSRModel(SRModel):
                     )
 
 
-def clip_gradients(optimizer, limit):
+def clip_gradients(optimizer: Any, limit: float) -> None:
     """Scale the gradients of all parameters of an optimizer so that their norm is at most `limit`."""
     torch.nn.utils.clip_grad_norm_(
         [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None], limit

@@ -2,6 +2,8 @@
 GAN loss collapse).
 """
 
+from __future__ import annotations
+
 # what a discriminator loses that cannot tell real from fake: the sum of its loss on both
 UNDECIDED = {'lsgan': 0.5, 'vanilla': 1.386, 'hinge': 2.0}
 
@@ -26,7 +28,9 @@ class CollapseGuard:
         ValueError: an option is out of range.
     """
 
-    def __init__(self, gan_type, window=1000, least_d=0.02, pix_rise=3.0):
+    def __init__(
+        self, gan_type: str, window: int = 1000, least_d: float = 0.02, pix_rise: float = 3.0
+    ) -> None:
         if not isinstance(window, int) or window < 1 or least_d < 0 or pix_rise <= 0:
             raise ValueError(
                 'guard: window must be a whole number >= 1, least_d at least 0, and pix_rise above 0; got '
@@ -36,7 +40,7 @@ class CollapseGuard:
         self.least_d = least_d * UNDECIDED[gan_type] if gan_type in UNDECIDED else None
         self.means, self.recent, self.lowest = {}, {}, None
 
-    def update(self, losses):
+    def update(self, losses: dict[str, float]) -> None:
         """Take in the losses {name: float} of one iteration."""
         self.count += 1
         seen = dict(d=losses['l_d_real'] + losses['l_d_fake'])
@@ -50,7 +54,7 @@ class CollapseGuard:
         if self.count >= self.window and 'pix' in self.means:
             self.lowest = min(self.means['pix'], self.lowest or self.means['pix'])
 
-    def problem(self, recent=False):
+    def problem(self, recent: bool = False) -> str | None:
         """What is wrong, in one sentence, or None. `recent` looks at a tenth of the window: an early sign, or
         a passing one.
         """

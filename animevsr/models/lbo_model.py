@@ -2,9 +2,16 @@
 supplement Sec. 1 and 2).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from animevsr.models.base_gan_model import CheckedGANModel
 from animevsr.models.base_model import BaseSRModel
 from animevsr.utils.registry import MODEL_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @MODEL_REGISTRY.register()
@@ -16,7 +23,7 @@ class LBOModel(BaseSRModel):
     one.
     """
 
-    def feed_data(self, data):
+    def feed_data(self, data: dict[str, Tensor]) -> None:
         """A batch of pairs: `gt` (b, 3, 2h, 2w) and `lq` (b, 3, h, w), RGB in [0, 1]."""
         super().feed_data(dict(lq=data['gt'], gt=data['lq']))
 

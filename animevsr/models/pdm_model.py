@@ -2,10 +2,17 @@
 (PDM, CVPR 2022).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import nn
 
 from animevsr.models.base_gan_model import CheckedGANModel
 from animevsr.utils.registry import MODEL_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @MODEL_REGISTRY.register()
@@ -21,19 +28,19 @@ class PDMModel(CheckedGANModel):
 
     TRAIN_KEYS = (*CheckedGANModel.TRAIN_KEYS, 'noise_weight')
 
-    def needs_processes(self, opt):
+    def needs_processes(self, opt: dict) -> bool:
         """Yes: the loss looks at the noise of the last pass."""
         return True
 
-    def init_training_settings(self):
+    def init_training_settings(self) -> None:
         super().init_training_settings()
         self.cri_pix = NoiseLoss(self.get_bare_model(self.net_g), self.opt['train'].get('noise_weight', 100))
 
-    def feed_data(self, data):
+    def feed_data(self, data: dict[str, Tensor]) -> None:
         """`gt` (b, 3, H, W), clean, and `lq` (b, 3, h, w), real ones of other pictures; RGB in [0, 1]."""
         super().feed_data(dict(lq=data['gt'], gt=data['lq']))
 
-    def reduce_loss_dict(self, loss_dict):
+    def reduce_loss_dict(self, loss_dict: dict) -> dict:
         """As the base, with the loss of the noise under a name of its own: that it grows is no sign of a
         collapse.
         """
@@ -47,9 +54,9 @@ class NoiseLoss(nn.Module):
     to compare with.
     """
 
-    def __init__(self, net, weight):
+    def __init__(self, net: nn.Module, weight: float) -> None:
         super().__init__()
         self.net, self.weight = [net], weight  # in a list: the network is not a part of its loss
 
-    def forward(self, pred, target):
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         return self.weight * self.net[0].last_noise.square().mean()

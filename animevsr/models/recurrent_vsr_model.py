@@ -2,7 +2,10 @@
 1).
 """
 
+from __future__ import annotations
+
 import inspect
+from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.losses import build_loss
@@ -23,6 +26,9 @@ from animevsr.models.teacher import Teacher
 from animevsr.utils.options import check_keys
 from animevsr.utils.registry import MODEL_REGISTRY
 from animevsr.utils.windows import triples
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @MODEL_REGISTRY.register()
@@ -71,11 +77,11 @@ class RecurrentVSRModel(BaseSRModel):
     usm = steady = teacher = None
     usm_in_losses = False
 
-    def needs_processes(self, opt):
+    def needs_processes(self, opt: dict) -> bool:
         """With `cleaning_opt`, whose loss looks at the cleaned frames of the last pass."""
         return bool(opt.get('train', {}).get('cleaning_opt'))
 
-    def init_training_settings(self):
+    def init_training_settings(self) -> None:
         usm = self.opt['train'].get('gt_usm')
         check_keys(usm or {}, ('weight', 'radius', 'gan'), 'gt_usm')
         self.usm_weight = usm.get('weight', 0.3) if usm else 0
@@ -110,7 +116,7 @@ class RecurrentVSRModel(BaseSRModel):
         check_keys(teacher or {}, ('weights', 'share', 'tolerance'), 'teacher_opt')
         self.teacher = Teacher(**teacher, device=self.device) if teacher else None
 
-    def setup_optimizers(self):
+    def setup_optimizers(self) -> None:
         super().setup_optimizers()
         factor = self.opt['train'].get('flow_lr_mul', 1)
         if factor == 1 and not self.opt['train'].get('fix_flow'):
@@ -123,7 +129,7 @@ class RecurrentVSRModel(BaseSRModel):
         group['params'] = [p for p in group['params'] if id(p) not in flow]
         self.optimizer_g.add_param_group(dict(params=list(flow.values()), lr=group['lr'] * factor))
 
-    def optimize_parameters(self, current_iter):
+    def optimize_parameters(self, current_iter: int) -> None:
         fixed = self.opt['train'].get('fix_flow')
         if fixed:
             for name, parameter in self.get_bare_model(self.net_g).named_parameters():
@@ -131,7 +137,7 @@ class RecurrentVSRModel(BaseSRModel):
                     parameter.requires_grad_(current_iter > fixed)
         super().optimize_parameters(current_iter)
 
-    def feed_data(self, data):
+    def feed_data(self, data: dict[str, Any]) -> None:
         """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here,
         `params`.
         """
@@ -152,11 +158,11 @@ class RecurrentVSRModel(BaseSRModel):
         if self.usm is not None and not self.usm_in_losses:
             self.gt = sharpened(self.gt, self.usm, self.usm_weight)
 
-    def dist_validation(self, dataloader, current_iter, tb_logger, save_img):
+    def dist_validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     @torch.no_grad()
-    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
+    def nondist_validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
         dataset = dataloader.dataset
         metrics = self.opt['val'].get('metrics') or {}
         if not getattr(dataset, 'has_gt', True):
@@ -238,32 +244,32 @@ class RecurrentVSRModel(BaseSRModel):
 class MeanMeter:
     """A metric of frames over a clip: the mean of those that have a value."""
 
-    def __init__(self, options):
+    def __init__(self, options: dict) -> None:
         self.options, self.values = options, []
 
-    def update(self, **images):
+    def update(self, **images: Any) -> None:
         self.values.append(float(calculate_metric(images, self.options)))
 
-    def value(self):
+    def value(self) -> float:
         return torch.tensor(self.values, dtype=torch.float64).nanmean().item()
 
 
 class WholeClipMeter:
     """A metric that someone registered for whole clips (`*_clip`), for which the frames are kept."""
 
-    def __init__(self, options):
+    def __init__(self, options: dict) -> None:
         self.options, self.frames = options, []
 
-    def update(self, **images):
+    def update(self, **images: Any) -> None:
         self.frames.append(images)
 
-    def value(self):
+    def value(self) -> float:
         return calculate_metric(
             {name: torch.cat([frame[name] for frame in self.frames]) for name in self.frames[0]}, self.options
         )
 
 
-def meter_of(options):
+def meter_of(options: dict) -> Any:
     """What measures a clip, given its frames one after another by `update(img, img2)`; `value()` is its
     metric.
     """
@@ -276,20 +282,20 @@ def meter_of(options):
 class Sharpened(nn.Module):
     """A loss against the sharpened ground truth."""
 
-    def __init__(self, loss, usm, weight):
+    def __init__(self, loss: nn.Module, usm: nn.Module, weight: float) -> None:
         super().__init__()
         self.loss, self.usm, self.weight = loss, usm, weight
 
-    def forward(self, pred, gt):
+    def forward(self, pred: Tensor, gt: Tensor) -> Tensor:
         return self.loss(pred, sharpened(gt, self.usm, self.weight))
 
 
-def sharpened(clip, usm, weight):
+def sharpened(clip: Tensor, usm: nn.Module, weight: float) -> Tensor:
     """A clip (b, t, 3, h, w) through an unsharp mask."""
     return usm(clip.flatten(0, 1), weight=weight).view_as(clip)
 
 
-def needs_gt(metric):
+def needs_gt(metric: str) -> bool:
     """Whether a registered metric must be given a ground truth."""
     parameter = inspect.signature(METRIC_REGISTRY.get(metric)).parameters.get('img2')
     return parameter is not None and parameter.default is parameter.empty

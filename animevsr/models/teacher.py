@@ -1,10 +1,18 @@
 """What makes lines clean beyond the papers: a teacher that sees the undamaged frames."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn import functional as F
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.utils.matlab_resize import matlab_resize
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Teacher:
@@ -22,7 +30,13 @@ class Teacher:
         device: where it runs.
     """
 
-    def __init__(self, weights, share=0.5, tolerance=12, device='cpu'):
+    def __init__(
+        self,
+        weights: str | Path,
+        share: float = 0.5,
+        tolerance: float = 12,
+        device: str | torch.device = 'cpu',
+    ) -> None:
         if not 0 <= share <= 1 or tolerance <= 0:
             raise ValueError(
                 f'teacher_opt: share must be in [0, 1] and tolerance above 0, got {share} and {tolerance}'
@@ -31,7 +45,7 @@ class Teacher:
         self.share, self.tolerance = share, tolerance / 255
 
     @torch.no_grad()
-    def target(self, gt):
+    def target(self, gt: Tensor) -> Tensor:
         """Ground truth (b, t, 3, h, w) in [0, 1] -> targets of that shape."""
         h, w = gt.shape[-2:]
         small = matlab_resize(gt, h // self.net.scale, w // self.net.scale).clamp(0, 1)

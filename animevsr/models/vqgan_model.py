@@ -2,7 +2,10 @@
 3.4).
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.archs import build_network
@@ -12,6 +15,10 @@ from torch import distributed
 
 from animevsr.models.base_model import BaseSRModel
 from animevsr.utils.registry import MODEL_REGISTRY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 RECENT = 100  # iterations in which an entry must have been used not to be reported as dead
 
@@ -55,15 +62,15 @@ class VQGANModel(BaseSRModel):
         'revive_after',
     )
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict) -> None:
         self.lookups = []  # (vectors, indices) of each branch in the last training pass
         super().__init__(opt)
 
-    def needs_processes(self, opt):
+    def needs_processes(self, opt: dict) -> bool:
         """Yes: the codebook's use is followed by a hook."""
         return True
 
-    def init_training_settings(self):
+    def init_training_settings(self) -> None:
         train = self.opt['train']
         self.cri_gan = None
         if train.get('amp'):
@@ -91,7 +98,7 @@ class VQGANModel(BaseSRModel):
         loaded = self.opt['path'].get('pretrain_network_g') or self.opt['path'].get('resume_state')
         self.codebook_ready = bool(loaded) or not train.get('revive_after')
 
-    def setup_optimizers(self):
+    def setup_optimizers(self) -> None:
         train = self.opt['train']
         options = dict(train['optim_g'])
         kind, factors = options.pop('type'), train.get('lr_factors') or {}
@@ -113,12 +120,12 @@ class VQGANModel(BaseSRModel):
             self.optimizer_d = self.get_optimizer(options.pop('type'), self.net_d.parameters(), **options)
             self.optimizers.append(self.optimizer_d)
 
-    def feed_data(self, data):
+    def feed_data(self, data: dict[str, Tensor]) -> None:
         """A batch of frames: `lq` (b, 3, h, w) in [0, 1]."""
         self.lq = data['lq'].to(self.device)
         self.gt = self.lq
 
-    def optimize_parameters(self, current_iter):
+    def optimize_parameters(self, current_iter: int) -> None:
         self.current_iter, train = current_iter, self.opt['train']
         adversarial = self.cri_gan is not None and current_iter >= train.get('gan_start', 10000)
         x, losses = self.lq * 2 - 1, OrderedDict()
@@ -158,7 +165,7 @@ class VQGANModel(BaseSRModel):
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
-    def save(self, epoch, current_iter):
+    def save(self, epoch: Any, current_iter: int) -> None:
         self.check_finite(current_iter)
         self.check_alike(current_iter)
         if self.cri_gan:
@@ -259,7 +266,7 @@ class VQGANModel(BaseSRModel):
     # --- validation
 
     @torch.no_grad()
-    def test(self):
+    def test(self) -> None:
         net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
         net.eval()
         z = net.encode(self.lq * 2 - 1)
@@ -270,7 +277,7 @@ class VQGANModel(BaseSRModel):
             self.usage[branch] = self.usage.get(branch, 0) + counts
         self.net_g.train(self.is_train)
 
-    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
+    def nondist_validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
         self.usage = {}
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
         total = sum(self.usage.values())
@@ -283,7 +290,7 @@ class VQGANModel(BaseSRModel):
         )
 
 
-def perplexity(counts):
+def perplexity(counts: Tensor) -> Tensor:
     """exp of the entropy of how often each entry was used; `counts` (n_embed,)."""
     share = counts / counts.sum()
     return torch.exp(-torch.special.xlogy(share, share).sum())

@@ -1,7 +1,11 @@
 """The clips on which a tiny table is measured."""
 
+from __future__ import annotations
+
 import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +22,7 @@ OLD_CODECS = (
 )
 
 
-def held_out_clips(folder):
+def held_out_clips(folder: Any) -> dict[str, Path]:
     """Write the clips on which a tiny table is measured: held-out clips, shrunk, blurred, and through old
     codecs.
     """

@@ -6,6 +6,8 @@ runs from end to end. At the scale `paper` they are the paper's own, and need it
 the same call goes on, each training from its last checkpoint.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -13,6 +15,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
@@ -32,6 +35,10 @@ from animevsr.utils.report import markdown_table
 from animevsr.utils.resources import find
 from animevsr.zoo import find_weights
 
+if TYPE_CHECKING:
+    from animevsr.reproduce.tables import Row
+
+
 HOME = Path('experiments')
 # the data that the YAML files of the scale `paper` name -> the argument of `reproduce` that says where it is
 DATA = {'datasets/AVC-Train': 'gt', 'datasets/AVC-Test': 'test', 'datasets/RAL': 'ral'}
@@ -40,17 +47,17 @@ METRICS = ('psnr_y', 'ssim_y', 'niqe', 'line_width', 'flicker')
 
 
 def reproduce(
-    table,
-    scale='tiny',
-    gt='datasets/AVC-Train',
-    lq='datasets/AVC-RealLQ',
-    rows=None,
-    iterations=None,
-    device='auto',
-    progress=False,
-    ral='datasets/RAL',
-    test='datasets/AVC-Test',
-):
+    table: str,
+    scale: str = 'tiny',
+    gt: str = 'datasets/AVC-Train',
+    lq: str = 'datasets/AVC-RealLQ',
+    rows: list[str] | None = None,
+    iterations: Any = None,
+    device: str | torch.device = 'auto',
+    progress: bool = False,
+    ral: str = 'datasets/RAL',
+    test: str = 'datasets/AVC-Test',
+) -> str:
     """Run the trainings behind a table and measure their results.
 
     Before anything runs it is checked that all data and weights are there, or come from a training before.
@@ -110,31 +117,33 @@ class Run:
     `experiments/reproduce_<scale>_<stage>`.
     """
 
-    def __init__(self, scale, places, iterations, device):
+    def __init__(
+        self, scale: str, places: dict[str, str], iterations: Any, device: str | torch.device
+    ) -> None:
         self.scale, self.places, self.iterations, self.device = scale, places, iterations, device
         self.folder = HOME / f'reproduce_{scale}'
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
-    def gt(self):
+    def gt(self) -> Path:
         return Path(self.places['gt'])
 
-    def iterations_of(self, stage):
+    def iterations_of(self, stage: Stage) -> int:
         return self.iterations or (
             stage.iterations if self.scale == 'tiny' else read_yaml(stage.paper)['train']['total_iter']
         )
 
-    def weights(self, stage):
+    def weights(self, stage: Released | Stage) -> Path:
         return (
             Path(stage.file)
             if isinstance(stage, Released)
             else HOME / f'reproduce_{self.scale}_{stage.name}/models/net_g_latest.pth'
         )
 
-    def file_of(self, stage):
+    def file_of(self, stage: Stage) -> str:
         return stage.tiny if self.scale == 'tiny' else stage.paper
 
-    def options_of(self, stage):
+    def options_of(self, stage: Stage) -> list[str]:
         """[KEY:KEY=VALUE] that a stage adds to its YAML: where data and earlier results are, and how long it
         runs.
         """
@@ -165,7 +174,7 @@ class Run:
             ]
         return options
 
-    def check(self, stages, released, lq):
+    def check(self, stages: list, released: list, lq: str) -> None:
         """Whether everything is there that is not made on the way.
 
         Raises:
@@ -203,7 +212,7 @@ class Run:
                 ' --ral, --test, --lq'
             )
 
-    def train(self, stage, bar):
+    def train(self, stage: Stage, bar: Any) -> None:
         """Run a training, unless it is done, in a process of its own; its output goes into a file."""
         file, options, iterations = self.file_of(stage), self.options_of(stage), self.iterations_of(stage)
         # what was cleaned (HR-SR), and how what comes before was trained, are part of it
@@ -259,24 +268,24 @@ class Run:
                 raise MediaError(f'{stage.name}: {last_line(log)} (its output: {log})')
         bar.update(iterations - seen)
 
-    def note(self, stage):
+    def note(self, stage: Stage) -> Path:
         """The file that says of what a training is made."""
         return self.folder / f'{stage.name}.sha256'
 
-    def lock(self, stage):
+    def lock(self, stage: Stage) -> Any:
         """A file that the training holds, too: it may live longer than this process."""
         try:
             return inherited_lock(self.folder / f'{stage.name}.lock')
         except BlockingIOError:
             raise MediaError(f'{stage.name}: another run trains it; wait for it, or end it') from None
 
-    def enhance(self, stage):
+    def enhance(self, stage: Enhanced) -> None:
         place = self.folder / stage.name
         source = place.with_name(f'{stage.name}.source')
         check_note(source, str(self.gt), f'{place}: was not made of {self.gt} (see {source}); move both away')
         enhance(self.gt, place, stage.model, device=self.device)
 
-    def table(self, name, rows, measured, metrics):
+    def table(self, name: str, rows: list[Row], measured: list, metrics: tuple[str, ...]) -> str:
         """The table as Markdown."""
         with_sizes, lines = 'params' in rows[0].paper, []
         head = [
@@ -317,7 +326,7 @@ class Run:
             ' AVC-RealLQ.\n'
         )
 
-    def size_and_speed(self, stage, timed):
+    def size_and_speed(self, stage: Stage, timed: bool) -> tuple:
         """(millions of parameters, milliseconds of a 180x320 frame) of a network at the paper's size; the
         time is kept.
         """
@@ -335,7 +344,7 @@ class Run:
         return sum(p.numel() for p in net.parameters()) / 1e6, times[key] if timed else None
 
 
-def with_network(degradation, operator, arguments, stage):
+def with_network(degradation: list[dict], operator: str, arguments: dict, stage: Stage) -> list[dict]:
     """A degradation's list in which an operator has these arguments.
 
     Raises:
@@ -354,14 +363,14 @@ def with_network(degradation, operator, arguments, stage):
     return changed
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Dicts and lists of a YAML as Python's own, which `repr` writes so that BasicSR can read them."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def weights_in(value, key=''):
+def weights_in(value: Any, key: str = '') -> list:
     """All weights files that an option file names."""
     if isinstance(value, dict):
         return [found for name, item in value.items() for found in weights_in(item, name)]
@@ -371,17 +380,17 @@ def weights_in(value, key=''):
     return [value] if named and isinstance(value, str) and value != '~' else []
 
 
-def launcher():
+def launcher() -> list:
     """How to start a training on all GPUs of this machine; empty for one or none."""
     gpus = count()
     return ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(gpus)] if gpus > 1 else []
 
 
-def read_yaml(file):
+def read_yaml(file: str) -> dict:
     return read_options(find(f'options/{file}'))
 
 
-def last_line(log):
+def last_line(log: Any) -> str:
     """What a training said last."""
     lines = [line for line in log.read_text(encoding='utf8', errors='replace').splitlines() if line.strip()]
     return lines[-1][:300] if lines else 'ended without a word'

@@ -1,6 +1,10 @@
 """The trainings behind the tables of VQD-SR, and what each needs: data, not code."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Stage:
     iterations: int = 150
 
     @property
-    def needs(self):
+    def needs(self) -> tuple:
         """All that must be there before."""
         return *self.after, *(stage for _, stage, _ in self.learned)
 
@@ -61,7 +65,7 @@ class Row:
     extra: bool = False
 
 
-def backbone(name, *options, after=(), learned=(), suffix=''):
+def backbone(name: str, *options: Any, after: Any = (), learned: Any = (), suffix: str = '') -> Stage:
     iterations = 100 if 'basicvsr' in name else 150  # their optical flow takes its time on a CPU
     return Stage(
         name + suffix,
@@ -74,7 +78,14 @@ def backbone(name, *options, after=(), learned=(), suffix=''):
     )
 
 
-def gan(suffix, *options, after=(), vqgan=None, file='vqd_sr/gan.yml', **arguments):
+def gan(
+    suffix: str,
+    *options: Any,
+    after: Any = (),
+    vqgan: Any = None,
+    file: str = 'vqd_sr/gan.yml',
+    **arguments: Any,
+) -> Stage:
     """VQD-SR's second stage, with the degradation that a VQGAN learned."""
     return Stage(
         f'vqd_sr{suffix}',
@@ -127,7 +138,7 @@ HRSR = gan('_hrsr_small', CLEAN % SMALL.name, after=(SMALL,))
 VQ = (('vq', FULL, {}),)
 
 
-def fine_tuned(name, title, file):
+def fine_tuned(name: str, title: Any, file: Any) -> Stage:
     """Two rows: the released weights, and those after fine-tuning on AVC-Train."""
     return (
         Row(
@@ -244,7 +255,7 @@ TABLES = {
 }
 
 
-def in_order(stages):
+def in_order(stages: Iterator | list[Stage] | tuple) -> list:
     """[Stage | Enhanced]: each once, after what it needs. Released weights are no work."""
     found = []
     for stage in stages:

@@ -1,18 +1,21 @@
 """From an input to an upscaled output: what `animevsr upscale` and `animevsr.upscale` do."""
 
-import os
+from __future__ import annotations
+
 import sys
 import time
 import warnings
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from animevsr.engine.upscaler import choose_tile, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.executors import executor_for
+from animevsr.upscaling.joining import join_segments
 from animevsr.upscaling.options import DEFAULT_WEIGHTS, UpscaleOptions, size_for
 from animevsr.upscaling.plan import Plan
 from animevsr.upscaling.workdir import WorkFolder, fingerprint
@@ -23,8 +26,13 @@ from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import check_output, choose_encoding
 from animevsr.video.images import IMAGE_SUFFIXES, image_name, write_image
 from animevsr.video.reader import open_reader
-from animevsr.video.remux import check_tracks, join
+from animevsr.video.remux import check_tracks
 from animevsr.video.scan import scan
+
+if TYPE_CHECKING:
+    import torch
+
+    from animevsr.video.frame_reader import FrameReader
 
 
 @dataclass(frozen=True)
@@ -60,18 +68,18 @@ class Summary:
 
 
 def upscale(
-    input,
-    output,
-    weights=DEFAULT_WEIGHTS,
-    outscale=None,
-    fps=None,
-    crf=None,
-    codec='h264',
-    device='auto',
-    half=False,
-    progress=False,
-    **options,
-):
+    input: str | Path,
+    output: str | Path,
+    weights: str | Path = DEFAULT_WEIGHTS,
+    outscale: float | None = None,
+    fps: Fraction | float | str | None = None,
+    crf: int | None = None,
+    codec: str = 'h264',
+    device: str | torch.device = 'auto',
+    half: bool = False,
+    progress: bool = False,
+    **options: Any,
+) -> Summary:
     """Upscale a video file, a folder of frames or one image.
 
     A video keeps its frames one for one, their times, and everything else in its container. It is divided
@@ -125,39 +133,15 @@ def upscale(
     return upscaling.run()
 
 
-def join_parts(output):
-    """Write the output of an upscaling whose parts (`part`) have done all shots, as the last one does by
-    itself.
-
-    Raises:
-        MediaError: nothing was begun at that name, or shots are missing; says which.
-    """
-    folder = WorkFolder(Path(output))
-    folder.read()
-    folder.lock()
-    try:
-        plan = folder.read()
-        missing = folder.pending_shots(plan)
-        if missing:
-            raise MediaError(
-                f'{output}: {len(missing)} of {len(plan.shots)} shots missing, the first is number'
-                f' {missing[0]}; run their parts'
-            )
-        join_segments(folder, plan)
-        return Path(output)
-    finally:
-        folder.unlock()
-
-
 class Upscaling:
     """One call of `upscale` for more than one frame."""
 
-    def __init__(self, job, input, output, progress):
+    def __init__(self, job: Job, input: Path, output: Path, progress: bool) -> None:
         self.job, self.options, self.part, self.progress = job, job.options, job.options.part, progress
         self.input, self.output = input, output
         self.folder, self.upscaler, self.summary = WorkFolder(self.output), None, None
 
-    def run(self):
+    def run(self) -> Summary:
         self.folder.lock(self.part)
         try:
             if self.part and self.summarise_joined():  # by the part that was waited for
@@ -175,7 +159,7 @@ class Upscaling:
             self.folder.unlock()
         return self.summary
 
-    def compute_part(self, plan, pending):
+    def compute_part(self, plan: Plan, pending: list[int]) -> None:
         """Compute this call's share of the shots, beside other calls that compute theirs; join all of them if
         they are done.
         """
@@ -192,7 +176,7 @@ class Upscaling:
                 join_segments(self.folder, plan)
         self.summarise(plan, frames, seconds, len(pending), len(missing))
 
-    def summarise_joined(self):
+    def summarise_joined(self) -> bool:
         """`summary` of an output that other parts have written already; whether there is one."""
         there = any(self.output.iterdir()) if self.output.is_dir() else self.output.exists()
         if not there or self.folder.plan_file.exists():
@@ -210,7 +194,7 @@ class Upscaling:
             )
         return True
 
-    def prepare(self):
+    def prepare(self) -> Plan:
         """The plan: the one that is there, if it can be continued, or a new one."""
         mine, shared = fingerprint(self.job), self.part is not None
         plan = self.folder.load(mine, shared)
@@ -240,11 +224,11 @@ class Upscaling:
             warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
         return plan
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         if self.progress:
             tqdm.write(f'animevsr: {text}', file=sys.stderr)
 
-    def is_finished(self):
+    def is_finished(self) -> bool:
         """Whether all images are at the output's name, and only the work folder was not removed before a run
         was stopped.
         """
@@ -266,7 +250,7 @@ class Upscaling:
         finally:
             self.folder.unlock()
 
-    def make_plan(self, mine):
+    def make_plan(self, mine: dict) -> Plan:
         loaded, encode = self.job.load(), self.options.encode
         with self.job.open_reader() as reader:
             size = size_for(reader.info, self.output, self.options.outscale, loaded[0].scale, encode.codec)
@@ -312,7 +296,7 @@ class Upscaling:
                 reader.info.stream_index,
             )
 
-    def compute_shots(self, plan, shots):
+    def compute_shots(self, plan: Plan, shots: list[int]) -> tuple[float, int]:
         """Compute shots, by the executor that was asked for and, what it leaves, here; (seconds, frames) of
         it.
         """
@@ -330,7 +314,7 @@ class Upscaling:
                 work(self.job, plan, shots, self.upscaler, bar.update)
         return time.monotonic() - start, frames
 
-    def summarise(self, plan, frames, seconds, shots=0, missing=0):
+    def summarise(self, plan: Plan, frames: int, seconds: float, shots: int = 0, missing: int = 0) -> None:
         """`summary`, of so many frames that were upscaled in this call, and shots that were not done before
         it.
         """
@@ -351,38 +335,7 @@ class Upscaling:
         )
 
 
-def join_segments(folder, plan):
-    """Make the output of the segments of all shots, and remove the work folder."""
-    segments = [folder.segment(shot, plan.encoding is not None) for shot in range(len(plan.shots))]
-    if plan.encoding is not None:
-        join(
-            segments,
-            plan.ticks,
-            Fraction(plan.time_base),
-            folder.output,
-            Path(plan.source) if plan.source else None,
-            plan.stream_index,
-        )
-    else:
-        folder.joined.mkdir(exist_ok=True)
-        for segment in segments:
-            # it is not where an earlier run moved them
-            for image in segment.iterdir() if segment.exists() else ():
-                os.replace(image, folder.joined / image.name)
-        missing = [
-            number for number in range(len(plan.ticks)) if not (folder.joined / image_name(number)).exists()
-        ]
-        if missing:
-            raise MediaError(
-                f'{folder.output}: the image of frame {missing[0]} is missing; run the command again'
-            )
-        if folder.output.is_dir():
-            folder.output.rmdir()  # an empty folder of that name gives way
-        os.replace(folder.joined, folder.output)
-    folder.remove()
-
-
-def upscale_image(job, reader):
+def upscale_image(job: Job, reader: FrameReader) -> Summary:
     """The same for one image."""
     output, options = Path(job.output), job.options
     tile = choose_tile(options.compute.tile, reader.info.size, select_device(options.compute.device))

@@ -1,10 +1,13 @@
 """All videos of a folder."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import upscale
@@ -13,10 +16,16 @@ from animevsr.utils.files import write_text
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
+if TYPE_CHECKING:
+    from animevsr.upscaling.api import Summary
+
+
 NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
 
 
-def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
+def upscale_folder(
+    input: str | Path, output: str | Path, suffix: str = '.mkv', progress: bool = False, **options: Any
+) -> list[Summary]:
     """Upscale all videos below a folder into another one, with the folders that they are in. What is done
     already is left alone, and one bad file does not stop the others.
 
@@ -68,7 +77,7 @@ def upscale_folder(input, output, suffix='.mkv', progress=False, **options):
     return results
 
 
-def is_batch(input):
+def is_batch(input: str | Path) -> bool:
     """Whether an input is a folder of videos, and not one of frames; one that holds both is reported.
 
     Raises:
@@ -105,7 +114,7 @@ def is_batch(input):
     return bool(videos) or not images
 
 
-def targets_of(videos, input, output, suffix):
+def targets_of(videos: list[Path], input: Path, output: Path, suffix: str) -> Any:
     """[(video, where its result goes)]. A name that an earlier call gave to a video stays that video's."""
     try:
         known = json.loads((output / NOTE).read_text(encoding='utf8'))
@@ -122,7 +131,7 @@ def targets_of(videos, input, output, suffix):
     return targets
 
 
-def clean(target):
+def clean(target: Path) -> None:
     """Remove the work folder of a video that is done, which a run left that was stopped between its last two
     steps.
     """
@@ -133,7 +142,7 @@ def clean(target):
             folder.remove()
 
 
-def list_videos(root, output):
+def list_videos(root: str | Path, output: Path) -> list[Path]:
     """Video files below a folder, sorted, without those of the output.
 
     Raises:

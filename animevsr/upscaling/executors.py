@@ -5,6 +5,8 @@ A task is one shot: it leaves a segment in the work folder, which all workers se
 harmless, and one whose worker is gone runs again.
 """
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import socket
@@ -12,14 +14,22 @@ import sys
 import threading
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, signal
+from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.worker import DifferentRounding, ShotWorker
 from animevsr.utils.malloc_tuning import keep_freed_memory
+
+if TYPE_CHECKING:
+    from animevsr.upscaling.options import UpscaleOptions
+    from animevsr.upscaling.plan import Plan
+    from animevsr.upscaling.worker import Job
+
 
 POLL = 0.2  # seconds between two looks at the progress
 
@@ -28,7 +38,7 @@ class Executor(ABC):
     """Runs tasks somewhere else than in this process."""
 
     @abstractmethod
-    def run(self, job, plan, shots, progress):
+    def run(self, job: Job, plan: Plan, shots: list[int], progress: Callable[[int], None]) -> list[int]:
         """Compute shots; `progress(frames)` is called with the number of frames that have been done since the
         last call.
 
@@ -44,10 +54,10 @@ class LocalExecutor(Executor):
     """`jobs` processes on this machine, which share its devices. When one of them dies or cannot go on (no
     memory), the work goes on with one less."""
 
-    def __init__(self, jobs):
+    def __init__(self, jobs: int) -> None:
         self.jobs = jobs
 
-    def run(self, job, plan, shots, progress):
+    def run(self, job: Job, plan: Plan, shots: list[int], progress: Callable[[int], None]) -> list[int]:
         left, jobs = set(shots), self.jobs
         while left and jobs > 0:
             try:
@@ -129,7 +139,7 @@ class RayExecutor(Executor):
         ValueError: Ray is not installed, or there is no cluster.
     """
 
-    def __init__(self, address, jobs):
+    def __init__(self, address: str | None, jobs: int) -> None:
         # a cluster that is not there is reported once, in one line
         os.environ.setdefault('RAY_BACKEND_LOG_LEVEL', 'fatal')
         try:
@@ -154,7 +164,7 @@ class RayExecutor(Executor):
             if threading.current_thread() is threading.main_thread() and before is not None:
                 signal(SIGTERM, before)  # Ray puts in its own
 
-    def resources(self, job, plan):
+    def resources(self, job: Job, plan: Plan) -> Any:
         """(CPUs, GPUs) that a task asks for: no more than the smallest node has, or it would never start."""
         nodes = [
             node['Resources'] for node in self.ray.nodes() if node['Alive'] and node['Resources'].get('CPU')
@@ -170,7 +180,7 @@ class RayExecutor(Executor):
         threads = plan.backend_id['threads'] or job.options.compute.threads
         return min(int(min(node['CPU'] for node in nodes)), threads or sys.maxsize), 0
 
-    def run(self, job, plan, shots, progress):
+    def run(self, job: Job, plan: Plan, shots: list[int], progress: Callable[[int], None]) -> list[int]:
         ray, left = self.ray, {}
         cpus, gpus = self.resources(job, plan)
         if not plan.backend_id['threads']:  # the machine's cores are not all this task's
@@ -222,7 +232,7 @@ def _run_on_node(shared, shot):
     _opened[key].compute(shot, lambda frames: None)
 
 
-def executor_for(options, shots):
+def executor_for(options: UpscaleOptions, shots: int) -> Executor | None:
     """The executor for so many shots, or None for this process."""
     if options.cluster and shots:
         return RayExecutor(options.cluster, options.jobs)

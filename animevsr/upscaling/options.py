@@ -4,9 +4,13 @@ A new option is a field here, the place that reads it, and one flag of the comma
 (`animevsr_cli/arguments.py`).
 """
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 from animevsr.engine.upscaler import output_size
 from animevsr.utils.options import check_part
@@ -35,7 +39,7 @@ class EncodeOptions:
     chroma: str | None = None
     hardware: bool = False
 
-    def validate(self):
+    def validate(self) -> None:
         """ValueError that names the first option that is out of range."""
         if self.codec not in CODECS:
             raise ValueError(f"codec '{self.codec}' is not known; known: {', '.join(CODECS)}")
@@ -70,7 +74,7 @@ class ComputeOptions:
     tile: int | str | None = 'auto'
     threads: int | None = None
 
-    def validate(self):
+    def validate(self) -> None:
         """ValueError that names the first option that is out of range."""
         if self.tile not in ('auto', None) and not (isinstance(self.tile, int) and self.tile >= 64):
             raise ValueError(f"tile must be 'auto' or at least 64, got {self.tile}")
@@ -108,7 +112,7 @@ class UpscaleOptions:
     part: tuple | None = field(default=None, metadata=dict(pixels=False))
 
     @classmethod
-    def of(cls, **keywords):
+    def of(cls, **keywords: Any) -> UpscaleOptions:
         """Options of keywords, as `upscale` takes them: those of the groups stand beside the others.
 
         Raises:
@@ -133,7 +137,7 @@ class UpscaleOptions:
         options.validate()
         return options
 
-    def validate(self):
+    def validate(self) -> None:
         """ValueError that names the first option that is out of range."""
         self.encode.validate()
         self.compute.validate()
@@ -142,7 +146,7 @@ class UpscaleOptions:
         if self.part is not None:
             check_part(self.part)
 
-    def pixels(self):
+    def pixels(self) -> dict:
         """{name: value} of the options that the output depends on, as JSON holds them."""
         values = {
             f.name: getattr(part, f.name)
@@ -152,21 +156,21 @@ class UpscaleOptions:
         }
         return {name: str(value) if isinstance(value, Fraction) else value for name, value in values.items()}
 
-    def with_compute(self, **changes):
+    def with_compute(self, **changes: Any) -> UpscaleOptions:
         return replace(self, compute=replace(self.compute, **changes))
 
 
-def one_of(name, value, known):
+def one_of(name: str, value: str | None, known: tuple) -> None:
     if value not in known:
         raise ValueError(f'{name} must be one of {", ".join(str(k) for k in known if k)}, got {value}')
 
 
-def at_least_one(name, value):
+def at_least_one(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise ValueError(f'{name} must be at least 1, got {value}')
 
 
-def size_for(info, output, outscale, scale, codec):
+def size_for(info: Any, output: Path, outscale: float | None, scale: int, codec: str) -> tuple[int, int]:
     """(height, width) of the output.
 
     Raises:
@@ -181,7 +185,7 @@ def size_for(info, output, outscale, scale, codec):
     return output_size(*info.size, outscale, even)
 
 
-def parse_rate(value):
+def parse_rate(value: int | str) -> Fraction:
     """Frame rate as an exact Fraction, from '24000/1001', 23.976 (which is 24000/1001), 25 or a Fraction."""
     try:
         rate = Fraction(value) if not isinstance(value, float) else Fraction(str(value))

@@ -1,5 +1,7 @@
 """The plan of an upscaling: shots, times and encoding."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from animevsr.video.encoders import Encoding
@@ -38,9 +40,9 @@ class Plan:
     interlaced: bool = False
     stream_index: int = 0
 
-    def frames_of(self, shot):
+    def frames_of(self, shot: int) -> range:
         """The numbers of the frames of a shot."""
         return range(self.shots[shot], (*self.shots[1:], len(self.ticks))[shot])
 
-    def encoder(self):
+    def encoder(self) -> Encoding | None:
         return None if self.encoding is None else Encoding(**self.encoding)

@@ -2,6 +2,8 @@
 of.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import hashlib
@@ -11,6 +13,7 @@ import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +25,9 @@ from animevsr.video.images import IMAGE_SUFFIXES, image_name
 from animevsr.video.segments import frames_in
 from animevsr.zoo import find_weights, hash_of_weights
 
+if TYPE_CHECKING:
+    from animevsr.upscaling.worker import Job
+
 
 class WorkFolder:
     """The folder `.OUTPUT.work` beside an output: the plan, and a segment for each shot that is done.
@@ -30,13 +36,13 @@ class WorkFolder:
         output (Path): a video, or a folder of images.
     """
 
-    def __init__(self, output):
+    def __init__(self, output: Path) -> None:
         self.output = output
         self.path = output.with_name(f'.{output.name}.work')
         self.plan_file = self.path / 'plan.json'
         self._lock = FileLock(self.path / 'lock')
 
-    def lock(self, part=None, create=True):
+    def lock(self, part: tuple[int, int] | None = None, create: bool = True) -> bool:
         """Keep other runs away from this output. For a part (I, N) of several, which share it, wait until it
         is free.
 
@@ -85,10 +91,10 @@ class WorkFolder:
                     ) from None
         return True
 
-    def unlock(self):
+    def unlock(self) -> None:
         self._lock.release(force=True)
 
-    def lock_part(self, part):
+    def lock_part(self, part: tuple[int, int]) -> Any:
         """A context in which a part is at work; MediaError if the same one is at work elsewhere."""
         number, count = part
         lock = FileLock(self.path / f'part_{number}_of_{count}.lock')
@@ -97,7 +103,7 @@ class WorkFolder:
         except Timeout:
             raise MediaError(f'{self.output}: part {number}/{count} is at work on it already') from None
 
-    def load(self, fingerprint, shared=False):
+    def load(self, fingerprint: dict, shared: bool = False) -> Plan | None:
         """The plan that is there, if it has this fingerprint; else None, with a warning about a plan of other
         things.
 
@@ -131,13 +137,13 @@ class WorkFolder:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
         return plan
 
-    def clear(self, keep=('lock',)):
+    def clear(self, keep: tuple = ('lock',)) -> None:
         """Remove what is there, for a new plan."""
         for item in self.path.iterdir():
             if item.name not in keep:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
 
-    def read(self):
+    def read(self) -> Plan:
         """The plan that is there.
 
         Raises:
@@ -154,23 +160,23 @@ class WorkFolder:
                 f'{self.output}: was begun by another version of animevsr; remove {self.path}'
             ) from None
 
-    def save(self, plan):
+    def save(self, plan: Plan) -> None:
         write_text(self.plan_file, json.dumps(asdict(plan)))
 
-    def segment(self, shot, video):
+    def segment(self, shot: int, video: bool) -> Path:
         """Where the result of a shot lies: a file, or a folder of images."""
         return self.path / (f'shot_{shot:06d}.mkv' if video else f'shot_{shot:06d}')
 
     @property
-    def joined(self):
+    def joined(self) -> Path:
         """Where the images of all shots are brought together; a folder."""
         return self.path / 'joined'
 
-    def pending_shots(self, plan):
+    def pending_shots(self, plan: Plan) -> list[int]:
         """The shots that are not done."""
         return [shot for shot in range(len(plan.shots)) if not self.is_done(plan, shot)]
 
-    def is_done(self, plan, shot):
+    def is_done(self, plan: Plan, shot: int) -> bool:
         """Whether the segment of a shot is there, whole; one that is not is removed."""
         numbers = plan.frames_of(shot)
         if plan.encoding is None and all((self.joined / image_name(number)).exists() for number in numbers):
@@ -191,7 +197,7 @@ class WorkFolder:
         shutil.rmtree(segment) if segment.is_dir() else segment.unlink()
         return False
 
-    def remove(self):
+    def remove(self) -> None:
         """Remove all of it, the plan last: it says that there is something to remove."""
         with contextlib.suppress(OSError):
             self.clear(keep=(self.plan_file.name, 'lock'))
@@ -199,7 +205,7 @@ class WorkFolder:
         self.unlock()
 
 
-def fingerprint(job):
+def fingerprint(job: Job) -> dict:
     """`Plan.fingerprint`: what the output depends on. An input is known by names, sizes and times of change
     of its files.
     """

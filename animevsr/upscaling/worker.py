@@ -1,9 +1,13 @@
 """One worker of an upscaling: it takes shots from a work list and leaves a segment for each."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from animevsr.archs.interfaces import ClipNetwork
 from animevsr.archs.loading import load_upscaler
@@ -18,6 +22,14 @@ from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import BackgroundWriter, prefetch
 from animevsr.video.reader import open_reader
 from animevsr.video.segments import ImageSegmentWriter, SegmentWriter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from animevsr.upscaling.plan import Plan
+    from animevsr.video.frame_reader import FrameReader
+
 
 PREFETCH = 6  # frames that are read before they are needed, and results that wait to be written
 
@@ -38,15 +50,15 @@ class Job:
     output: str
     options: UpscaleOptions
 
-    def with_jobs(self, jobs):
+    def with_jobs(self, jobs: int) -> Job:
         """This job, for so many processes that share the cores."""
         return replace(self, options=replace(self.options, jobs=jobs))
 
-    def open_reader(self):
+    def open_reader(self) -> FrameReader:
         deinterlace = self.options.deinterlace == 'auto'
         return open_reader(self.input, self.options.fps, deep=True, deinterlace=deinterlace, conceal=True)
 
-    def load(self, rank=None):
+    def load(self, rank: int | None = None) -> tuple[nn.Module, torch.device]:
         """(network, its device); `rank`: of this process among those that share the devices of the
         machine.
         """
@@ -54,7 +66,12 @@ class Job:
         device = device if rank is None else share(device, rank)
         return load_upscaler(self.options.weights, device, clips=True), device
 
-    def open_upscaler(self, loaded, tile=None, say=lambda text: None):
+    def open_upscaler(
+        self,
+        loaded: tuple[nn.Module, torch.device],
+        tile: int | None = None,
+        say: Callable = lambda text: None,
+    ) -> Upscaler:
         """Put what `load` gave into what computes it; `say(text)` reports what that is."""
         (net, device), c = loaded, self.options.compute
         if isinstance(net, ClipNetwork):
@@ -76,7 +93,13 @@ class Job:
         )
         return Upscaler(backend, None, tile if backend.reach is not None else None, c.reuse)
 
-    def open_same_upscaler(self, plan, rank=None, loaded=None, say=lambda text: None):
+    def open_same_upscaler(
+        self,
+        plan: Plan,
+        rank: int | None = None,
+        loaded: tuple[nn.Module, torch.device] | None = None,
+        say: Callable = lambda text: None,
+    ) -> Upscaler:
         """The upscaler that computes the same bits as what the plan was made with.
 
         Raises:
@@ -101,17 +124,17 @@ class Job:
 class Source:
     """The frames of an input by their numbers, forward; going back opens it anew."""
 
-    def __init__(self, job):
+    def __init__(self, job: Job) -> None:
         self.job, self.reader, self.frames, self.position = job, None, None, 0
 
-    def open(self):
+    def open(self) -> FrameReader:
         """The reader, opened where it is not."""
         if self.reader is None:
             self.reader, self.position = self.job.open_reader(), 0
             self.frames = self.reader.timed()
         return self.reader
 
-    def take(self, numbers):
+    def take(self, numbers: range) -> Iterator[Any]:
         """The images of a range of frames, (h, w, 3) uint8 or uint16 RGB; before them None for each frame
         that is skipped (see `prefetch`)."""
         if numbers.start < self.position:
@@ -128,7 +151,7 @@ class Source:
             # only what is needed is converted to RGB
             yield None if self.position <= numbers.start else self.reader.image(frame[0])
 
-    def close(self):
+    def close(self) -> None:
         if self.reader is not None:
             self.frames = None
             self.reader.close()
@@ -142,11 +165,11 @@ class ShotWorker:
         upscaler: see `Job.open_upscaler`.
     """
 
-    def __init__(self, job, plan, upscaler):
+    def __init__(self, job: Job, plan: Plan, upscaler: Upscaler) -> None:
         self.plan, self.upscaler, self.folder = plan, upscaler, WorkFolder(Path(job.output))
         self.source, self.encoder = Source(job), plan.encoder()
 
-    def compute(self, shot, progress):
+    def compute(self, shot: int, progress: Callable) -> None:
         """Leave the segment of a shot; `progress(frames)` is called now and then."""
         numbers, size = self.plan.frames_of(shot), tuple(self.plan.size)
         path = self.folder.segment(shot, self.encoder is not None)
@@ -166,11 +189,11 @@ class ShotWorker:
                 write(fit(image, size))
                 progress(1)
 
-    def close(self):
+    def close(self) -> None:
         self.source.close()
 
 
-def work(job, plan, shots, upscaler, progress):
+def work(job: Job, plan: Plan, shots: list[int], upscaler: Upscaler, progress: Callable) -> None:
     """Compute shots, in the order in which `shots` gives them."""
     with at_checks(), closing(ShotWorker(job, plan, upscaler)) as worker:
         for shot in shots:

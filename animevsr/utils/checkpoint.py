@@ -1,9 +1,12 @@
 """Reads network weights from files, safely: nothing in a file is ever executed."""
 
+from __future__ import annotations
+
 import pickle
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,6 +15,10 @@ from animevsr.errors import CheckpointError
 from animevsr.utils import safe_unpickler
 from animevsr.utils.official_names import as_ours
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
 # in the order of preference
 WRAPPERS = ('params_ema', 'params', 'params-ema', 'state_dict', 'model_state_dict', 'model', 'net')
 SETTINGS = ('norm_groups', 'downscale')  # tensors that are no weights: another value is another network
@@ -19,7 +26,7 @@ LIGHTNING = 'endecoder.'  # the network in VQD-SR's checkpoints
 PREFIXES = ('module.', LIGHTNING)  # DistributedDataParallel's first
 
 
-def read_state_dict(path, prefer='params_ema'):
+def read_state_dict(path: Path, prefer: str = 'params_ema') -> dict[str, Tensor]:
     """The tensors {name: Tensor} of a weights file, on the CPU.
 
     Reads bare state dicts, BasicSR's files, which hold the averaged weights (`params_ema`) beside the last
@@ -32,7 +39,7 @@ def read_state_dict(path, prefer='params_ema'):
     return {strip(name): tensor for name, tensor in read_named_tensors(path, prefer).items()}
 
 
-def read_named_tensors(path, prefer='params_ema'):
+def read_named_tensors(path: str | Path, prefer: str = 'params_ema') -> dict:
     """`read_state_dict` with the names as they stand in the file."""
     content = _unpickle(Path(path))
     for wrapper in (prefer, *WRAPPERS):
@@ -82,7 +89,7 @@ def _holds_objects(error):
     return 'Unsupported global' in str(error) or 'GLOBAL' in str(error)
 
 
-def load_weights(net, path, prefer='params_ema', strict=True):
+def load_weights(net: nn.Module, path: Path, prefer: str = 'params_ema', strict: bool = True) -> dict:
     """Load a weights file into a network; with `strict` false as much of it as fits, as BasicSR's
     `strict_load_g: false` does.
 
@@ -113,7 +120,7 @@ def load_weights(net, path, prefer='params_ema', strict=True):
     return dict(Counter(name.split('.')[0] for name in own if name in missing or name in other))
 
 
-def strip(name):
+def strip(name: str) -> str:
     """The name of a tensor without what wrappers put before it."""
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)

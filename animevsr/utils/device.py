@@ -1,12 +1,20 @@
 """The one place that names devices."""
 
+from __future__ import annotations
+
 import functools
 import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
-def select_device(device='auto'):
+
+def select_device(device: str | torch.device = 'auto') -> torch.device:
     """torch.device for 'auto' (CUDA if present, then Apple's MPS, then CPU) or any name that torch knows.
 
     Raises:
@@ -24,17 +32,17 @@ def select_device(device='auto'):
     return chosen
 
 
-def to_float64(tensor):
+def to_float64(tensor: Tensor) -> Tensor:
     """A tensor in float64, on the CPU where its own device does not have that."""
     return tensor.cpu().double() if tensor.device.type == 'mps' else tensor.double()
 
 
-def count():
+def count() -> int:
     """Number of CUDA devices of this machine."""
     return torch.cuda.device_count()
 
 
-def share(device, rank):
+def share(device: torch.device, rank: int | None) -> torch.device:
     """The device of one of several processes: where no CUDA device is named, each takes one of its own."""
     return (
         torch.device(device.type, rank % count())
@@ -43,7 +51,7 @@ def share(device, rank):
     )
 
 
-def device_name(device):
+def device_name(device: torch.device) -> str:
     """What a device is, as far as rounding depends on it: the name of a GPU, the vector instructions of a
     CPU.
     """
@@ -52,7 +60,7 @@ def device_name(device):
     return torch.backends.cpu.get_cpu_capability() if device.type == 'cpu' else device.type
 
 
-def exact_float32():
+def exact_float32() -> None:
     """Let CUDA devices compute float32 in float32: TF32, on by default in convolutions, rounds factors to 10
     bits of mantissa. It would move values by up to 1e-3, and the entries that a VQGAN picks where two are
     nearly as near.
@@ -68,7 +76,7 @@ class SideStream:
     side.hand_over(ready, result)                     (where the result is used)
     """
 
-    def __init__(self, device):
+    def __init__(self, device: torch.device) -> None:
         self.device = device
         self.stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
         self.entered = threading.local()
@@ -83,17 +91,17 @@ class SideStream:
         if self.stream is not None:
             self.entered.context.__exit__(*exception)
 
-    def copy(self, tensor):
+    def copy(self, tensor: Tensor) -> Any:
         """A tensor of the host on the device, through pinned memory and without waiting."""
         if self.stream is None or tensor.device.type != 'cpu':
             return tensor.to(self.device)
         return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
 
-    def mark(self):
+    def mark(self) -> Any:
         """The point up to which this stream has been given work, or None."""
         return self.stream.record_event() if self.stream is not None else None
 
-    def hand_over(self, ready, *tensors):
+    def hand_over(self, ready: Any, *tensors: Any) -> None:
         """Let the caller's stream (not the host) wait for the work before the mark, whose memory is kept as
         long as it is used there.
         """
@@ -109,7 +117,7 @@ class Fetch:
     calling it waits for the array.
     """
 
-    def __init__(self, tensor, kind=None):
+    def __init__(self, tensor: Tensor, kind: np.dtype | None = None) -> None:
         """`kind`: the NumPy type of the array; that of the tensor if not given."""
         self.done, self.tensor, self.kind = None, tensor, kind
         if tensor.device.type != 'cuda':
@@ -123,7 +131,7 @@ class Fetch:
             tensor.record_stream(stream)  # its memory is not given to others before the copy is done
             self.done = stream.record_event()
 
-    def __call__(self):
+    def __call__(self) -> np.ndarray:
         if self.done is not None:
             self.done.synchronize()
         array = self.tensor.numpy()
@@ -131,12 +139,12 @@ class Fetch:
 
 
 @functools.cache
-def copies(device):
+def copies(device: torch.device) -> Any:
     """The stream on which results of a CUDA device are copied to the host."""
     return torch.cuda.Stream(device)
 
 
-def one_behind(fetches):
+def one_behind(fetches: Iterator) -> Iterator[np.ndarray]:
     """The arrays of an iterable of `Fetch`; on a CUDA device the next result is under way before one is
     waited for.
     """

@@ -1,12 +1,14 @@
 """Captions for pictures made of pictures."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
 CAPTION = 18  # height of a caption in pixels
 
 
-def caption(text, width):
+def caption(text: str, width: int) -> np.ndarray:
     """(CAPTION, width, 3) uint8: white text on black."""
     strip = np.zeros((CAPTION, width, 3), np.uint8)
     return cv2.putText(
@@ -14,6 +16,6 @@ def caption(text, width):
     )
 
 
-def titled(text, image):
+def titled(text: str, image: np.ndarray) -> np.ndarray:
     """An image (h, w, 3) uint8 below its caption."""
     return np.vstack([caption(text, image.shape[1]), image])

@@ -1,17 +1,21 @@
 """Files: written whole or not at all, notes of what a folder is made of, locks."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from animevsr.errors import MediaError
 
 
-def partial_of(path):
+def partial_of(path: Path) -> Path:
     """Where a part of the work lies until it is complete, of a name that no other process uses, on whatever
     machine.
     """
@@ -19,7 +23,7 @@ def partial_of(path):
 
 
 @contextlib.contextmanager
-def atomic_file(path, writers=1):
+def atomic_file(path: Path, writers: int = 1) -> Iterator[Path]:
     """A hidden path beside `path` to write to, moved there at the end; after any error, an interrupt
     included, nothing appears there, and what was there before stays. With more than one of `writers` at a
     time each has a path of its own.
@@ -34,7 +38,7 @@ def atomic_file(path, writers=1):
 
 
 @contextlib.contextmanager
-def atomic_folder(path, is_complete=Path.is_dir):
+def atomic_folder(path: Path, is_complete: Any = Path.is_dir) -> Iterator[Any]:
     """A new hidden folder beside `path` to fill, moved there at the end. Where another process was faster
     (`is_complete(path)`), its result stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,13 +53,13 @@ def atomic_folder(path, is_complete=Path.is_dir):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_text(path, text):
+def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic_file(path, writers=2) as partial:
         partial.write_text(text, encoding='utf8')
 
 
-def check_note(note, text, message):
+def check_note(note: Path, text: str, message: str) -> None:
     """Note of what the files beside it are made: it is written where there is none.
 
     Raises:
@@ -67,7 +71,7 @@ def check_note(note, text, message):
         write_text(note, text)
 
 
-def check_folder_of(path):
+def check_folder_of(path: Path) -> None:
     """MediaError unless something can be made at `path`."""
     if not path.parent.is_dir():
         raise MediaError(f'{path}: its folder does not exist')
@@ -75,14 +79,14 @@ def check_folder_of(path):
         raise MediaError(f'{path}: its folder is not writable')
 
 
-def check_file(path):
+def check_file(path: Path) -> None:
     """MediaError unless a file can be made at `path`."""
     check_folder_of(path)
     if path.is_dir():
         raise MediaError(f'{path}: is a folder')
 
 
-def inherited_lock(path):
+def inherited_lock(path: Path) -> Any:
     """A file, made where it is missing, that is locked until it is closed, also in processes that inherit it
     (filelock's are not).
 

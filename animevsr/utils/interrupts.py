@@ -1,14 +1,17 @@
 """Ctrl-C and termination at a moment that suits the work."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 
 _came, _handlers = [], {}  # signals that wait, and what they are handled by otherwise
 
 
 @contextlib.contextmanager
-def at_checks():
+def at_checks() -> Iterator[None]:
     """Within, SIGINT and SIGTERM wait until `check()` or the end; a second one does not wait.
 
     What a handler raises can come up anywhere: in the callback of a weak reference or in `__del__`, where
@@ -32,7 +35,7 @@ def at_checks():
         _came.clear()
 
 
-def check():
+def check() -> None:
     """Handle a signal that waits: raises KeyboardInterrupt, or whatever its handler does."""
     if _came:
         number = _came[0]

@@ -6,12 +6,18 @@ The results are the same where size times scale is whole; elsewhere this one is 
 whose scale is the ratio of the sizes.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def matlab_resize(images, height, width):
+
+def matlab_resize(images: Tensor, height: int, width: int) -> Tensor:
     """Resize images (..., h, w) to (..., height, width); not clamped."""
     for dim, size in ((-2, height), (-1, width)):
         if images.shape[dim] != size:
@@ -29,7 +35,7 @@ def _resize_axis(images, dim, size):
     )
 
 
-def taps(length, size):
+def taps(length: int, size: int) -> tuple[Tensor, Tensor]:
     """Which input pixels an output pixel is made of: indices and weights, (taps, size), the weights of a
     pixel add up to 1.
     """
@@ -44,7 +50,7 @@ def taps(length, size):
     return torch.minimum(indices, 2 * length - 1 - indices), weights  # the image is mirrored at its edges
 
 
-def cubic(x):
+def cubic(x: Tensor) -> Tensor:
     """Keys' cubic kernel with a = -0.5."""
     x = x.abs()
     near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2

@@ -14,6 +14,8 @@ The ReLUs of SPyNet are layers here. BasicVSR as BasicSR released it, and Real-E
 BasicSR already.
 """
 
+from __future__ import annotations
+
 import re
 
 GENERATORS = ('generator_ema.', 'generator.')
@@ -32,7 +34,7 @@ ESRGAN = (
 SPYNET = re.compile(r'(basic_module\.\d+\.basic_module\.)(\d+)\.conv\.')
 
 
-def as_ours(state, averaged=True):
+def as_ours(state: dict, averaged: bool = True) -> dict:
     """A state dict {name: tensor} under the names of this package; one that has them already is returned as
     it is.
 
@@ -59,7 +61,7 @@ def as_ours(state, averaged=True):
     return state
 
 
-def renamed(name, rules):
+def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name

@@ -1,6 +1,9 @@
 """Checks of options that come from YAML files. Options are read, never changed."""
 
+from __future__ import annotations
+
 import difflib
+from typing import Any
 
 # keys that BasicSR itself reads from a dataset's options
 DATASET_KEYS = (
@@ -20,7 +23,7 @@ DATASET_KEYS = (
 )
 
 
-def check_dataset(opt, known):
+def check_dataset(opt: dict, known: tuple[str, ...]) -> None:
     """`check_keys` of a dataset's options, and that its files lie on a disk.
 
     Raises:
@@ -36,7 +39,7 @@ def check_dataset(opt, known):
         )
 
 
-def check_keys(options, known, where):
+def check_keys(options: dict | list[str], known: dict[str, Any] | list[str] | tuple, where: str) -> None:
     """Raise ValueError that names the first key of `options` that is not in `known`, and the nearest known
     one.
     """
@@ -49,7 +52,7 @@ def check_keys(options, known, where):
             )
 
 
-def check_part(part):
+def check_part(part: str | tuple[int, int]) -> None:
     """ValueError unless a share of divided work is (I, N) with 1 <= I <= N."""
     if not (isinstance(part, tuple) and len(part) == 2 and 1 <= part[0] <= part[1]):
         said = '/'.join(map(str, part)) if isinstance(part, tuple) else part

@@ -8,14 +8,17 @@
 experiment is the merged file, which BasicSR alone reads.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 BASE, DELETE = '_base_', '_delete_'
 
 
-def read_options(path):
+def read_options(path: Path) -> dict:
     """The options of a YAML file, merged with those of its bases.
 
     Raises:
@@ -36,7 +39,7 @@ def _read(path, above):
     return merged(_read(base, (*above, path.resolve())), own, path)
 
 
-def merged(base, changes, where):
+def merged(base: dict, changes: dict, where: Path) -> dict:
     """A mapping with changes, as the head of this file says; neither of the two is changed. `where`: for
     errors.
     """
@@ -55,7 +58,7 @@ def merged(base, changes, where):
     return result
 
 
-def plain_file(path, folder):
+def plain_file(path: Path, folder: Any) -> Path:
     """Path of a file that BasicSR reads: the file itself, or one of the same name in `folder`, merged with
     its bases.
     """

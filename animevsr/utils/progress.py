@@ -1,6 +1,9 @@
 """The progress of long work, on standard error."""
 
+from __future__ import annotations
+
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
@@ -9,7 +12,9 @@ BAR = (
 )
 
 
-def progress_bar(total, unit, shown, text='', done=0, frames=None):
+def progress_bar(
+    total: float, unit: str, shown: bool, text: str = '', done: int = 0, frames: Any = None
+) -> Any:
     """A tqdm bar with the time left; in a log file a line every ten seconds.
 
     Args:

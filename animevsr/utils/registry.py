@@ -5,11 +5,19 @@ video needs nothing. So what belongs into its registries is collected here, unde
 (`ARCH_REGISTRY` and so on), and handed over when somebody imports it, before or after this package.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.abc
 import importlib.util
 import pkgutil
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Collected:
@@ -19,10 +27,10 @@ class Collected:
         name (str): of the registry in `basicsr.utils.registry`.
     """
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.name, self.waiting, self.registry = name, [], None
 
-    def register(self):
+    def register(self) -> Callable:
         """The decorator of BasicSR's registries."""
 
         def decorate(item):
@@ -33,7 +41,7 @@ class Collected:
 
         return decorate
 
-    def hand_over(self, registry):
+    def hand_over(self, registry: Any) -> None:
         """Register what was collected; what comes later is registered at once."""
         self.registry = registry
         while self.waiting:
@@ -48,7 +56,7 @@ MODEL_REGISTRY = Collected('MODEL_REGISTRY')
 REGISTRIES = ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 
-def fill(modules):
+def fill(modules: Any) -> None:
     """Hand everything over to BasicSR, which is imported.
 
     Args:
@@ -61,7 +69,7 @@ def fill(modules):
         import_modules(package, suffix)
 
 
-def import_modules(package, suffix):
+def import_modules(package: tuple[str, list[str]], suffix: str) -> None:
     """Import every module of `package` whose name ends with `suffix`.
 
     BasicSR scans its own folders in the same way; it does not look into those of a plugin.
@@ -72,7 +80,7 @@ def import_modules(package, suffix):
             importlib.import_module(f'{package}.{module.name}')
 
 
-def when_imported(name, before, after):
+def when_imported(name: str, before: Any, after: Any) -> None:
     """Call `before()` and `after()` around the import of a module; only `after()`, now, where it is there."""
     if name in sys.modules:
         after()
@@ -83,10 +91,10 @@ def when_imported(name, before, after):
 class Hook(importlib.abc.MetaPathFinder):
     """Finds one module as the others do, and calls something around its import."""
 
-    def __init__(self, name, before, after):
+    def __init__(self, name: str, before: Any, after: Any) -> None:
         self.name, self.before, self.after = name, before, after
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Path | None = None, target: Tensor | None = None) -> Any:
         """None for every other module, for which the next finder is asked."""
         if name != self.name:
             return None

@@ -2,13 +2,15 @@
 alike.
 """
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def find(path):
+def find(path: str | Path) -> Path:
     """The file `path`, e.g. 'options/tiny/net.yml' or 'weights/animevsr_x4.pth': as given, else the one that
     came with the package.
 
@@ -21,7 +23,7 @@ def find(path):
     return path
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Where fetched and converted networks are kept: $ANIMEVSR_CACHE, or animevsr in the user's cache."""
     default = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'animevsr'
     return Path(os.environ.get('ANIMEVSR_CACHE') or default)

@@ -6,12 +6,20 @@ packages in `TRAINERS` are replaced by empty stand-ins; whatever else is not nee
 refused.
 """
 
+from __future__ import annotations
+
 import io
 import pickle
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 TRAINERS = ('pytorch_lightning', 'lightning', 'lightning_fabric', 'omegaconf')
 
@@ -23,10 +31,10 @@ class Rebuild:
 
     __slots__ = ('_function',)
 
-    def __init__(self, function):
+    def __init__(self, function: Callable) -> None:
         self._function = function
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Tensor:
         return self._function(*arguments)
 
     def __setstate__(self, state):
@@ -48,7 +56,7 @@ class Inert:
     def __new__(cls, *_, **__):
         return super().__new__(cls)
 
-    def __init__(self, *_, **__):
+    def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
     def __setstate__(self, state):
@@ -57,15 +65,15 @@ class Inert:
     def __setitem__(self, key, value):
         pass
 
-    def append(self, item):
+    def append(self, item: Any) -> None:
         pass
 
-    def extend(self, items):
+    def extend(self, items: Any) -> None:
         pass
 
 
 class Unpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> type[Inert]:
         if (module, name) in REBUILD:
             return REBUILD[module, name]
         if module.split('.')[0] in TRAINERS:
@@ -73,10 +81,10 @@ class Unpickler(pickle.Unpickler):
         raise UnpicklingError(f'Unsupported global: {module}.{name}')
 
 
-def load(file, **options):
+def load(file: Any, **options: Any) -> Any:
     """`pickle.load`, which torch calls for files in its old format."""
     return Unpickler(file, **options).load()
 
 
-def loads(data, **options):
+def loads(data: dict[str, Tensor], **options: Any) -> Any:
     return load(io.BytesIO(data), **options)

@@ -1,15 +1,23 @@
 """Work that goes on in a thread beside the caller's: reading ahead, and writing behind."""
 
+from __future__ import annotations
+
 import contextlib
 import queue
 import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from animevsr.utils.interrupts import check
+
+if TYPE_CHECKING:
+    import numpy as np
+
 
 END = object()
 
 
-def prefetch(iterable, size):
+def prefetch(iterable: Iterator, size: int) -> Iterator[np.ndarray]:
     """The items of an iterable, which runs in a thread and is up to `size` items ahead. It can be stopped, by
     the end of this generator or a signal (see `interrupts`), at each of its items; an item that is None is no
     more than such a chance.
@@ -44,7 +52,7 @@ def prefetch(iterable, size):
         thread.join()
 
 
-def put(items, item, stop):
+def put(items: Any, item: np.ndarray | object, stop: Any) -> bool:
     """Put an item into a queue, unless `stop` is set first; whether it was put."""
     while not stop.is_set():
         try:
@@ -62,7 +70,7 @@ class BackgroundWriter:
     What the function raises is raised by the next call, or on leaving.
     """
 
-    def __init__(self, function, size):
+    def __init__(self, function: Callable, size: int) -> None:
         self.function, self.items, self.stop, self.error = (
             function,
             queue.Queue(size),
@@ -87,7 +95,7 @@ class BackgroundWriter:
         self.thread.start()
         return self
 
-    def __call__(self, item):
+    def __call__(self, item: np.ndarray) -> None:
         if not put(self.items, item, self.stop):
             raise self.error
 

@@ -1,7 +1,12 @@
 """Windows over a stream of frames."""
 
+from __future__ import annotations
 
-def triples(frames):
+from collections.abc import Iterator
+from typing import Any
+
+
+def triples(frames: Any) -> Iterator[tuple]:
     """(previous, current, next) of each item of an iterable; the first and the last one stand in for their
     missing neighbours.
 

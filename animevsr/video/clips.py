@@ -1,6 +1,10 @@
 """Clips on disk: a root folder that holds one folder of frames, or one video file, per clip."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +14,7 @@ from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.reader import count_frames, open_reader, read_frames
 
 
-def list_clips(root, key='dataroot_gt'):
+def list_clips(root: str | Path, key: str = 'dataroot_gt') -> list[Path]:
     """Clips of a root, sorted by name: folders of frames and video files.
 
     Raises:
@@ -31,7 +35,7 @@ def list_clips(root, key='dataroot_gt'):
     return clips
 
 
-def clips_by_name(root, key):
+def clips_by_name(root: str | Path, key: str) -> dict[str, Path]:
     """{name: clip} of a root.
 
     Raises:
@@ -45,12 +49,12 @@ def clips_by_name(root, key):
     return clips
 
 
-def clip_name(clip):
+def clip_name(clip: Path) -> str:
     """Name of a clip: its folder's, or its file's without the suffix."""
     return clip.name if clip.is_dir() else clip.stem
 
 
-def clip_lengths(clips, at_least, reason):
+def clip_lengths(clips: list[Path], at_least: int, reason: str) -> list[int]:
     """Number of frames of each clip; MediaError that names the first clip with fewer than `at_least`."""
     lengths = [count_frames(clip) for clip in clips]
     for clip, length in zip(clips, lengths):
@@ -59,7 +63,7 @@ def clip_lengths(clips, at_least, reason):
     return lengths
 
 
-def load_clip(path, indices):
+def load_clip(path: Path, indices: list[int]) -> np.ndarray:
     """Frames of a clip as uint8 array (t, h, w, 3), RGB."""
     frames = read_frames(path, indices)
     for i, frame in zip(indices, frames):
@@ -67,7 +71,7 @@ def load_clip(path, indices):
     return np.stack(frames)
 
 
-def stream_clip(path, count):
+def stream_clip(path: Path, count: int) -> Iterator[np.ndarray]:
     """The first `count` frames of a clip, one at a time: (h, w, 3) uint8 RGB.
 
     Raises:

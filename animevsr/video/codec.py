@@ -2,7 +2,10 @@
 Sec. 3).
 """
 
+from __future__ import annotations
+
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -23,7 +26,7 @@ AVX2 = 11  # CV_CPU_AVX2 of OpenCV, whose Python module does not name it
 REPEATABLE = {'x264-params': 'asm=avx2'} if cv2.checkHardwareSupport(AVX2) else {}
 
 
-def roundtrip(frames, codec='h264', **options):
+def roundtrip(frames: np.ndarray, codec: str = 'h264', **options: Any) -> np.ndarray:
     """Encode and decode a clip.
 
     Args:

@@ -1,8 +1,11 @@
 """Conversion between a video's own YUV and RGB, by its matrix and range (ITU-R BT.601, BT.709, BT.2020)."""
 
+from __future__ import annotations
+
 import os
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
@@ -36,7 +39,7 @@ class Color:
     transfer: int = UNSPECIFIED
 
     @classmethod
-    def of_frame(cls, frame):
+    def of_frame(cls, frame: Any) -> Color:
         """Colour of a decoded frame; what the file does not say is guessed by the picture's height."""
         matrix = int(frame.colorspace)
         if matrix not in MATRICES:
@@ -45,11 +48,11 @@ class Color:
         return cls(matrix, full, int(frame.color_primaries), int(frame.color_trc))
 
     @property
-    def range_flag(self):
+    def range_flag(self) -> int:
         return FULL if self.full_range else LIMITED
 
 
-def guess_matrix(height):
+def guess_matrix(height: int) -> int:
     """H.273 matrix of untagged video of this height."""
     return 6 if height <= SD_HEIGHT else 1
 
@@ -57,7 +60,7 @@ def guess_matrix(height):
 _reformatters = {}
 
 
-def reformat(frame, **options):
+def reformat(frame: Any, **options: Any) -> Any:
     """`frame.reformat(**options)` that is safe in the forked workers of a data loader.
 
     PyAV 19 keeps one converter for the whole process, with threads of its own; a forked child waits for them
@@ -70,7 +73,7 @@ def reformat(frame, **options):
     return _reformatters[key].reformat(frame, **options)
 
 
-def to_rgb(frame, color, deep=False):
+def to_rgb(frame: Any, color: Color, deep: bool = False) -> np.ndarray:
     """(h, w, 3) RGB of a decoded frame: uint8, or uint16 of the full range where `deep`."""
     target = 'rgb48le' if deep else 'rgb24'
     if is_rgb(frame.format.name):
@@ -86,7 +89,7 @@ def to_rgb(frame, color, deep=False):
     ).to_ndarray()
 
 
-def from_rgb(image, pix_fmt, color):
+def from_rgb(image: np.ndarray, pix_fmt: str, color: Color) -> Any:
     """Frame in `pix_fmt` of (h, w, 3) uint8 or uint16 RGB, with its colour tags set."""
     frame = av.VideoFrame.from_ndarray(image, format='rgb24' if image.dtype == np.uint8 else 'rgb48le')
     if not is_rgb(pix_fmt):
@@ -106,6 +109,6 @@ def from_rgb(image, pix_fmt, color):
     return frame
 
 
-def is_rgb(pix_fmt):
+def is_rgb(pix_fmt: str) -> bool:
     """Whether a pixel format of FFmpeg holds RGB, or a palette of it."""
     return pix_fmt.startswith(('rgb', 'gbr', 'bgr', 'argb', 'abgr', '0rgb', '0bgr', 'pal8'))

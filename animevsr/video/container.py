@@ -1,8 +1,11 @@
 """What a container says of itself and of its streams, and opening one."""
 
+from __future__ import annotations
+
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -25,7 +28,7 @@ MP4_TAGS = (
 TEXT_SUBTITLES = ('subrip', 'srt', 'ass', 'ssa', 'webvtt', 'text', 'mov_text')
 
 
-def open_container(path):
+def open_container(path: Path) -> Any:
     """PyAV's container of a file that is read. Tags that are not UTF-8 are taken for Latin-1, as old AVI
     files have them.
 
@@ -39,7 +42,7 @@ def open_container(path):
         return av.open(name, metadata_encoding='latin-1')
 
 
-def tags_of(thing):
+def tags_of(thing: Any) -> dict:
     """{name: text} of a container or a stream. PyAV 19 gives bytes that are not UTF-8 as surrogates: those
     are Latin-1, see above.
     """
@@ -53,7 +56,7 @@ def tags_of(thing):
     }
 
 
-def track_end(stream):
+def track_end(stream: Any) -> Fraction | None:
     """When a stream ends, as its container says, in seconds; None where it does not."""
     # which only knows how long the longest track is
     if stream.duration and 'matroska' not in stream.container.format.name:
@@ -62,11 +65,11 @@ def track_end(stream):
     return int(parts[1]) * 3600 + int(parts[2]) * 60 + Fraction(parts[3]) if parts else None
 
 
-def reason_of(error):
+def reason_of(error: Any) -> str:
     """What an error of PyAV or of the system says, in a few words."""
     return ' '.join(str(getattr(error, 'strerror', None) or error).split())[:100]
 
 
-def is_cover(stream):
+def is_cover(stream: Any) -> bool:
     """Whether a video stream is an attached picture (cover art) and no video."""
     return 'attached_pic' in str(getattr(stream.disposition, 'name', stream.disposition))

@@ -1,9 +1,12 @@
 """Which encoder makes a codec, with what pixel format and options."""
 
+from __future__ import annotations
+
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -39,7 +42,7 @@ class Codec:
     least: int = 1
 
 
-def yuv(*kinds):
+def yuv(*kinds: Any) -> dict[tuple[str, int], str]:
     names = {
         ('420', 8): 'yuv420p',
         ('422', 8): 'yuv422p',
@@ -91,14 +94,14 @@ class Encoding:
     side_data: dict = field(default_factory=dict)
 
     @property
-    def is_rgb(self):
+    def is_rgb(self) -> bool:
         return self.pix_fmt.startswith(('bgr', 'gbr'))
 
     @property
-    def bits(self):
+    def bits(self) -> int:
         return 10 if '10' in self.pix_fmt else 8
 
-    def stream(self, container, rate, time_base):
+    def stream(self, container: Any, rate: Fraction, time_base: Fraction) -> Any:
         """A video stream of `container` that encodes so."""
         stream = container.add_stream(
             self.encoder, rate=rate, options={key: str(value) for key, value in self.options.items()}
@@ -112,7 +115,15 @@ class Encoding:
         return stream
 
 
-def choose_encoding(codec, info, size, crf=None, depth=None, chroma=None, hardware=False):
+def choose_encoding(
+    codec: str,
+    info: Any,
+    size: tuple[int, int],
+    crf: int | None = None,
+    depth: Any = None,
+    chroma: Any = None,
+    hardware: bool = False,
+) -> Encoding:
     """The `Encoding` for an output.
 
     Args:
@@ -169,7 +180,7 @@ def choose_encoding(codec, info, size, crf=None, depth=None, chroma=None, hardwa
     return Encoding(**{**vars(encoding), 'encoder': encoder, 'options': options})
 
 
-def options_of(encoder, crf, sides, pix_fmt, width):
+def options_of(encoder: str, crf: int | None, sides: dict, pix_fmt: str, width: int) -> dict:
     """Options of an encoder; with them it gives the same bits every time, but for hardware."""
     if encoder == 'libx264':
         # the macroblock tree of narrow pictures is not repeatable on every processor (see video/codec.py,
@@ -201,7 +212,7 @@ def options_of(encoder, crf, sides, pix_fmt, width):
     return dict(level=3) if encoder == 'ffv1' else {}
 
 
-def works(encoder, encoding):
+def works(encoder: str, encoding: Encoding) -> bool:
     """Whether an encoder of the graphics hardware takes a frame here."""
     try:
         context = av.CodecContext.create(encoder, 'w')
@@ -219,7 +230,7 @@ def works(encoder, encoding):
         return False
 
 
-def format_of(info):
+def format_of(info: Any) -> tuple[int, str]:
     """(bits, '420' | '422' | '444') of an input's samples; RGB and gray count as what holds all of them."""
     first = info.format
     if first is None or len(first.components) < 3 or first.is_rgb:
@@ -231,7 +242,7 @@ def format_of(info):
     return info.depth, '444' if (wide, high) == (1, 1) else '422' if high == 1 else '420'
 
 
-def hdr_of(info):
+def hdr_of(info: Any) -> dict:
     """HDR metadata of an input as x264 writes them: {'mastering-display': ..., 'cll': ...}, what there is of
     it.
     """
@@ -247,7 +258,7 @@ def hdr_of(info):
     return found
 
 
-def check_output(path, info, codec):
+def check_output(path: Path, info: Any, codec: str) -> None:
     """Whether `path` can be written: a video by its suffix, one image by its suffix, otherwise a folder of
     images.
 

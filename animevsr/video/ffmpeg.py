@@ -2,6 +2,8 @@
 command).
 """
 
+from __future__ import annotations
+
 import functools
 import re
 import shutil
@@ -17,13 +19,13 @@ from animevsr.errors import CodecError
 from animevsr.video.codec import FPS
 
 
-def binary():
+def binary() -> str:
     """Path of ffmpeg: the one on PATH, else the one that imageio-ffmpeg brings."""
     return shutil.which('ffmpeg') or imageio_ffmpeg.get_ffmpeg_exe()
 
 
 @functools.cache
-def passthrough(path):
+def passthrough(path: Path) -> dict:
     """The option that gives each frame out once: `-fps_mode` since ffmpeg 5.1, which later dropped its older
     name.
     """
@@ -34,7 +36,9 @@ def passthrough(path):
     return {'vsync': 'passthrough'} if old else {'fps_mode': 'passthrough'}
 
 
-def roundtrip(frames, options, suffix, filters='', decode_filters=''):
+def roundtrip(
+    frames: np.ndarray, options: dict, suffix: str, filters: str = '', decode_filters: str = ''
+) -> np.ndarray:
     """Filter and encode a clip into a file, decode and filter it back.
 
     Args:

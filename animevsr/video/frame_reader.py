@@ -1,11 +1,18 @@
 """The interface of all readers of frames, and what they say of their input."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from animevsr.video.color import Color
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -60,27 +67,27 @@ class FrameReader(ABC):
     interlaced = False
 
     @abstractmethod
-    def timed(self):
+    def timed(self) -> Iterator[tuple[Any, Fraction | None]]:
         """(frame as the source gives it, time in seconds as a Fraction, or None where there is none) of each
         frame.
         """
 
     @abstractmethod
-    def image(self, frame):
+    def image(self, frame: Any) -> np.ndarray:
         """(h, w, 3) uint8 or uint16 RGB of a frame that `timed` gave."""
 
-    def small(self, frame, side):
+    def small(self, frame: Path, side: int) -> np.ndarray:
         """RGB of a frame, no more than about `side` pixels each way where that is cheaper; for looking, not
         for keeping.
         """
         return self.image(frame)
 
-    def frames(self):
+    def frames(self) -> Iterator[tuple]:
         """(image, time) of each frame."""
         for frame, time in self.timed():
             yield self.image(frame), time
 
-    def close(self):  # noqa: B027  (images keep nothing open)
+    def close(self) -> None:  # noqa: B027  (images keep nothing open)
         """Close what is open."""
 
     def __enter__(self):

@@ -1,6 +1,9 @@
 """Image files: one by one, or the frames of a folder."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +20,7 @@ IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.p
 STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
 
 
-def list_images(folder):
+def list_images(folder: str | Path) -> list[Path]:
     """Image files of a folder in the order of their names, numbers compared as numbers ('9.png' before
     '10.png').
     """
@@ -29,7 +32,7 @@ def list_images(folder):
     return sorted(files, key=lambda p: [int(s) if s.isdecimal() else s for s in re.split(r'(\d+)', p.name)])
 
 
-def images_in(path):
+def images_in(path: Path) -> int:
     """Number of images of a file: more than one in an animated PNG or WebP, or a TIFF with several pages."""
     try:
         with Image.open(path) as image:
@@ -38,7 +41,7 @@ def images_in(path):
         return 1
 
 
-def read_image(path):
+def read_image(path: Path) -> np.ndarray:
     """(h, w, 3) uint8 RGB of an image file, upright as its EXIF data says (JPEG); transparency is laid over
     black, more than 8 bits are rounded to 8."""
     # which does not turn
@@ -57,12 +60,12 @@ def read_image(path):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def image_name(number):
+def image_name(number: int) -> str:
     """Of the frame with a number, in a folder of images."""
     return f'{number:08d}.png'
 
 
-def write_image(path, image):
+def write_image(path: Path, image: np.ndarray) -> None:
     """Write (h, w, 3) uint8 RGB; a file of that name is complete or not there.
 
     Raises:
@@ -77,7 +80,7 @@ def write_image(path, image):
             raise MediaError(f'{path}: could not be written')
 
 
-def image_size(path):
+def image_size(path: Path) -> tuple[int, int]:
     """(width, height) of an image file as `read_image` gives it, from its header alone."""
     try:
         with Image.open(path) as image:
@@ -90,7 +93,7 @@ def image_size(path):
         raise MediaError(f'{path}: cannot be read as an image') from None
 
 
-def has_alpha(path):
+def has_alpha(path: Path) -> bool:
     """Whether an image file has transparency, by its header."""
     try:
         with Image.open(path) as image:
@@ -102,7 +105,7 @@ def has_alpha(path):
 class ImageReader(FrameReader):
     """Image files as frames."""
 
-    def __init__(self, files, fps=None):
+    def __init__(self, files: list[Path], fps: Fraction | None = None) -> None:
         self.files, self.damage = files, []
         height, width = read_image(files[0]).shape[:2]
         rate, color = fps or STILLS_FPS, Color(matrix=guess_matrix(height))
@@ -117,11 +120,11 @@ class ImageReader(FrameReader):
             transparent=has_alpha(files[0]),
         )
 
-    def timed(self):
+    def timed(self) -> Iterator[tuple[Path, None]]:
         for file in self.files:
             yield file, None
 
-    def image(self, file):
+    def image(self, file: Path) -> np.ndarray:
         image = read_image(file)
         if image.shape[:2] != self.info.size:
             raise MediaError(

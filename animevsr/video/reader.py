@@ -2,9 +2,13 @@
 (`FrameReader`).
 """
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,7 +20,7 @@ from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
 
 
-def open_reader(path, fps=None, **options):
+def open_reader(path: str | Path, fps: Fraction | None = None, **options: Any) -> FrameReader:
     """Reader for a video file, a folder of images or one image.
 
     Args:
@@ -59,7 +63,9 @@ class VideoReader(FrameReader):
         timeless (bool): its times say nothing.
     """
 
-    def __init__(self, path, deep=False, deinterlace=False, conceal=False):
+    def __init__(
+        self, path: str | Path, deep: bool = False, deinterlace: bool = False, conceal: bool = False
+    ) -> None:
         self.path, self.conceal, self.damage = Path(path), conceal, []
         try:
             self.container = open_container(self.path)
@@ -151,24 +157,24 @@ class VideoReader(FrameReader):
                 self.interlaced = self.interlaced or bool(last.interlaced_frame)
                 yield last
 
-    def close(self):
+    def close(self) -> None:
         """Close the file. The decoder goes with it: left to the garbage collector of a process forked later,
         it would hang there, because its threads did not come along."""
         self._frames = self._packets = self._filter = self._first = None
         self.container.close()
 
-    def small(self, frame, side):
+    def small(self, frame: Any, side: int) -> np.ndarray:
         """Not turned upright."""
         ratio = min(1, side / max(self.size))
         width, height = (max(1, round(length * ratio)) for length in self.size)
         return reformat(frame, width=width, height=height, format='rgb24', interpolation=0x10).to_ndarray()
 
-    def image(self, frame):
+    def image(self, frame: Any) -> np.ndarray:
         """uint16 where `deep`; upright."""
         image = to_rgb(frame, self.info.color, self.deep)
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90)) if self.rotation else image
 
-    def timed(self):
+    def timed(self) -> Iterator[tuple[Any, Fraction | None]]:
         """With `conceal` there are frames for those that are damaged, every frame has a time, and times
         rise.
         """
@@ -196,7 +202,7 @@ class VideoReader(FrameReader):
             if self._lost or (says and says - last - 1 / self.info.fps > max(1, says / 50)):
                 self.damage.append((float(last), 'the last frame that can be decoded; the file should go on'))
 
-    def seek(self, time):
+    def seek(self, time: Fraction) -> Any:
         """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where
         the video is shorter.
         """
@@ -219,7 +225,7 @@ class VideoReader(FrameReader):
             raise MediaError(f'{self.path}: damaged near {float(time):.2f} s ({error.strerror})') from None
         return best
 
-    def decoded(self):
+    def decoded(self) -> Iterator[Any]:
         """The frames as PyAV gives them, not converted, but deinterlaced where that was asked for."""
         frames = itertools.chain([self._first], self._frames)
         for frame in self._filter(frames) if self._filter else frames:
@@ -238,7 +244,7 @@ class Deinterlacer:
         stream: PyAV's video stream.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: Any) -> None:
         self.stream, self.graph = stream, None
 
     def _open(self):
@@ -252,7 +258,7 @@ class Deinterlacer:
         ]
         self.graph.link_nodes(*chain).configure()
 
-    def __call__(self, frames):
+    def __call__(self, frames: Any) -> Iterator[Any]:
         for frame in itertools.chain(frames, [None]):
             if self.graph is None:
                 if frame is None or not frame.interlaced_frame:
@@ -268,7 +274,7 @@ class Deinterlacer:
                     break
 
 
-def read_frames(path, indices):
+def read_frames(path: str | Path, indices: list[int] | range) -> list[np.ndarray]:
     """The frames of a clip at `indices` (not decreasing): list of (h, w, 3) uint8 RGB.
 
     Raises:
@@ -292,7 +298,7 @@ def read_frames(path, indices):
     return [frames[i] for i in indices]
 
 
-def seek_frame(path, index):
+def seek_frame(path: str | Path, index: int) -> np.ndarray:
     """Frame of a video file near number `index`, found by its time from the key frame before it: (h, w, 3)
     uint8 RGB.
 
@@ -303,7 +309,7 @@ def seek_frame(path, index):
         return reader.image(reader.seek(index / reader.info.fps))
 
 
-def count_frames(path):
+def count_frames(path: str | Path) -> int:
     """Number of frames of a clip: the images of a folder, or the frames of a video, counted where the
     container does not say.
     """
@@ -314,7 +320,7 @@ def count_frames(path):
         return reader.info.frame_count or sum(1 for _ in reader.decoded())
 
 
-def count_decodable(path, frames=iter):
+def count_decodable(path: str | Path, frames: Callable = iter) -> int:
     """Number of frames that can be decoded, where the header of a truncated or badly muxed video may count
     others.
 

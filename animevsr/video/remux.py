@@ -4,11 +4,16 @@ Nothing is encoded twice: the packets of the segments get their final times, tho
 copied.
 """
 
+from __future__ import annotations
+
 import contextlib
 import subprocess
 import tempfile
 import warnings
+from contextlib import ExitStack
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import av
 
@@ -29,7 +34,14 @@ from animevsr.video.segments import timed_packets
 from animevsr.video.tracks import Tracks
 
 
-def join(segments, ticks, time_base, output, source=None, video_index=0):
+def join(
+    segments: list[Path],
+    ticks: list[int],
+    time_base: Fraction,
+    output: Path,
+    source: Path | None = None,
+    video_index: int = 0,
+) -> None:
     """Write the output: the segments one after the other, and the other tracks of the source.
 
     Args:
@@ -123,7 +135,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
         raise MediaError(f'{output}: cannot be finished ({reason_of(error)})') from None
 
 
-def options_of(output, time_base):
+def options_of(output: Path, time_base: Fraction) -> dict[str, str]:
     """Options of the muxer: times stay as they are."""
     options = {'avoid_negative_ts': 'disabled'}
     if output.suffix.lower() in MP4:
@@ -131,7 +143,7 @@ def options_of(output, time_base):
     return options
 
 
-def describe(track, stream):
+def describe(track: Any, stream: Any) -> None:
     """Language, title and other tags of a source's stream, and its disposition."""
     track.metadata.update(
         {
@@ -143,7 +155,9 @@ def describe(track, stream):
     track.disposition = stream.disposition
 
 
-def add_track(out, stream, output, source, stack, others):
+def add_track(
+    out: Any, stream: Any, output: Path, source: Path, stack: ExitStack, others: list
+) -> tuple[int, Any, Any] | None:
     """(which of `others`, its stream, the source's own) to copy a stream from; None where it is added
     already, or cannot be (said).
     """
@@ -206,7 +220,7 @@ def add_track(out, stream, output, source, stack, others):
     return 0, stream, stream
 
 
-def check_tracks(origin, source, output):
+def check_tracks(origin: Any, source: Path, output: Path) -> None:
     """MediaError if `output` cannot carry a sound track of `source`, before all the work; see `join`.
 
     Args:
@@ -222,7 +236,7 @@ def check_tracks(origin, source, output):
                 raise not_carried(stream, output, source)
 
 
-def not_carried(stream, output, source):
+def not_carried(stream: Any, output: Path, source: Path) -> MediaError:
     name = getattr(stream.codec_context, 'name', 'unknown')
     return MediaError(
         f'{output}: {output.suffix} cannot carry {stream.type} track {stream.index} ({name}) of {source}; use'
@@ -230,12 +244,12 @@ def not_carried(stream, output, source):
     )
 
 
-def can_carry(out, stream):
+def can_carry(out: Any, stream: Any) -> bool:
     """Whether a container that is being written takes a stream."""
     return stream.codec_context.codec.canonical_name in out.supported_codecs
 
 
-def convert_subtitles(source, index, stack, mp4):
+def convert_subtitles(source: Path, index: int, stack: ExitStack, mp4: bool) -> Any:
     """A container with a text track, of MP4 or of Matroska, that is made of a subtitle track; or None."""
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     file, codec = (f'{folder}/s.mp4', 'mov_text') if mp4 else (f'{folder}/s.mkv', 'subrip')
@@ -257,7 +271,7 @@ def convert_subtitles(source, index, stack, mp4):
     return stack.enter_context(open_container(file))
 
 
-def moved(chapter, later):
+def moved(chapter: dict, later: Fraction) -> dict:
     """A chapter, as PyAV gives it, some seconds later."""
     shift = round(later / chapter['time_base'])
     return {**chapter, 'start': chapter['start'] + shift, 'end': chapter['end'] + shift}

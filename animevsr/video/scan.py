@@ -2,13 +2,22 @@
 damaged.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.video.shots import SIDE, CutDetector
 
+if TYPE_CHECKING:
+    from animevsr.video.frame_reader import FrameReader
 
-def scan(reader, rate, cuts, progress=lambda: None):
+
+def scan(reader: FrameReader, rate: Fraction | None, cuts: bool, progress: Callable = lambda: None) -> tuple:
     """One pass over the input: (ticks, time base, first frames of shots, damage).
 
     Args:
@@ -34,7 +43,7 @@ def scan(reader, rate, cuts, progress=lambda: None):
     return ticks, base, shots, sorted([*reader.damage, *gaps(ticks, base, reader)])
 
 
-def gaps(ticks, base, reader):
+def gaps(ticks: list[int], base: Fraction, reader: FrameReader) -> list:
     """[(seconds, what)] where a video that keeps a constant rate otherwise leaves out frames, as the demuxers
     of damaged files do.
     """
@@ -54,7 +63,7 @@ def gaps(ticks, base, reader):
     ]
 
 
-def small_frames(reader, wanted):
+def small_frames(reader: FrameReader, wanted: bool) -> Iterator[tuple]:
     """(image made small for the detector of cuts, or None where it is not wanted; time) of each frame."""
     for frame, time in reader.timed():
         yield reader.small(frame, SIDE) if wanted else None, time

@@ -1,8 +1,13 @@
 """Segments of a video, one for each shot: encoded once, and later read again with their final times."""
 
+from __future__ import annotations
+
 import os
 import shutil
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -13,6 +18,12 @@ from animevsr.video.color import from_rgb
 from animevsr.video.container import open_container, reason_of
 from animevsr.video.images import image_name
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from animevsr.video.color import Color
+    from animevsr.video.encoders import Encoding
+
 
 class SegmentWriter:
     """Encodes the frames of one shot into a Matroska file; it is there when it is complete.
@@ -22,7 +33,7 @@ class SegmentWriter:
             this rate; the final ones are set when the segments are joined.
     """
 
-    def __init__(self, path, encoding, color, rate):
+    def __init__(self, path: Path, encoding: Encoding, color: Color, rate: Fraction) -> None:
         self.path, self.encoding, self.color, self.rate, self.count = path, encoding, color, rate, 0
         self.partial = partial_of(path)
 
@@ -34,7 +45,7 @@ class SegmentWriter:
             raise MediaError(f'{self.path}: cannot be written ({reason_of(error)})') from None
         return self
 
-    def write(self, image):
+    def write(self, image: np.ndarray) -> None:
         """(h, w, 3) uint8 or uint16 RGB."""
         frame = from_rgb(image, self.encoding.pix_fmt, self.color)
         frame.pts, frame.time_base = self.count, 1 / self.rate
@@ -65,7 +76,7 @@ class SegmentWriter:
 class ImageSegmentWriter:
     """The images of one shot, in a folder; it is there when it is complete."""
 
-    def __init__(self, path, first):
+    def __init__(self, path: Path, first: int) -> None:
         self.path, self.number = path, first
         self.partial = partial_of(path)
 
@@ -74,7 +85,7 @@ class ImageSegmentWriter:
         self.partial.mkdir()
         return self
 
-    def write(self, image):
+    def write(self, image: np.ndarray) -> None:
         """(h, w, 3) uint8 RGB."""
         target = self.partial / image_name(self.number)
         if not cv2.imwrite(str(target), image[..., ::-1]):
@@ -92,7 +103,9 @@ class ImageSegmentWriter:
             shutil.rmtree(self.partial, ignore_errors=True)
 
 
-def timed_packets(segments, ticks, time_base, mp4=False):
+def timed_packets(
+    segments: list[Path], ticks: list[int], time_base: Fraction, mp4: bool = False
+) -> Iterator[Any]:
     """The packets of the segments in order of decoding, with their final times."""
     delay, start, extradata, step = max(reordering(segment)[0] for segment in segments), 0, None, 1
     pace = ticks[1] - ticks[0] if len(ticks) > 1 else 1
@@ -138,7 +151,7 @@ def timed_packets(segments, ticks, time_base, mp4=False):
         )
 
 
-def reordering(segment):
+def reordering(segment: Path) -> tuple[int, list[int]]:
     """(by how many packets the order of decoding runs ahead of that of presentation, the place of each packet
     in presentation).
     """
@@ -154,7 +167,7 @@ def reordering(segment):
     return max((i - rank for i, rank in enumerate(ranks)), default=0), ranks
 
 
-def frames_in(segment):
+def frames_in(segment: Path) -> int | None:
     """Number of frames of a segment, or None where it cannot be read."""
     try:
         return len(reordering(Path(segment))[1])

@@ -1,6 +1,10 @@
 """Where a video cuts: one pass over the frames, made small; a flash, a fade and a fast pan are no cuts."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,10 +25,10 @@ class CutDetector:
     is back within `FLASH` frames.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.window, self.count, self.flash_until = deque(), 0, 0
 
-    def __call__(self, frames):
+    def __call__(self, frames: Any) -> Iterator[Any]:
         """Iterable of (h, w, 3) uint8 RGB -> iterator of the numbers of the first frames of shots, from the
         second shot on.
         """
@@ -32,12 +36,12 @@ class CutDetector:
             yield from self.push(frame)
         yield from self.finish()
 
-    def push(self, frame):
+    def push(self, frame: np.ndarray) -> list:
         """Take in a frame; returns the cuts that are certain now (a list of frame numbers)."""
         self.window.append(Small(frame))
         return self._decide() if len(self.window) > FLASH + 1 else []
 
-    def finish(self):
+    def finish(self) -> list:
         """The cuts among the last frames."""
         found = []
         while len(self.window) > 1:
@@ -58,7 +62,7 @@ class CutDetector:
         return [self.count]
 
 
-def is_cut(frame, following):
+def is_cut(frame: np.ndarray, following: np.ndarray) -> bool:
     """Whether there is a cut between two frames (h, w, 3) uint8 RGB, as far as these two tell."""
     return Small(frame).differs_from(Small(following))
 
@@ -66,7 +70,7 @@ def is_cut(frame, following):
 class Small:
     """A frame made small, in the forms in which it is compared."""
 
-    def __init__(self, frame):
+    def __init__(self, frame: np.ndarray) -> None:
         h, w = frame.shape[:2]
         ratio = min(1, SIDE / max(h, w))
         small = cv2.resize(
@@ -75,13 +79,13 @@ class Small:
         self.hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV).astype(np.int16)
         self.gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
-    def change(self, other):
+    def change(self, other: Small) -> float:
         """Mean change in HSV, of 255."""
         difference = np.abs(self.hsv - other.hsv)
         difference[..., 0] = np.minimum(difference[..., 0], 180 - difference[..., 0])  # hue is a circle
         return float(difference.mean())
 
-    def differs_from(self, other):
+    def differs_from(self, other: Small) -> bool:
         """Whether a cut lies between the two: they differ, and neither light nor motion explains it."""
         return (
             self.change(other) > THRESHOLD
@@ -89,11 +93,11 @@ class Small:
             and not self.moved_to(other)
         )
 
-    def resembles(self, other):
+    def resembles(self, other: Small) -> bool:
         """Whether the other frame shows this picture again."""
         return self.change(other) < THRESHOLD / 2 or correlation(self.gray, other.gray) > ALIKE
 
-    def moved_to(self, other):
+    def moved_to(self, other: Small) -> bool:
         """Whether the other frame is this one, moved by up to half its size."""
         h, w = self.gray.shape
         if min(h, w) < 16:
@@ -107,7 +111,7 @@ class Small:
         return correlation(ours, theirs) > ALIKE
 
 
-def correlation(a, b):
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Correlation of two gray pictures, in [-1, 1]; where one is flat, 1 if the other is as well, and about
     as bright, else 0.
     """

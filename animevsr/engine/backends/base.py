@@ -1,9 +1,15 @@
 """The interface of all backends."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Backend(ABC):
@@ -48,8 +54,8 @@ class ConvertedBackend(Backend):
         net (RecurrentNetwork), device (torch.device): where the tensors are; see `open_backend`.
     """
 
-    def __init__(self, net, device):
+    def __init__(self, net: nn.Module, device: torch.device) -> None:
         self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
 
-    def initial_state(self, height, width):
+    def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:
         return tuple(torch.zeros(1, c, height, width) for c in self.channels)

@@ -1,6 +1,11 @@
 """Where converted networks are kept, and under what name."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -8,22 +13,26 @@ from torch import nn
 from animevsr.utils.files import atomic_folder
 from animevsr.utils.resources import cache_folder
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
 EXAMPLE = 64, 80  # height and width of the frames with which a network is traced
 
 
 class StepGraph(nn.Module):
     """The step of a recurrent network as a module: (prev, cur, next, *state) -> (sr, *state)."""
 
-    def __init__(self, net):
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, prev, cur, nxt, *state):
+    def forward(self, prev: Tensor, cur: Tensor, nxt: Tensor, *state: Any) -> tuple[Tensor, Tensor]:
         """See `MSRBVSR.core`."""
         return self.net.core(prev, cur, nxt, *state)
 
 
-def example_of(net, height=EXAMPLE[0], width=EXAMPLE[1]):
+def example_of(net: nn.Module, height: int = EXAMPLE[0], width: int = EXAMPLE[1]) -> tuple[Tensor, ...]:
     """Inputs of a network's step, random."""
     generator = torch.Generator().manual_seed(0)
     frames = [torch.rand(1, 3, height, width, generator=generator) for _ in range(3)]
@@ -33,13 +42,13 @@ def example_of(net, height=EXAMPLE[0], width=EXAMPLE[1]):
     )
 
 
-def names_of(net):
+def names_of(net: nn.Module) -> tuple[list[str], list[str]]:
     """Names of the inputs and of the outputs of a network's step."""
     states = [f'state{i}' for i in range(len(net.state_channels))]
     return ['prev', 'cur', 'next', *states], ['sr', *(f'new_{name}' for name in states)]
 
 
-def hash_of_network(net):
+def hash_of_network(net: nn.Module) -> str:
     """A hash of a network's class, arguments and weights."""
     digest = hashlib.sha256(f'{type(net).__name__} {getattr(net, "scale", "")}'.encode())
     for name, tensor in net.state_dict().items():
@@ -48,7 +57,7 @@ def hash_of_network(net):
     return digest.hexdigest()[:24]
 
 
-def cached(net, kind, make):
+def cached(net: nn.Module, kind: str, make: Callable) -> Path:
     """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format
     and versions.
     """

@@ -1,9 +1,12 @@
 """ncnn: its Winograd convolutions are the fastest exact ones on many CPUs. Networks are converted by pnnx."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ncnn
 import numpy as np
@@ -11,6 +14,10 @@ import torch
 
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, example_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 
 FILES = 'step.param', 'step.bin'
 
@@ -26,7 +33,7 @@ class NcnnBackend(ConvertedBackend):
 
     kind = 'ncnn'
 
-    def __init__(self, net, device, threads):
+    def __init__(self, net: nn.Module, device: torch.device, threads: int) -> None:
         super().__init__(net, device)
         folder = cached(net, f'ncnn{ncnn.__version__}', lambda folder: convert(net, folder))
         self.net, options = ncnn.Net(), None
@@ -38,7 +45,9 @@ class NcnnBackend(ConvertedBackend):
             raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
         self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if options.use_vulkan_compute else ""}'
 
-    def step(self, prev, cur, nxt, state):
+    def step(
+        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         extractor = self.net.create_extractor()
         kept = []  # ncnn reads the arrays, it does not copy them
         for i, x in enumerate((prev, cur, nxt, *state)):
@@ -54,7 +63,7 @@ class NcnnBackend(ConvertedBackend):
         return outputs[0], tuple(outputs[1:])
 
 
-def convert(net, folder):
+def convert(net: nn.Module, folder: Path) -> None:
     """Write a network's step as an ncnn model with dynamic sizes into a folder."""
     net = net.cpu().float()
     shapes = []
@@ -89,7 +98,7 @@ def convert(net, folder):
             path.unlink()
 
 
-def converter():
+def converter() -> str:
     """Path of pnnx's program, which its package puts beside Python."""
     beside = Path(sys.executable).with_name('pnnx')
     found = str(beside) if beside.is_file() else shutil.which('pnnx')

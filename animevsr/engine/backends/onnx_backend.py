@@ -1,5 +1,9 @@
 """ONNX Runtime on the CPU."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import onnxruntime
 import torch
@@ -7,6 +11,9 @@ import torch
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import cached, names_of
 from animevsr.engine.exporting import to_onnx
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class OnnxBackend(ConvertedBackend):
@@ -18,7 +25,7 @@ class OnnxBackend(ConvertedBackend):
 
     kind = 'onnxruntime'
 
-    def __init__(self, net, device, threads):
+    def __init__(self, net: nn.Module, device: torch.device, threads: int | None) -> None:
         super().__init__(net, device)
         folder = cached(
             net, f'onnx-torch{torch.__version__}', lambda folder: to_onnx(net, folder / 'step.onnx')
@@ -31,7 +38,7 @@ class OnnxBackend(ConvertedBackend):
         self.inputs, _ = names_of(net)
         self.name = f'onnxruntime {onnxruntime.__version__}'
 
-    def step(self, prev, cur, nxt, state):
+    def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         arrays = (np.ascontiguousarray(x.float().cpu().numpy()) for x in (prev, cur, nxt, *state))
         sr, *state = (
             torch.from_numpy(x).to(self.device)

@@ -2,10 +2,15 @@
 times as fast.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino
@@ -17,6 +22,10 @@ from animevsr.engine.backends.cache import StepGraph, cached, example_of
 from animevsr.utils.images import to_tensor
 from animevsr.utils.resources import find
 from animevsr.video.reader import open_reader
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 
 CALIBRATION = 'weights/calibration.mkv'  # degraded clips of `CLIP` frames each
 CLIP = 6
@@ -33,7 +42,7 @@ class OpenVINOBackend(ConvertedBackend):
 
     kind = 'openvino'
 
-    def __init__(self, net, device, threads, fast=False):
+    def __init__(self, net: nn.Module, device: torch.device, threads: int | None, fast: bool = False) -> None:
         super().__init__(net, device)
         version = openvino.__version__.split('-')[0]
         folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
@@ -57,7 +66,7 @@ class OpenVINOBackend(ConvertedBackend):
             ).create_infer_request()
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
 
-    def step(self, prev, cur, nxt, state):
+    def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         arrays = [np.ascontiguousarray(x.float().cpu().numpy()) for x in (prev, cur, nxt, *state)]
         results = self.request.infer(arrays, share_inputs=True)
         sr, *state = (torch.from_numpy(np.array(result)).to(self.device) for result in results.values())
@@ -65,7 +74,7 @@ class OpenVINOBackend(ConvertedBackend):
 
 
 @contextlib.contextmanager
-def same_signal_stack():
+def same_signal_stack() -> Iterator[Any]:
     """Keep the stack on which this thread handles signals.
 
     OpenVINO gives the thread that compiles a model another one, and takes it back with the model. Where two
@@ -84,7 +93,7 @@ def same_signal_stack():
         sigaltstack(before, None)
 
 
-def convert(net, folder):
+def convert(net: nn.Module, folder: Any) -> None:
     """Write a network's step as an OpenVINO model with dynamic sizes into a folder."""
     example = example_of(net.cpu().float())
     shapes = [[1, x.shape[1], -1, -1] for x in example]
@@ -94,7 +103,7 @@ def convert(net, folder):
     openvino.save_model(model, folder / 'step.xml', compress_to_fp16=False)
 
 
-def divide_convolutions(model):
+def divide_convolutions(model: Path) -> None:
     """Make one convolution for each part of those whose channels are split: OpenVINO has no fast split where
     it computes in integers.
     """
@@ -112,7 +121,7 @@ def divide_convolutions(model):
             output.replace(op.add(part, op.constant(shift[:, start:end])).output(0))
 
 
-def quantize(net, float_model, folder):
+def quantize(net: nn.Module, float_model: Any, folder: Any) -> None:
     """The same with 8-bit integers, calibrated on the bundled clips as the network itself goes through
     them.
     """
@@ -133,7 +142,7 @@ def quantize(net, float_model, folder):
 
 
 @torch.no_grad()
-def calibration(net, every=3):
+def calibration(net: nn.Module, every: int = 3) -> list[tuple[Tensor, ...]]:
     """Inputs of every n-th step over the bundled clips: [(prev, cur, next, *state)]."""
     with open_reader(find(CALIBRATION)) as reader:
         frames = to_tensor([image for image, _ in reader.frames()])

@@ -1,23 +1,31 @@
 """PyTorch itself, on any device."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from animevsr.archs.interfaces import RecurrentNetwork
 from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.engine.backends.base import Backend
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
 MARGIN = (
     16  # pixels around a tile that a network for single images is given: more than it looks at in earnest
 )
 
 
-def use_threads(device, threads):
+def use_threads(device: torch.device, threads: int | None) -> None:
     """Let PyTorch use as many threads of a CPU, where a number is given."""
     if threads and device.type == 'cpu':
         torch.set_num_threads(threads)
 
 
-def name_of(device, *how):
+def name_of(device: torch.device, *how: Any) -> str:
     """What results depend on, as words: on a CPU also the number of threads."""
     where = f'{device.type}, threads: {torch.get_num_threads()}' if device.type == 'cpu' else device.type
     return f'torch {torch.__version__} ({", ".join((*how, "on " + where))})'
@@ -34,7 +42,14 @@ class TorchBackend(Backend):
 
     kind = 'torch'
 
-    def __init__(self, net, device, dtype=torch.float32, threads=None, compiled=False):
+    def __init__(
+        self,
+        net: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        threads: int | None = None,
+        compiled: bool = False,
+    ) -> None:
         self.device, self.dtype = device, dtype
         use_threads(device, threads)
         self.threads = torch.get_num_threads() if device.type == 'cpu' else None
@@ -52,7 +67,7 @@ class TorchBackend(Backend):
             net.reach if self.is_recurrent else MARGIN if isinstance(net, SingleImageNetwork) else None
         )
 
-    def initial_state(self, height, width):
+    def initial_state(self, height: int, width: int) -> tuple:
         if self.core is None:
             return ()
         return tuple(
@@ -61,7 +76,7 @@ class TorchBackend(Backend):
         )
 
     @torch.inference_mode()
-    def step(self, prev, cur, nxt, state):
+    def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple) -> tuple:
         if self.core is None:
             sr, state = self.net.step(prev, cur, nxt, state or None)
             return sr, state if state is not None else ()

@@ -89,7 +89,7 @@ def public_functions(body, prefix=''):
             yield f'{prefix}{node.name}', node
 
 
-@pytest.mark.parametrize('path', FILES, ids=name)
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(REPO)))
 def test_public_functions_have_type_hints(path):
     for function, node in public_functions(ast.parse(path.read_text()).body):
         arguments = [a for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ('self', 'cls')]

@@ -83,7 +83,7 @@ def test_windows_hand_out_each_frame_once_and_hold_context():
     """
 
     class Borders(torch.nn.Module):
-        scale = 1
+        scale, whole_clips = 1, True
 
         def forward(self, clip):
             t = clip.shape[1]

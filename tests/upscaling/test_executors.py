@@ -282,7 +282,7 @@ def cluster():
 
     warnings.simplefilter('ignore')
     os.environ['RAY_DISABLE_IMPORT_WARNING'], before = '1', os.environ.get('PYTHONPATH')
-    os.environ['PYTHONPATH'] = f'{REPO}:{REPO / "tests"}'
+    os.environ['PYTHONPATH'] = f'{REPO}:{REPO / "tests"}:{REPO / "tests/upscaling"}'
     # it is 15 by default: beside other tests they would starve
     os.environ.update({'RAY_worker_niceness': '0'})
     made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))

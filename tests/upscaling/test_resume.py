@@ -13,7 +13,7 @@ from conftest import CODEC, REPO, decode, interrupt_when, moving_frames, three_s
 
 import animevsr
 from animevsr.errors import MediaError
-from animevsr.upscaling import worker
+from animevsr.upscaling import joining, worker
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import load_clip
@@ -201,7 +201,7 @@ def test_images_that_were_being_brought_together(moment, tiny_weights, tmp_path,
         real(a, b)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, 'replace', replace)
+        patch.setattr(joining.os, 'replace', replace)
         if moment == 'removal':
             patch.setattr(WorkFolder, 'remove', stop)
         with pytest.raises(KeyboardInterrupt):

@@ -152,8 +152,7 @@ class MultiScaleRecurrentBlock(nn.Module):
     fusion.
 
     The branches end together: a coarser branch has fewer blocks and starts later, and every block sees the
-        sum of its own
-    features and of the coarser branches' so far.
+    sum of its own features and of the coarser branches' so far.
     """
 
     def __init__(self, num_in_ch: int, num_feat: int, num_out_ch: int, num_block: Sequence[int]) -> None:

@@ -43,12 +43,12 @@ class DegradedClipDataset(data.Dataset):
     """Windows of high-quality clips and their degraded versions.
 
     A sample is a dict: `gt` (t, 3, gt_size, gt_size) and `lq` (t, 3, gt_size/scale, gt_size/scale), RGB in
-        [0, 1]; `key` the clip's
-    name; `params` the degradation, as JSON text. All frames of a window share crop, flips and degradation.
+    [0, 1]; `key` the clip's name; `params` the degradation, as JSON text. All frames of a window share crop,
+    flips and degradation.
 
     Every draw is another window under another degradation. Under BasicSR's sampler it depends on `seed`, the
     epoch and the position in the epoch alone: not on the number of workers, and not on whether the run was
-        resumed.
+    resumed.
 
     Args:
         opt (dict):

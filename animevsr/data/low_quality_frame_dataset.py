@@ -48,9 +48,8 @@ class LowQualityFrameDataset(data.Dataset):
     """Frames of low-quality animation, from folders of images and from video files.
 
     A sample is a dict: `lq` (3, crop_size, crop_size) in training, the whole frame (3, h, w) in validation,
-        RGB in [0, 1]; `lq_path` says
-    which frame it is. Augmentation is drawn as in `DegradedClipDataset`: it depends on `seed`, the epoch and
-    the position alone.
+    RGB in [0, 1]; `lq_path` says which frame it is. Augmentation is drawn as in `DegradedClipDataset`: it
+    depends on `seed`, the epoch and the position alone.
 
     Args:
         opt (dict):

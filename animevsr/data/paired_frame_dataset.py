@@ -28,8 +28,8 @@ class PairedFrameDataset(data.Dataset):
     """Frames and the same frames in low quality, as `animevsr rescale` writes them.
 
     A sample is a dict: `gt` (3, gt_size, gt_size) and `lq` (3, gt_size/scale, gt_size/scale) in training, the
-        whole frames in validation,
-    RGB in [0, 1]; `lq_path` says which frame it is. Crops and flips are drawn as in `DegradedClipDataset`.
+    whole frames in validation, RGB in [0, 1]; `lq_path` says which frame it is. Crops and flips are drawn as
+    in `DegradedClipDataset`.
 
     Args:
         opt (dict):

@@ -25,8 +25,7 @@ class UnpairedFrameDataset(data.Dataset):
     """Crops of clean frames, each with a crop of some low-quality frame.
 
     A sample is a dict: `gt` (3, gt_size, gt_size) and `lq` (3, gt_size/scale, gt_size/scale) in training, the
-        whole frames in validation,
-    RGB in [0, 1]; `lq_path` says which clean frame it is.
+    whole frames in validation, RGB in [0, 1]; `lq_path` says which clean frame it is.
 
     Args:
         opt (dict):

@@ -31,7 +31,7 @@ class VQ(Operator):
     3.2).
 
     Example of the released recipe: `{vq: {bands: [[1, 15, 0.3], [16, 30, 0.4], [31, 50, 0.3]], k_middle: [1,
-        10]}}`
+    10]}}`
 
     Args:
         weights (str): file of a `MultiScaleVQGAN`, or name of bundled ones.

@@ -100,7 +100,7 @@ class Choice(Operator):
     """One of several lists of operators, drawn for each clip.
 
     Example: `{choice: [{prob: 0.7, degradation: [blur, {codec: h264}]}, {prob: 0.3, degradation: [{jpeg: [30,
-        95]}]}]}`
+    95]}]}]}`
 
     Args:
         parts (list[dict]): `degradation`, a list of operators (an empty one leaves the clip as it is), and

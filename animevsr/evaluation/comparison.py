@@ -39,9 +39,8 @@ def compare(
     """Write a self-contained page that compares results.
 
     It works from a file, without a network: a slider between two methods, zoom, a difference view, metrics of
-        each clip, the keyboard; and
-    a blind study, in which a person sees two methods in random order and says which looks better; votes can
-    be saved, and `votes` merges those of several people.
+    each clip, the keyboard; and a blind study, in which a person sees two methods in random order and says
+    which looks better; votes can be saved, and `votes` merges those of several people.
 
     Args:
         roots (dict[str, str | Path]): name -> a root of clips with results; two or more, with the same clips

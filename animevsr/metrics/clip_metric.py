@@ -33,8 +33,8 @@ def calculate_flicker_clip(img: Tensor, img2: Tensor | None = None, **kwargs: An
     With a ground truth a pixel is held where `img2` does not change in any channel. Without one, in blocks of
     8x8 of `img` itself whose mean changes by no more than 1 level in any channel from frame to frame, after
     the median change of all blocks is taken off: noise averages out there, and a change of brightness of the
-        whole picture is no motion. Slow motion then counts as flicker too: such values
-    compare methods on the same clips.
+    whole picture is no motion. Slow motion then counts as flicker too: such values compare methods on the
+    same clips.
 
     Args:
         img (Tensor): (t, 3, h, w), RGB in [0, 1].

@@ -71,8 +71,7 @@ def normalise(luma: Tensor, window: Tensor) -> Tensor:
     """Mean subtracted, contrast normalised: (n, 1, h, w) -> the same.
 
     The differences are taken in float32, as in the implementation with which the values are compared: in flat
-        areas, of which cartoons
-    have many, its rounding is all the contrast that there is.
+    areas, of which cartoons have many, its rounding is all the contrast that there is.
     """
     padded = [F.pad(x, (3, 3, 3, 3), mode='replicate') for x in (luma, luma.float().square().double())]
     mean, square = (F.conv2d(x, window[None, None]).float() for x in padded)

@@ -12,9 +12,8 @@ class CollapseGuard:
     """Running means of the losses, and what is wrong with them.
 
     Two things are watched: a discriminator that tells everything apart (its loss is next to nothing, and so
-        are the gradients that it
-    gives), and a generator that drifts away from the ground truth. The means start anew when a run is
-    resumed.
+    are the gradients that it gives), and a generator that drifts away from the ground truth. The means start
+    anew when a run is resumed.
 
     Args:
         gan_type (str): see `UNDECIDED`; for another type the discriminator is not watched.

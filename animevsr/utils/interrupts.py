@@ -15,9 +15,9 @@ def at_checks() -> Iterator[None]:
     """Within, SIGINT and SIGTERM wait until `check()` or the end; a second one does not wait.
 
     What a handler raises can come up anywhere: in the callback of a weak reference or in `__del__`, where
-        Python drops it, so that the
-    work goes on; or while a thread is waited for, whose file is then closed under it. Nothing is changed
-    outside the main thread, for a signal whose handler is not Python's, or within another `at_checks`.
+    Python drops it, so that the work goes on; or while a thread is waited for, whose file is then closed
+    under it. Nothing is changed outside the main thread, for a signal whose handler is not Python's, or
+    within another `at_checks`.
     """
     if _handlers or threading.current_thread() is not threading.main_thread():
         yield

@@ -123,7 +123,7 @@ def place(canvas, image, x, y, scale, turn):
     """Composite premultiplied RGBA over `canvas` (in place), centred on (x, y), within its bounding box only.
 
     What is to be shrunk by more than a half was made small before (`Actor`): the warp itself takes no
-        averages.
+    averages.
     """
     h, w = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), turn, scale)

@@ -102,8 +102,8 @@ class RealBasicVSR(nn.Module):
         num_block: int = 20,
         num_cleaning_block: int = 20,
         max_cleanings: int = 3,
-        refine_threshold: int = 255,
-        spynet_path: Any = None,
+        refine_threshold: float = 255,
+        spynet_path: str | None = None,
     ) -> None:
         super().__init__()
         self.max_cleanings, self.refine_threshold = max_cleanings, refine_threshold

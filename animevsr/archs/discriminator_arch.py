@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,7 +40,7 @@ class MultiScalePatchDiscriminator(nn.Module):
         self,
         num_in_ch: int = 3,
         num_feat: int = 64,
-        num_layers: list[int] | tuple[int, int, int] = (3, 3, 3),
+        num_layers: Sequence[int] = (3, 3, 3),
         max_nf_mult: int = 8,
         use_sn: bool = True,
         use_bn: bool = False,

@@ -56,7 +56,7 @@ class NcnnNetwork(SingleImageNetwork):
         param (Path): the .param file; the .bin file lies beside it.
     """
 
-    def __init__(self, param: tuple[str, int]) -> None:
+    def __init__(self, param: Path) -> None:
         super().__init__()
         import ncnn
 

@@ -37,7 +37,7 @@ class VectorQuantizer(nn.Module):
         self.embedding = nn.Embedding(n_embed, embed_dim)
         nn.init.uniform_(self.embedding.weight, -1 / n_embed, 1 / n_embed)
 
-    def forward(self, z: Tensor, k: int = 1) -> tuple:
+    def forward(self, z: Tensor, k: int | list | Tensor = 1) -> tuple:
         """Replace every vector by an entry of the codebook; gradients pass straight through.
 
         Args:
@@ -58,7 +58,7 @@ class VectorQuantizer(nn.Module):
         return z + (entries - z).detach(), loss, indices.reshape(b, h, w)
 
 
-def kth_nearest(vectors: Tensor, codebook: Tensor, k: int | Tensor = 1) -> Tensor:
+def kth_nearest(vectors: Tensor, codebook: Tensor, k: int | list | Tensor = 1) -> Tensor:
     """Index of the k-th nearest entry (Euclidean) of each vector; exact.
 
     Args:

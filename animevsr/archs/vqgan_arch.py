@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,12 +49,12 @@ class MultiScaleVQGAN(nn.Module):
     def __init__(
         self,
         ch: int = 128,
-        ch_mult: list[int] | tuple = (1, 1, 2, 2, 4),
+        ch_mult: Sequence[int] = (1, 1, 2, 2, 4),
         num_res_blocks: int = 2,
         embed_dim: int = 256,
         n_embed: int = 1024,
         beta: float = 0.25,
-        branches: list[str] | tuple = BRANCHES,
+        branches: Sequence[str] = BRANCHES,
         norm_groups: int = PUBLISHED_GROUPS,
         legacy_no_output_act: bool = False,
         beta_on: str = 'commitment',
@@ -94,7 +95,7 @@ class MultiScaleVQGAN(nn.Module):
         """(n_embed, embed_dim), the parameter."""
         return self.top.quantize.embedding.weight
 
-    def forward(self, x: Tensor, k: tuple = (1, 1, 1)) -> tuple:
+    def forward(self, x: Tensor, k: int | Tensor | tuple = (1, 1, 1)) -> tuple:
         """Reconstruct images by what the codebook holds.
 
         Args:

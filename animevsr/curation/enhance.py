@@ -33,7 +33,8 @@ from animevsr.zoo import find_weights, hash_of_weights
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+
+    from animevsr.archs.interfaces import FrameNetwork
 
 
 NOTE = '.enhanced_by'  # in the output: the model
@@ -225,7 +226,7 @@ class Enhancer:
         net (FrameNetwork), device (torch.device), tile (int): see `enhance`.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, tile: int) -> None:
+    def __init__(self, net: FrameNetwork, device: torch.device, tile: int) -> None:
         self.recurrent = not isinstance(net, SingleImageNetwork)
         self.upscaler = Upscaler(net, device, tile + -tile % 4, shrink=True)
 

@@ -77,10 +77,10 @@ class Study:
 
 
 def rescale(
-    video: Path,
-    output: Path,
-    weights: Path = 'animevsr_x4',
-    factor: float | None = None,
+    video: str | Path,
+    output: str | Path,
+    weights: str | Path = 'animevsr_x4',
+    factor: float | str | Path | None = None,
     patches: int = 6,
     patch_size: int = 96,
     max_frames: int = 300,

@@ -102,7 +102,7 @@ class DownOrLBO(Down):
         pool: int | list[str] | tuple[str, str, str] = LBO_POOL,
         prob: float = 0.5,
         share: bool = True,
-        modes: tuple[str, str, str] = D.RESIZE_MODES,
+        modes: Sequence[str] = D.RESIZE_MODES,
     ) -> None:
         super().__init__(factor, modes)
         pool = [pool] if isinstance(pool, str) else pool

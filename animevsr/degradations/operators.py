@@ -109,7 +109,7 @@ class Down(Operator):
         modes (list[str]): of 'area', 'bilinear', 'bicubic'.
     """
 
-    def __init__(self, factor: int = 2, modes: list[str] | tuple[str, str, str] = D.RESIZE_MODES) -> None:
+    def __init__(self, factor: int = 2, modes: Sequence[str] = D.RESIZE_MODES) -> None:
         if not modes:
             raise ValueError('down: modes must name at least one')
         for mode in modes:

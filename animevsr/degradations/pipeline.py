@@ -109,7 +109,7 @@ class Choice(Operator):
 
     needs_original_size = True
 
-    def __init__(self, parts: list[dict[str, float | list]]) -> None:
+    def __init__(self, parts: list[dict]) -> None:
         for part in parts:
             check_keys(part, ('prob', 'degradation'), 'a part of choice')
         self.probs = [probability('choice: prob', part['prob']) for part in parts]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class MixedBlur(Operator):
         sigma: Sequence[float] = (0.2, 3.0),
         prob: float = 1.0,
         sinc_prob: float = 0.1,
-        kernels: Any = None,
+        kernels: dict[str, float] | None = None,
         beta_generalized: Sequence[float] = (0.5, 4.0),
         beta_plateau: Sequence[float] = (1.0, 2.0),
         kernel_size: Sequence[float] = (7, 21),
@@ -156,8 +156,8 @@ class RandomResize(Operator):
         self,
         factor: Sequence[float] = (0.15, 1.5),
         probs: list[float] | tuple[float, float, float] = (0.2, 0.7, 0.1),
-        modes: tuple[str, str, str] = D.RESIZE_MODES,
-        walk: int = 0,
+        modes: Sequence[str] = D.RESIZE_MODES,
+        walk: float = 0,
     ) -> None:
         self.walk = walk
         self.factor = interval('random_resize: factor', factor)
@@ -200,7 +200,7 @@ class ResizeTo(Operator):
 
     needs_original_size = True
 
-    def __init__(self, factor: int = 4, modes: list[str] | tuple[str, str, str] = D.RESIZE_MODES) -> None:
+    def __init__(self, factor: int = 4, modes: Sequence[str] = D.RESIZE_MODES) -> None:
         others = [mode for mode in modes if mode != 'matlab']
         down = Down(factor, D.RESIZE_MODES if modes and not others else others)
         self.factor, self.modes = down.factor, tuple(modes)

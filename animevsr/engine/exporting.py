@@ -40,7 +40,7 @@ class Exported:
     difference: float
 
 
-def export(weights: str | Path, output: str | Path, to: Any = None) -> Exported:
+def export(weights: str | Path, output: str | Path, to: str | None = None) -> Exported:
     """Write one step of a recurrent network, (prev, cur, next, *state) -> (sr, *state), with dynamic sizes.
 
     Frames are (1, 3, h, w), RGB in [0, 1], h and w multiples of 4; the state is zeros at the start of a shot.

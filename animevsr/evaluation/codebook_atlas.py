@@ -48,7 +48,11 @@ class View:
 
 @torch.inference_mode()
 def atlas(
-    weights: str | Path, frame: Any, output: Path, number: int = 0, device: str | torch.device = 'auto'
+    weights: str | Path,
+    frame: str | Path,
+    output: str | Path,
+    number: int = 0,
+    device: str | torch.device = 'auto',
 ) -> Any:
     """Draw what a VQGAN makes of a frame.
 

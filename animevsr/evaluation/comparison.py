@@ -19,22 +19,21 @@ from animevsr.video.reader import count_decodable, open_reader
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 
 TEMPLATE = Path(__file__).with_name('comparison.html')
 
 
 def compare(
-    roots: dict,
-    output: Path,
+    roots: dict[str, str | Path],
+    output: str | Path,
     frames: int = 5,
     quality: int = 95,
-    gt: Tensor | None = None,
-    metrics: Any = ('line_width', 'flicker'),
+    gt: str | Path | None = None,
+    metrics: list[str] = ('line_width', 'flicker'),
     device: str | torch.device = 'auto',
     progress: bool = False,
-    study: Any = None,
+    study: str | None = None,
 ) -> Any:
     """Write a self-contained page that compares results.
 

@@ -45,7 +45,7 @@ class Check:
     what: str
 
 
-def verify(input: Path, output: Path, every: int = 10) -> list[Check]:
+def verify(input: str | Path, output: str | Path, every: int = 10) -> list[Check]:
     """Compare an upscaled video with its source.
 
     Args:

@@ -38,7 +38,7 @@ class Share:
         return (centre - spread) / (1 + Z**2 / n), (centre + spread) / (1 + Z**2 / n)
 
 
-def votes(files: list[Path]) -> Any:
+def votes(files: list[str | Path]) -> Any:
     """Merge votes that the page of `compare` saved.
 
     Args:

@@ -51,7 +51,7 @@ class VGGPerceptualLoss(nn.Module):
         self,
         layer_weights: dict[str, float] | None = None,
         vgg_type: str = 'vgg19',
-        weights: str | Path | None = None,
+        weights: str | None = None,
         loss_weight: float = 1.0,
         checkpointing: bool = False,
     ) -> None:
@@ -127,7 +127,7 @@ class LPIPSLoss(nn.Module):
         CheckpointError: there are no weights: the download failed, or the file is not what it should be.
     """
 
-    def __init__(self, weights: str | Path | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(self, weights: str | None = None, loss_weight: float = 1.0) -> None:
         super().__init__()
         import lpips
 

@@ -84,7 +84,9 @@ def held_change(img: Tensor, img2: Tensor | None = None) -> tuple[float, int]:
 
 
 @METRIC_REGISTRY.register()
-def calculate_cut_bleed_clip(img: Tensor, img2: Tensor, cuts: Any = None, **kwargs: Any) -> float:
+def calculate_cut_bleed_clip(
+    img: Tensor, img2: Tensor, cuts: list[int] | None = None, **kwargs: Any
+) -> float:
     """Cut bleed: how much of the shot on the other side shows in the frames before and after a cut.
 
     With a and b the frames of the original before and after a cut, and r the result at b, all averaged over

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,13 +13,17 @@ from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import load_weights
 from animevsr.utils.registry import METRIC_REGISTRY
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
 CROP = 224
 URL = 'https://github.com/xinntao/facexlib/releases/download/v0.2.0/assessment_hyperIQA.pth'
 
 
 @METRIC_REGISTRY.register()
 def calculate_hyperiqa_pt(
-    img: Any, crops: int = 25, seed: int = 0, weights: str | Path | None = None, **kwargs: Any
+    img: Tensor, crops: int = 25, seed: int = 0, weights: str | None = None, **kwargs: Any
 ) -> float:
     """hyperIQA of images; from 0 to 100, higher is better. Learned on photographs.
 

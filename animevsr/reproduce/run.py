@@ -52,7 +52,7 @@ def reproduce(
     gt: str = 'datasets/AVC-Train',
     lq: str = 'datasets/AVC-RealLQ',
     rows: list[str] | None = None,
-    iterations: Any = None,
+    iterations: int | None = None,
     device: str | torch.device = 'auto',
     progress: bool = False,
     ral: str = 'datasets/RAL',

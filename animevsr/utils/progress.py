@@ -13,7 +13,7 @@ BAR = (
 
 
 def progress_bar(
-    total: float, unit: str, shown: bool, text: str = '', done: int = 0, frames: Any = None
+    total: int | None, unit: str, shown: bool, text: str = '', done: int = 0, frames: Any = None
 ) -> Any:
     """A tqdm bar with the time left; in a log file a line every ten seconds.
 

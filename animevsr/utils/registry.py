@@ -56,7 +56,7 @@ MODEL_REGISTRY = Collected('MODEL_REGISTRY')
 REGISTRIES = ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 
-def fill(modules: Any) -> None:
+def fill(modules: dict) -> None:
     """Hand everything over to BasicSR, which is imported.
 
     Args:

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -15,6 +15,10 @@ from animevsr.errors import MediaError
 from animevsr.utils.files import check_folder_of
 from animevsr.video.container import MP4, VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from animevsr.video.frame_reader import MediaInfo
+
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
 NARROW = 128  # pixels
@@ -117,11 +121,11 @@ class Encoding:
 
 def choose_encoding(
     codec: str,
-    info: Any,
+    info: MediaInfo,
     size: tuple[int, int],
     crf: int | None = None,
-    depth: Any = None,
-    chroma: Any = None,
+    depth: int | None = None,
+    chroma: str | None = None,
     hardware: bool = False,
 ) -> Encoding:
     """The `Encoding` for an output.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from torch import nn
+    from animevsr.archs.interfaces import RecurrentNetwork
 
 
 class Backend(ABC):
@@ -54,7 +54,7 @@ class ConvertedBackend(Backend):
         net (RecurrentNetwork), device (torch.device): where the tensors are; see `open_backend`.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device) -> None:
+    def __init__(self, net: RecurrentNetwork, device: torch.device) -> None:
         self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
 
     def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:

@@ -18,6 +18,8 @@ from animevsr.engine.backends.cache import StepGraph, cached, example_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from animevsr.archs.interfaces import RecurrentNetwork
+
 
 FILES = 'step.param', 'step.bin'
 
@@ -33,7 +35,7 @@ class NcnnBackend(ConvertedBackend):
 
     kind = 'ncnn'
 
-    def __init__(self, net: nn.Module, device: torch.device, threads: int) -> None:
+    def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int) -> None:
         super().__init__(net, device)
         folder = cached(net, f'ncnn{ncnn.__version__}', lambda folder: convert(net, folder))
         self.net, options = ncnn.Net(), None

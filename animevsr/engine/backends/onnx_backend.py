@@ -13,7 +13,9 @@ from animevsr.engine.backends.cache import cached, names_of
 from animevsr.engine.exporting import to_onnx
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from animevsr.archs.interfaces import RecurrentNetwork
 
 
 class OnnxBackend(ConvertedBackend):
@@ -25,7 +27,7 @@ class OnnxBackend(ConvertedBackend):
 
     kind = 'onnxruntime'
 
-    def __init__(self, net: nn.Module, device: torch.device, threads: int | None) -> None:
+    def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int | None) -> None:
         super().__init__(net, device)
         folder = cached(
             net, f'onnx-torch{torch.__version__}', lambda folder: to_onnx(net, folder / 'step.onnx')

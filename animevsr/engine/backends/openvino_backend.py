@@ -26,6 +26,8 @@ from animevsr.video.reader import open_reader
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from animevsr.archs.interfaces import RecurrentNetwork
+
 
 CALIBRATION = 'weights/calibration.mkv'  # degraded clips of `CLIP` frames each
 CLIP = 6
@@ -42,7 +44,9 @@ class OpenVINOBackend(ConvertedBackend):
 
     kind = 'openvino'
 
-    def __init__(self, net: nn.Module, device: torch.device, threads: int | None, fast: bool = False) -> None:
+    def __init__(
+        self, net: RecurrentNetwork, device: torch.device, threads: int | None, fast: bool = False
+    ) -> None:
         super().__init__(net, device)
         version = openvino.__version__.split('-')[0]
         folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))

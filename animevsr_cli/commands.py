@@ -190,6 +190,19 @@ def run_compare(args: argparse.Namespace) -> None:
     )
 
 
+def run_preview(args: argparse.Namespace) -> None:
+    """Call `animevsr.preview` and print where the pictures are, and what the whole would take."""
+    options = dict(models=args.models, at=args.at, count=args.count, device=args.device, progress=True)
+    done = guarded(
+        lambda animevsr: animevsr.preview(args.video, args.output, **options),
+        f'{args.output} may be incomplete',
+    )
+    print(f'{done.page}\n{done.sheet}')
+    for model, hours in done.hours.items():
+        long = f'{hours:.1f} h' if hours >= 1 else f'{hours * 60:.0f} min'
+        print(f'{model}: about {long} for the whole video on this machine, without --reuse')
+
+
 def run_votes(args: argparse.Namespace) -> Any:
     """Call `votes` and print the shares."""
 
@@ -373,6 +386,7 @@ def main(argv: list[str] | None = None) -> None:
         atlas=run_atlas,
         models=run_models,
         votes=run_votes,
+        preview=run_preview,
         join=run_join,
     )
     run[args.command](args)

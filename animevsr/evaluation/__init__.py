@@ -7,6 +7,7 @@ import basicsr  # noqa: F401  (first: with it all that registers itself is impor
 from animevsr.evaluation.codebook_atlas import atlas
 from animevsr.evaluation.comparison import compare
 from animevsr.evaluation.evaluator import evaluate
+from animevsr.evaluation.preview import preview
 from animevsr.evaluation.verifier import verify
 
-__all__ = ['atlas', 'compare', 'evaluate', 'verify']
+__all__ = ['atlas', 'compare', 'evaluate', 'preview', 'verify']

@@ -1,0 +1,67 @@
+"""A few frames before the whole: what is picked, and that it looks as it will."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import decode, run_python, three_shots, write_video
+
+import animevsr
+from animevsr.errors import MediaError
+from animevsr.evaluation import preview as module  # the function: the package has its name
+from animevsr.evaluation.preview import telling_moments
+from animevsr.video.images import read_image
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Three shots of 8 frames, 25 a second, then a dark one."""
+    frames, _ = three_shots((8, 8, 8), (96, 128))
+    dark = np.full((8, 96, 128, 3), 4, np.uint8)
+    return write_video(tmp_path / 'v.mkv', np.concatenate([frames, dark]), codec='ffv1', pix_fmt='bgr0')
+
+
+def test_moments_are_of_different_shots_and_not_dark(video):
+    moments = telling_moments(video, 32 / 25, 2)
+    assert len({int(moment * 25) // 8 for moment in moments}) == 2 and moments == sorted(moments)
+    assert max(moments) < 24 / 25
+
+
+def test_it_shows_what_the_whole_will_look_like(video, tiny_weights, tmp_path):
+    done = module(video, tmp_path / 'p', [str(tiny_weights)], at=[3 / 25, 10 / 25], device='cpu')
+    animevsr.upscale(video, tmp_path / 'whole.mkv', tiny_weights, codec='ffv1', backend='torch')
+    whole, sheet = decode(tmp_path / 'whole.mkv')[0], read_image(done.sheet)
+    assert done.page.is_file() and sheet.shape == (2 * 4 * 96, 2 * 4 * 128, 3)
+    for i, number in enumerate((3, 10)):
+        ours = sheet[i * 384 : (i + 1) * 384, 512:]
+        below = slice(40, None)  # the name of the model stands above
+        assert np.abs(ours[below].astype(int) - whole[number][below]).max() <= 1
+        bicubic = cv2.resize(decode(video)[0][number], None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+        assert np.array_equal(sheet[i * 384 : (i + 1) * 384, :512][below], bicubic[below])
+    assert set(done.hours) == {'tiny'} and 0 < done.hours['tiny'] < 1
+
+
+def test_command(video, tiny_weights, tmp_path):
+    done = run_python(
+        '-m',
+        'animevsr_cli',
+        'preview',
+        video,
+        '-n',
+        tiny_weights,
+        '--at',
+        '0:00.4',
+        '--device',
+        'cpu',
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0 and 'tiny: about 0 min for the whole video' in done.stdout
+    assert (tmp_path / 'preview/compare.html').is_file() and (tmp_path / 'preview/sheet.png').is_file()
+    wrong = run_python('-m', 'animevsr_cli', 'preview', video, '--at', 'noon', cwd=tmp_path, check=False)
+    assert wrong.returncode == 2 and "'noon' is not a time" in wrong.stderr
+
+
+def test_problems_are_one_line(video, tiny_weights, tmp_path):
+    with pytest.raises(MediaError, match='no such video file'):
+        module(tmp_path / 'missing.mkv', tmp_path / 'p')
+    with pytest.raises(ValueError, match='count must be at least 1'):
+        module(video, tmp_path / 'p', count=0)

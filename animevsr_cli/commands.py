@@ -312,7 +312,7 @@ def run_models(args: argparse.Namespace) -> None:
             for name, model in zoo.MODELS.items():
                 place = (
                     'here'
-                    if zoo.file_of(name)
+                    if zoo.find_file(name)
                     else f'{model.size / 1e6:.0f} MB to fetch'
                     if model.package
                     else 'by hand'

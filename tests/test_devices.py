@@ -157,7 +157,7 @@ def networks_in(pipeline):
 
 def faked(net):
     """`FrozenNetwork.on` that builds the same network on the pretended device."""
-    arguments = type(net).arguments_of(net.state_dict())
+    arguments = type(net).read_arguments(net.state_dict())
     return lambda device: placed(type(net)(**arguments))
 
 

@@ -64,7 +64,7 @@ class ClipBasicVSR(BasicVSR):
         return super().forward(frames)[:, :t, :, : h * self.scale, : w * self.scale]
 
     @staticmethod
-    def arguments_of(state: dict) -> dict[str, int] | None:
+    def read_arguments(state: dict) -> dict[str, int] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """
@@ -131,14 +131,14 @@ class RealBasicVSR(nn.Module):
         return self.basicvsr(self.cleaned)
 
     @staticmethod
-    def arguments_of(state: dict[str, Tensor]) -> dict[str, int] | None:
-        """As `ClipBasicVSR.arguments_of`."""
+    def read_arguments(state: dict[str, Tensor]) -> dict[str, int] | None:
+        """As `ClipBasicVSR.read_arguments`."""
         inner = {
             name.removeprefix('basicvsr.'): tensor
             for name, tensor in state.items()
             if name.startswith('basicvsr.')
         }
-        arguments = ClipBasicVSR.arguments_of(inner)
+        arguments = ClipBasicVSR.read_arguments(inner)
         if arguments is None or 'cleaning.0.weight' not in state:
             return None
         return dict(

@@ -52,7 +52,7 @@ class LearnableBasicOperator(nn.Module):
         return self.main(F.pixel_unshuffle(x, self.downscale))
 
     @staticmethod
-    def arguments_of(state: dict) -> dict[str, int] | None:
+    def read_arguments(state: dict) -> dict[str, int] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """

@@ -75,7 +75,7 @@ def load_network(path: str | Path, device: str | torch.device = 'cpu', **overrid
     released = any(name.startswith(LIGHTNING) for name in named)
     for network in networks():
         try:
-            arguments = network.arguments_of(state)
+            arguments = network.read_arguments(state)
             if arguments is not None:
                 if released and len(arguments.get('branches', ())) > 1:
                     arguments['legacy_no_output_act'] = True

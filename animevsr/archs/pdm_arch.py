@@ -108,7 +108,7 @@ class ProbabilisticDegradation(nn.Module):
         return y.view(b, 3, *y.shape[-2:]) + self.last_noise
 
     @staticmethod
-    def arguments_of(state: dict[str, Tensor]) -> Any:
+    def read_arguments(state: dict[str, Tensor]) -> Any:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """

@@ -165,7 +165,7 @@ class MultiScaleVQGAN(nn.Module):
         return out[..., : size[0], : size[1]]
 
     @staticmethod
-    def arguments_of(state: dict[str, Tensor]) -> dict[str, int | tuple] | None:
+    def read_arguments(state: dict[str, Tensor]) -> dict[str, int | tuple] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """

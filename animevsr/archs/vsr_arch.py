@@ -129,7 +129,7 @@ class MSRBVSR(nn.Module):
         return tuple(frames.new_zeros(b, c, h, w) for c in self.state_channels)
 
     @staticmethod
-    def arguments_of(state: dict[str, Tensor]) -> dict[str, int | tuple[int, int, int]] | None:
+    def read_arguments(state: dict[str, Tensor]) -> dict[str, int | tuple[int, int, int]] | None:
         """Constructor arguments read off the tensors {name: Tensor} of a checkpoint, or None if it is another
         network.
         """

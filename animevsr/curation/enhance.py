@@ -29,7 +29,7 @@ from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image, write_image
 from animevsr.video.reader import count_decodable, open_reader
 from animevsr.video.shots import is_cut
-from animevsr.zoo import find_weights, hash_of_weights
+from animevsr.zoo import find_weights, hash_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +101,7 @@ def enhance(
     out_root.mkdir(parents=True, exist_ok=True)
     check_note(
         out_root / NOTE,
-        hash_of_weights(find_weights(model)),
+        hash_weights(find_weights(model)),
         f'{out_root}: holds results of another model; name another output, or remove it',
     )
     todo, written = sum(len(clip.targets) for clip in clips), 0

@@ -54,7 +54,7 @@ def write_pairs(
     """
     fingerprint = dict(
         video=video.name,
-        bytes=_bytes_of(video),
+        bytes=_count_bytes(video),
         frames=count,
         factor=factor,
         max_frames=max_frames,
@@ -145,6 +145,6 @@ def resize(images: Tensor, height: int, width: int, mode: str = 'bicubic') -> Te
     return F.interpolate(images, (height, width), mode='bicubic', antialias=True).clamp(0, 1)
 
 
-def _bytes_of(video):
+def _count_bytes(video):
     files = sorted(video.iterdir()) if video.is_dir() else [Path(video)]
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -16,7 +16,7 @@ import torch
 
 from animevsr.archs.interfaces import RecurrentNetwork
 from animevsr.archs.loading import load_network
-from animevsr.engine.backends.cache import StepGraph, example_of, names_of
+from animevsr.engine.backends.cache import StepGraph, list_names, make_example
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.utils.files import check_file
 from animevsr.zoo import find_weights
@@ -81,9 +81,9 @@ def export(weights: str | Path, output: str | Path, to: str | None = None) -> Ex
     return Exported(output, difference)
 
 
-def metadata_of(net: nn.Module) -> dict[str, str]:
+def make_metadata(net: nn.Module) -> dict[str, str]:
     """What a user of the file must know; all values are strings."""
-    inputs, outputs = names_of(net)
+    inputs, outputs = list_names(net)
     return dict(
         scale=str(net.scale),
         multiple='4',
@@ -100,14 +100,14 @@ def to_onnx(net: nn.Module, path: Path) -> None:
     """Write an ONNX file."""
     import onnx
 
-    inputs, outputs = names_of(net)
+    inputs, outputs = list_names(net)
     axes = {name: {2: 'height', 3: 'width'} for name in inputs + outputs[1:]} | {
         'sr': {2: 'out_height', 3: 'out_width'}
     }
     with torch.no_grad():
         torch.onnx.export(
             StepGraph(net.cpu().float()),
-            example_of(net),
+            make_example(net),
             str(path),
             input_names=inputs,
             output_names=outputs,
@@ -116,7 +116,7 @@ def to_onnx(net: nn.Module, path: Path) -> None:
             dynamo=False,
         )
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, metadata_of(net))
+    onnx.helper.set_model_props(model, make_metadata(net))
     onnx.save(model, path)
 
 
@@ -127,20 +127,20 @@ def to_ncnn(net: nn.Module, path: Path) -> None:
         convert(net, Path(folder))
         shutil.move(Path(folder) / FILES[0], path)
         shutil.move(Path(folder) / FILES[1], path.with_suffix('.bin'))
-    path.with_suffix('.json').write_text(json.dumps(metadata_of(net), indent=1) + '\n')
+    path.with_suffix('.json').write_text(json.dumps(make_metadata(net), indent=1) + '\n')
 
 
 def to_torchscript(net: nn.Module, path: Path) -> None:
     with torch.no_grad():
-        module = torch.jit.trace(StepGraph(net), example_of(net))
-    module.save(str(path), _extra_files={'metadata.json': json.dumps(metadata_of(net))})
+        module = torch.jit.trace(StepGraph(net), make_example(net))
+    module.save(str(path), _extra_files={'metadata.json': json.dumps(make_metadata(net))})
 
 
 def to_safetensors(net: nn.Module, path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(
-        {name: tensor.contiguous() for name, tensor in net.state_dict().items()}, path, metadata_of(net)
+        {name: tensor.contiguous() for name, tensor in net.state_dict().items()}, path, make_metadata(net)
     )
 
 
@@ -148,7 +148,7 @@ def from_onnx(net: nn.Module, path: Path) -> Callable:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    return lambda inputs: session.run(None, dict(zip(names_of(net)[0], (x.numpy() for x in inputs))))
+    return lambda inputs: session.run(None, dict(zip(list_names(net)[0], (x.numpy() for x in inputs))))
 
 
 def from_ncnn(net: nn.Module, path: Path) -> Callable:
@@ -165,7 +165,7 @@ def from_ncnn(net: nn.Module, path: Path) -> Callable:
         mats = [ncnn.Mat(np.ascontiguousarray(x[0].numpy())) for x in inputs]
         for i, mat in enumerate(mats):
             extractor.input(f'in{i}', mat)
-        return [np.array(extractor.extract(f'out{i}')[1])[None] for i in range(len(names_of(net)[1]))]
+        return [np.array(extractor.extract(f'out{i}')[1])[None] for i in range(len(list_names(net)[1]))]
 
     return run
 
@@ -178,7 +178,7 @@ def from_torchscript(net: nn.Module, path: Path) -> Callable:
 def from_safetensors(net: nn.Module, path: Path) -> Callable:
     from safetensors.torch import load_file
 
-    other = type(net)(**type(net).arguments_of(load_file(path)))
+    other = type(net)(**type(net).read_arguments(load_file(path)))
     other.load_state_dict(load_file(path))
     return lambda inputs: [x.numpy() for x in other.eval().core(*inputs)]
 
@@ -190,7 +190,7 @@ READERS = dict(onnx=from_onnx, ncnn=from_ncnn, torchscript=from_torchscript, saf
 @torch.no_grad()
 def differences(net: nn.Module, run: Any, size: Any) -> float:
     """Largest difference of a step between PyTorch and `run(inputs) -> outputs`, at a size."""
-    inputs = example_of(net, *size)
+    inputs = make_example(net, *size)
     return max(
         float(np.abs(np.asarray(ours) - theirs.numpy()).max())
         for ours, theirs in zip(run(inputs), net.core(*inputs))

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from animevsr.archs.interfaces import ClipNetwork
-from animevsr.engine.backends.torch_backend import TorchBackend, name_of
+from animevsr.engine.backends.torch_backend import TorchBackend, describe
 from animevsr.engine.held_regions import CELL, DirtyRegions
 from animevsr.engine.rectangles import Rect
 from animevsr.utils.device import Fetch, device_name, one_behind
@@ -65,7 +65,7 @@ class Upscaler:
         if isinstance(backend, torch.nn.Module):
             if isinstance(backend, ClipNetwork):
                 self.clips, self.device, self.scale = backend.to(device), device, backend.scale
-                name = f'{name_of(device, "whole clips")}, {device_name(device)}'
+                name = f'{describe(device, "whole clips")}, {device_name(device)}'
                 self.backend_id = dict(backend='torch', name=name, threads=torch.get_num_threads())
                 return
             backend = TorchBackend(backend, device or next(backend.parameters()).device)

@@ -16,7 +16,7 @@ from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
 from animevsr.evaluation.comparison import compare
 from animevsr.utils.device import select_device
-from animevsr.utils.files import check_folder_of
+from animevsr.utils.files import check_folder
 from animevsr.utils.progress import progress_bar
 from animevsr.video.images import write_image
 from animevsr.video.reader import VideoReader
@@ -71,7 +71,7 @@ def preview(
         raise ValueError(f'count must be at least 1, got {count}')
     if not video.is_file():
         raise MediaError(f'{video}: no such video file')
-    check_folder_of(output)
+    check_folder(output)
     networks = {Path(str(model)).stem: load_upscaler(model, target) for model in models}
     scales = {net.scale for net in networks.values()}
     if len(scales) > 1:
@@ -123,7 +123,7 @@ def telling_moments(video: Path, seconds: float, count: int) -> list[float]:
             moment = seconds * (i + 0.5) / (count * CANDIDATES)
             image = reader.small(reader.seek(moment), 2 * SIDE)
             if image.mean() >= DARK:
-                found.append((float(lines_of(image).mean()), moment, image))
+                found.append((float(measure_lines(image).mean()), moment, image))
     chosen = []
     for _, moment, image in sorted(found, key=lambda item: -item[0]):
         if len(chosen) < count and all(is_cut(image, other) for _, other in chosen):
@@ -147,7 +147,7 @@ def shot_before(video: Path, moment: float, rate: float) -> list[np.ndarray]:
     return shot
 
 
-def lines_of(image: np.ndarray) -> np.ndarray:
+def measure_lines(image: np.ndarray) -> np.ndarray:
     """How steep each pixel of an image is."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
@@ -157,7 +157,7 @@ def crops(frame: np.ndarray, row: dict[str, np.ndarray], scale: int) -> np.ndarr
     """The part of a frame with the most lines, in all results side by side, with their names."""
     height, width = (min(side, length) for side, length in zip(WINDOW, frame.shape))
     score = cv2.boxFilter(
-        lines_of(frame), -1, (width, height), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT
+        measure_lines(frame), -1, (width, height), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT
     )[: frame.shape[0] - height + 1, : frame.shape[1] - width + 1]
     top, left = np.unravel_index(score.argmax(), score.shape)
     parts = []

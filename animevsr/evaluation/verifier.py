@@ -20,7 +20,7 @@ from animevsr.video.container import (
     TEXT_SUBTITLES,
     is_cover,
     open_container,
-    tags_of,
+    read_tags,
     track_end,
 )
 from animevsr.video.reader import VideoReader
@@ -86,7 +86,7 @@ def compare_pictures(source: FrameReader, result: FrameReader, every: int) -> li
             continue
         theirs.append(other[1])
         if i % every == 0:
-            values.append(psnr_of(source.image(frame), result.image(other[0])))
+            values.append(measure_psnr(source.image(frame), result.image(other[0])))
     extra += sum(1 for _ in pairs)
     checks = [Check('frames', extra == 0, f'{len(ours)} in the source, {len(ours) + extra} in the result')]
     zero = min(0, ours[0]) if ours else 0  # what starts before zero comes out later as a whole
@@ -152,7 +152,7 @@ def own_length(stream: Any) -> Fraction | None:
     return stream.duration * stream.time_base if stream.duration else None
 
 
-def psnr_of(small: np.ndarray, large: np.ndarray) -> float:
+def measure_psnr(small: np.ndarray, large: np.ndarray) -> float:
     """PSNR in dB of an image against a larger one made small by MATLAB's resize; both (h, w, 3) uint8."""
     shrunk = to_images(matlab_resize(to_tensor(large[None]), *small.shape[:2]).clamp(0, 1))[0]
     error = np.square(small.astype(np.float32) - shrunk).mean()
@@ -227,7 +227,7 @@ def compare_tracks(before: Any, after: Any, main: tuple[int, int], mp4: bool) ->
             continue
         kept.remove(match)
         tags = [
-            (tags_of(s).get('language', 'und'), tags_of(s).get('title', ''), int(s.disposition))
+            (read_tags(s).get('language', 'und'), read_tags(s).get('title', ''), int(s.disposition))
             for s in (stream, match)
         ]
         if mp4:  # which keeps the language and whether a track is the default
@@ -284,11 +284,11 @@ def compare_tracks(before: Any, after: Any, main: tuple[int, int], mp4: bool) ->
             ),
         )
     )
-    own = {key.lower(): value for key, value in tags_of(after).items()}
+    own = {key.lower(): value for key, value in read_tags(after).items()}
     ignored = (*OWN_TAGS, 'duration', 'creation_time')
     lost = [
         key
-        for key, value in tags_of(before).items()
+        for key, value in read_tags(before).items()
         if key.lower() not in ignored and own.get(key.lower()) != value
     ]
     if mp4:

@@ -195,7 +195,7 @@ class RecurrentVSRModel(BaseSRModel):
         look at whole clips.
         """
         suffix = current_iter if self.is_train else self.opt['val'].get('suffix') or self.opt['name']
-        meters = {name: meter_of(m) for name, m in metrics.items()}
+        meters = {name: make_meter(m) for name, m in metrics.items()}
         for i, (sr, truth) in enumerate(self._results(net, frames)):
             sr = (sr.clamp(0, 1) * 255).round() / 255
             image = tensor2img([sr.float().cpu()])
@@ -269,7 +269,7 @@ class WholeClipMeter:
         )
 
 
-def meter_of(options: dict) -> Any:
+def make_meter(options: dict) -> Any:
     """What measures a clip, given its frames one after another by `update(img, img2)`; `value()` is its
     metric.
     """

@@ -97,7 +97,7 @@ def reproduce(
     run = Run(scale, places, iterations, device)
     stages = in_order(row.stage for row in chosen)
     run.check(stages, [row.stage for row in chosen if isinstance(row.stage, Released)], lq)
-    total = sum(run.iterations_of(stage) for stage in stages if isinstance(stage, Stage))
+    total = sum(run.get_iterations(stage) for stage in stages if isinstance(stage, Stage))
     with progress_bar(total, 'iterations', progress) as bar:
         for stage in stages:
             bar.set_description(stage.name)
@@ -128,7 +128,7 @@ class Run:
     def gt(self) -> Path:
         return Path(self.places['gt'])
 
-    def iterations_of(self, stage: Stage) -> int:
+    def get_iterations(self, stage: Stage) -> int:
         return self.iterations or (
             stage.iterations if self.scale == 'tiny' else read_yaml(stage.paper)['train']['total_iter']
         )
@@ -140,14 +140,14 @@ class Run:
             else HOME / f'reproduce_{self.scale}_{stage.name}/models/net_g_latest.pth'
         )
 
-    def file_of(self, stage: Stage) -> str:
+    def find_yaml(self, stage: Stage) -> str:
         return stage.tiny if self.scale == 'tiny' else stage.paper
 
-    def options_of(self, stage: Stage) -> list[str]:
+    def make_options(self, stage: Stage) -> list[str]:
         """[KEY:KEY=VALUE] that a stage adds to its YAML: where data and earlier results are, and how long it
         runs.
         """
-        opt, options = read_yaml(self.file_of(stage)), list(stage.options)
+        opt, options = read_yaml(self.find_yaml(stage)), list(stage.options)
         for before in stage.after:
             place = self.folder / before.name if isinstance(before, Enhanced) else self.weights(before)
             options = [option.replace(f'{{{before.name}}}', str(place)) for option in options]
@@ -164,7 +164,7 @@ class Run:
                 name = DATA.get(dataset.get(key))
                 if self.scale == 'paper' and name and f'datasets:{part}:{key}' not in set_already:
                     options.append(f'datasets:{part}:{key}={self.places[name]}')
-        iterations = self.iterations_of(stage)
+        iterations = self.get_iterations(stage)
         if self.scale == 'tiny' or self.iterations:
             options += [
                 f'train:total_iter={iterations}',
@@ -187,8 +187,8 @@ class Run:
             if isinstance(stage, Enhanced):
                 find_weights(stage.model)  # fetched now, or said why not
                 continue
-            opt = read_yaml(self.file_of(stage))
-            for option in self.options_of(stage):
+            opt = read_yaml(self.find_yaml(stage))
+            for option in self.make_options(stage):
                 keys, value = option.split('=', 1)
                 *path, last = keys.split(':')
                 place = opt
@@ -214,7 +214,11 @@ class Run:
 
     def train(self, stage: Stage, bar: Any) -> None:
         """Run a training, unless it is done, in a process of its own; its output goes into a file."""
-        file, options, iterations = self.file_of(stage), self.options_of(stage), self.iterations_of(stage)
+        file, options, iterations = (
+            self.find_yaml(stage),
+            self.make_options(stage),
+            self.get_iterations(stage),
+        )
         # what was cleaned (HR-SR), and how what comes before was trained, are part of it
         before = [str(self.gt)] * (self.scale == 'paper') + [
             self.note(s).read_text() for s in stage.needs if isinstance(s, Stage)

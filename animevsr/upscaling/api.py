@@ -300,7 +300,7 @@ class Upscaling:
         """Compute shots, by the executor that was asked for and, what it leaves, here; (seconds, frames) of
         it.
         """
-        frames, start = sum(len(plan.frames_of(shot)) for shot in shots), time.monotonic()
+        frames, start = sum(len(plan.frame_numbers(shot)) for shot in shots), time.monotonic()
         others = 0 if self.part else len(plan.ticks) - frames  # that were done before
         executor, asked = executor_for(self.options, len(shots)), self.options.jobs
         with progress_bar(others + frames, 'frames', self.progress, done=others) as bar:

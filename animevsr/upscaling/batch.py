@@ -42,7 +42,7 @@ def upscale_folder(
             for none of them.
     """
     input, output = Path(input), Path(output)
-    targets = targets_of(list_videos(input, output), input, output, suffix)
+    targets = choose_targets(list_videos(input, output), input, output, suffix)
     output.mkdir(parents=True, exist_ok=True)
     write_text(
         output / NOTE,
@@ -114,7 +114,7 @@ def is_batch(input: str | Path) -> bool:
     return bool(videos) or not images
 
 
-def targets_of(videos: list[Path], input: Path, output: Path, suffix: str) -> Any:
+def choose_targets(videos: list[Path], input: Path, output: Path, suffix: str) -> Any:
     """[(video, where its result goes)]. A name that an earlier call gave to a video stays that video's."""
     try:
         known = json.loads((output / NOTE).read_text(encoding='utf8'))

@@ -195,7 +195,7 @@ class RayExecutor(Executor):
                     shot = pending.pop(reference)
                     try:
                         ray.get(reference)
-                        progress(len(plan.frames_of(shot)))
+                        progress(len(plan.frame_numbers(shot)))
                     except DifferentRounding as error:
                         left[shot] = f'it would round differently: {str(error).splitlines()[-1]}'
                     except ray.exceptions.RayTaskError as error:

@@ -46,8 +46,8 @@ class EncodeOptions:
         highest = CODECS[self.codec].highest or 51
         if self.crf is not None and not 0 <= self.crf <= highest:
             raise ValueError(f'crf must be between 0 and {highest}, got {self.crf}')
-        one_of('depth', self.depth, (None, 8, 10))
-        one_of('chroma', self.chroma, (None, '420', '422', '444'))
+        check_one_of('depth', self.depth, (None, 8, 10))
+        check_one_of('chroma', self.chroma, (None, '420', '422', '444'))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ComputeOptions:
         """ValueError that names the first option that is out of range."""
         if self.tile not in ('auto', None) and not (isinstance(self.tile, int) and self.tile >= 64):
             raise ValueError(f"tile must be 'auto' or at least 64, got {self.tile}")
-        at_least_one('threads', self.threads)
+        check_at_least_one('threads', self.threads)
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class UpscaleOptions:
         """ValueError that names the first option that is out of range."""
         self.encode.validate()
         self.compute.validate()
-        one_of('deinterlace', self.deinterlace, ('auto', 'off'))
-        at_least_one('jobs', self.jobs)
+        check_one_of('deinterlace', self.deinterlace, ('auto', 'off'))
+        check_at_least_one('jobs', self.jobs)
         if self.part is not None:
             check_part(self.part)
 
@@ -160,12 +160,12 @@ class UpscaleOptions:
         return replace(self, compute=replace(self.compute, **changes))
 
 
-def one_of(name: str, value: str | None, known: tuple) -> None:
+def check_one_of(name: str, value: str | None, known: tuple) -> None:
     if value not in known:
         raise ValueError(f'{name} must be one of {", ".join(str(k) for k in known if k)}, got {value}')
 
 
-def at_least_one(name: str, value: int | None) -> None:
+def check_at_least_one(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise ValueError(f'{name} must be at least 1, got {value}')
 

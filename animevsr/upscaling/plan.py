@@ -40,7 +40,7 @@ class Plan:
     interlaced: bool = False
     stream_index: int = 0
 
-    def frames_of(self, shot: int) -> range:
+    def frame_numbers(self, shot: int) -> range:
         """The numbers of the frames of a shot."""
         return range(self.shots[shot], (*self.shots[1:], len(self.ticks))[shot])
 

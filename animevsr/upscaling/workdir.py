@@ -23,7 +23,7 @@ from animevsr.utils.files import write_text
 from animevsr.version import __version__
 from animevsr.video.images import IMAGE_SUFFIXES, image_name
 from animevsr.video.segments import frames_in
-from animevsr.zoo import find_weights, hash_of_weights
+from animevsr.zoo import find_weights, hash_weights
 
 if TYPE_CHECKING:
     from animevsr.upscaling.worker import Job
@@ -178,7 +178,7 @@ class WorkFolder:
 
     def is_done(self, plan: Plan, shot: int) -> bool:
         """Whether the segment of a shot is there, whole; one that is not is removed."""
-        numbers = plan.frames_of(shot)
+        numbers = plan.frame_numbers(shot)
         if plan.encoding is None and all((self.joined / image_name(number)).exists() for number in numbers):
             return True
         segment = self.segment(shot, plan.encoding is not None)
@@ -216,7 +216,7 @@ def fingerprint(job: Job) -> dict:
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return dict(
         input=hashlib.sha256(json.dumps([str(path), stats]).encode()).hexdigest(),
-        weights=hash_of_weights(find_weights(job.options.weights)),
+        weights=hash_weights(find_weights(job.options.weights)),
         options=job.options.pixels(),
         version=__version__,
     )

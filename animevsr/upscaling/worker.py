@@ -171,7 +171,7 @@ class ShotWorker:
 
     def compute(self, shot: int, progress: Callable) -> None:
         """Leave the segment of a shot; `progress(frames)` is called now and then."""
-        numbers, size = self.plan.frames_of(shot), tuple(self.plan.size)
+        numbers, size = self.plan.frame_numbers(shot), tuple(self.plan.size)
         path = self.folder.segment(shot, self.encoder is not None)
         if self.encoder is None:
             made = ImageSegmentWriter(path, numbers.start)

@@ -15,7 +15,7 @@ from typing import Any
 from animevsr.errors import MediaError
 
 
-def partial_of(path: Path) -> Path:
+def make_partial_path(path: Path) -> Path:
     """Where a part of the work lies until it is complete, of a name that no other process uses, on whatever
     machine.
     """
@@ -29,7 +29,9 @@ def atomic_file(path: Path, writers: int = 1) -> Iterator[Path]:
     time each has a path of its own.
     """
     hidden = path.with_name(f'.{path.name}')
-    partial = partial_of(hidden) if writers > 1 else path.with_name(f'.{path.stem}.partial{path.suffix}')
+    partial = (
+        make_partial_path(hidden) if writers > 1 else path.with_name(f'.{path.stem}.partial{path.suffix}')
+    )
     try:
         yield partial
         os.replace(partial, path)
@@ -71,7 +73,7 @@ def check_note(note: Path, text: str, message: str) -> None:
         write_text(note, text)
 
 
-def check_folder_of(path: Path) -> None:
+def check_folder(path: Path) -> None:
     """MediaError unless something can be made at `path`."""
     if not path.parent.is_dir():
         raise MediaError(f'{path}: its folder does not exist')
@@ -81,7 +83,7 @@ def check_folder_of(path: Path) -> None:
 
 def check_file(path: Path) -> None:
     """MediaError unless a file can be made at `path`."""
-    check_folder_of(path)
+    check_folder(path)
     if path.is_dir():
         raise MediaError(f'{path}: is a folder')
 

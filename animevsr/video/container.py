@@ -42,7 +42,7 @@ def open_container(path: Path) -> Any:
         return av.open(name, metadata_encoding='latin-1')
 
 
-def tags_of(thing: Any) -> dict:
+def read_tags(thing: Any) -> dict:
     """{name: text} of a container or a stream. PyAV 19 gives bytes that are not UTF-8 as surrogates: those
     are Latin-1, see above.
     """
@@ -65,7 +65,7 @@ def track_end(stream: Any) -> Fraction | None:
     return int(parts[1]) * 3600 + int(parts[2]) * 60 + Fraction(parts[3]) if parts else None
 
 
-def reason_of(error: Any) -> str:
+def explain(error: Any) -> str:
     """What an error of PyAV or of the system says, in a few words."""
     return ' '.join(str(getattr(error, 'strerror', None) or error).split())[:100]
 

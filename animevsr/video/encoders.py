@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from animevsr.errors import MediaError
-from animevsr.utils.files import check_folder_of
+from animevsr.utils.files import check_folder
 from animevsr.video.container import MP4, VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
@@ -150,7 +150,7 @@ def choose_encoding(
             f'{codec} takes pictures of {kind.least}x{kind.least} or more, the output is {size[1]}x{size[0]};'
             ' use h264 or ffv1'
         )
-    source_depth, source_chroma = format_of(info)
+    source_depth, source_chroma = find_format(info)
     wanted = (chroma or source_chroma, depth or (10 if source_depth > 8 else 8))
     pix_fmt = kind.formats.get(wanted)
     if pix_fmt is None:
@@ -163,7 +163,7 @@ def choose_encoding(
             kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0])
         )[1]
     rgb = pix_fmt.startswith(('bgr', 'gbr'))
-    sides = {} if rgb else hdr_of(info)
+    sides = {} if rgb else read_hdr(info)
     color = info.color
     encoding = Encoding(
         codec,
@@ -180,11 +180,11 @@ def choose_encoding(
         sides,
     )
     encoder = next((name for name in kind.hardware if hardware and works(name, encoding)), kind.software)
-    options = options_of(encoder, kind.crf if crf is None else crf, sides, pix_fmt, size[1])
+    options = choose_options(encoder, kind.crf if crf is None else crf, sides, pix_fmt, size[1])
     return Encoding(**{**vars(encoding), 'encoder': encoder, 'options': options})
 
 
-def options_of(encoder: str, crf: int | None, sides: dict, pix_fmt: str, width: int) -> dict:
+def choose_options(encoder: str, crf: int | None, sides: dict, pix_fmt: str, width: int) -> dict:
     """Options of an encoder; with them it gives the same bits every time, but for hardware."""
     if encoder == 'libx264':
         # the macroblock tree of narrow pictures is not repeatable on every processor (see video/codec.py,
@@ -234,7 +234,7 @@ def works(encoder: str, encoding: Encoding) -> bool:
         return False
 
 
-def format_of(info: Any) -> tuple[int, str]:
+def find_format(info: Any) -> tuple[int, str]:
     """(bits, '420' | '422' | '444') of an input's samples; RGB and gray count as what holds all of them."""
     first = info.format
     if first is None or len(first.components) < 3 or first.is_rgb:
@@ -246,7 +246,7 @@ def format_of(info: Any) -> tuple[int, str]:
     return info.depth, '444' if (wide, high) == (1, 1) else '422' if high == 1 else '420'
 
 
-def hdr_of(info: Any) -> dict:
+def read_hdr(info: Any) -> dict:
     """HDR metadata of an input as x264 writes them: {'mastering-display': ..., 'cll': ...}, what there is of
     it.
     """
@@ -271,7 +271,7 @@ def check_output(path: Path, info: Any, codec: str) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    check_folder_of(path)
+    check_folder(path)
     if suffix in VIDEO_SUFFIXES:
         if path.is_dir():
             raise MediaError(f'{path}: is a folder')

@@ -15,7 +15,7 @@ import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.video.color import Color, reformat, to_rgb
-from animevsr.video.container import is_cover, open_container, reason_of, track_end
+from animevsr.video.container import explain, is_cover, open_container, track_end
 from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
 
@@ -73,7 +73,7 @@ class VideoReader(FrameReader):
             reason = (
                 'the file is empty'
                 if self.path.stat().st_size == 0
-                else f'not readable as a video ({reason_of(error)})'
+                else f'not readable as a video ({explain(error)})'
             )
             raise MediaError(f'{path}: {reason}') from None
         streams = [s for s in self.container.streams.video if not is_cover(s)]

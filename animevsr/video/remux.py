@@ -24,10 +24,10 @@ from animevsr.video.container import (
     MP4_TAGS,
     OWN_TAGS,
     TEXT_SUBTITLES,
+    explain,
     is_cover,
     open_container,
-    reason_of,
-    tags_of,
+    read_tags,
 )
 from animevsr.video.ffmpeg import binary
 from animevsr.video.segments import timed_packets
@@ -70,7 +70,7 @@ def join(
 
 def _write(stack, segments, ticks, time_base, partial, output, source, video_index, later):
     try:
-        out = av.open(str(partial.absolute()), 'w', options=options_of(output, time_base))
+        out = av.open(str(partial.absolute()), 'w', options=choose_muxer_options(output, time_base))
         first = stack.enter_context(open_container(segments[0]))
         others, tracks, video = [], {}, None
         if source is None:
@@ -87,7 +87,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
                     if track is not None:
                         tracks[track[:2]] = out.add_stream_from_template(track[1], opaque=True)
                         describe(tracks[track[:2]], track[2])
-            tags = {key: value for key, value in tags_of(origin).items() if key.lower() not in OWN_TAGS}
+            tags = {key: value for key, value in read_tags(origin).items() if key.lower() not in OWN_TAGS}
             lost = [key for key in tags if output.suffix.lower() in MP4 and key.lower() not in MP4_TAGS]
             if lost:
                 warnings.warn(
@@ -101,7 +101,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
     except MediaError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f'{output}: cannot be written ({reason_of(error)})') from None
+        raise MediaError(f'{output}: cannot be written ({explain(error)})') from None
     packets = Tracks(others, tracks, later, f'of {source}')
     try:
         out.start_encoding()
@@ -114,7 +114,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
         )
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             out.close()
-        raise MediaError(f'{output}: cannot be written ({reason_of(error)}{hint})') from None
+        raise MediaError(f'{output}: cannot be written ({explain(error)}{hint})') from None
     try:
         for packet in timed_packets(segments, ticks, time_base, output.suffix.lower() in MP4):
             packets.copy_until(out, packet.dts * time_base)
@@ -128,14 +128,14 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
     except (av.FFmpegError, ValueError) as error:
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             out.close()
-        raise MediaError(f'{output}: cannot be written ({reason_of(error)})') from None
+        raise MediaError(f'{output}: cannot be written ({explain(error)})') from None
     try:
         out.close()
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f'{output}: cannot be finished ({reason_of(error)})') from None
+        raise MediaError(f'{output}: cannot be finished ({explain(error)})') from None
 
 
-def options_of(output: Path, time_base: Fraction) -> dict[str, str]:
+def choose_muxer_options(output: Path, time_base: Fraction) -> dict[str, str]:
     """Options of the muxer: times stay as they are."""
     options = {'avoid_negative_ts': 'disabled'}
     if output.suffix.lower() in MP4:
@@ -148,7 +148,7 @@ def describe(track: Any, stream: Any) -> None:
     track.metadata.update(
         {
             key: value
-            for key, value in tags_of(stream).items()
+            for key, value in read_tags(stream).items()
             if not key.upper().startswith(('DURATION', 'ENCODER', 'NUMBER_OF_', 'BPS', '_STATISTICS'))
         }
     )
@@ -175,7 +175,7 @@ def add_track(
             )
         else:
             out.add_attachment(stream.name, stream.mimetype, bytes(stream.data)).metadata.update(
-                tags_of(stream)
+                read_tags(stream)
             )
         return None
     if (

@@ -13,9 +13,9 @@ import av
 import cv2
 
 from animevsr.errors import MediaError
-from animevsr.utils.files import partial_of
+from animevsr.utils.files import make_partial_path
 from animevsr.video.color import from_rgb
-from animevsr.video.container import open_container, reason_of
+from animevsr.video.container import explain, open_container
 from animevsr.video.images import image_name
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ class SegmentWriter:
 
     def __init__(self, path: Path, encoding: Encoding, color: Color, rate: Fraction) -> None:
         self.path, self.encoding, self.color, self.rate, self.count = path, encoding, color, rate, 0
-        self.partial = partial_of(path)
+        self.partial = make_partial_path(path)
 
     def __enter__(self):
         try:
             self._container = av.open(str(self.partial.absolute()), 'w')
             self._stream = self.encoding.stream(self._container, self.rate, 1 / self.rate)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f'{self.path}: cannot be written ({reason_of(error)})') from None
+            raise MediaError(f'{self.path}: cannot be written ({explain(error)})') from None
         return self
 
     def write(self, image: np.ndarray) -> None:
@@ -56,7 +56,7 @@ class SegmentWriter:
         try:
             self._container.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f'{self.path}: cannot be written ({reason_of(error)})') from None
+            raise MediaError(f'{self.path}: cannot be written ({explain(error)})') from None
 
     def __exit__(self, kind, *_):
         try:
@@ -66,7 +66,7 @@ class SegmentWriter:
                 self._container.close()
             except (av.FFmpegError, OSError) as error:
                 if kind is None:
-                    raise MediaError(f'{self.path}: cannot be finished ({reason_of(error)})') from None
+                    raise MediaError(f'{self.path}: cannot be finished ({explain(error)})') from None
             if kind is None:
                 os.replace(self.partial, self.path)
         finally:
@@ -78,7 +78,7 @@ class ImageSegmentWriter:
 
     def __init__(self, path: Path, first: int) -> None:
         self.path, self.number = path, first
-        self.partial = partial_of(path)
+        self.partial = make_partial_path(path)
 
     def __enter__(self):
         shutil.rmtree(self.partial, ignore_errors=True)
@@ -160,7 +160,7 @@ def reordering(segment: Path) -> tuple[int, list[int]]:
             times = [packet.pts for packet in container.demux(container.streams.video[0]) if packet.size]
     except (av.FFmpegError, OSError) as error:
         raise MediaError(
-            f'{segment}: cannot be read ({reason_of(error)}); remove it and run the command again'
+            f'{segment}: cannot be read ({explain(error)}); remove it and run the command again'
         ) from None
     places = {time: i for i, time in enumerate(sorted(times))}
     ranks = [places[time] for time in times]

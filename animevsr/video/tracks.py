@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from animevsr.video.container import reason_of
+from animevsr.video.container import explain
 
 # seconds by which times may run backwards by carelessness; by more, two recordings were joined
 JITTER = Fraction(1, 10)
@@ -46,7 +46,7 @@ class Tracks:
                 packet = next(demuxed, None)
             except av.FFmpegError as error:  # what was read before is kept
                 warnings.warn(
-                    f'the tracks {self.whose} cannot be read to their end ({reason_of(error)})', stacklevel=2
+                    f'the tracks {self.whose} cannot be read to their end ({explain(error)})', stacklevel=2
                 )
                 packet = None
             if packet is None:
@@ -81,7 +81,7 @@ class Tracks:
             self.dropped.add(stream.index)
             warnings.warn(
                 f'{stream.type} track {stream.index} {self.whose} ends at {float(at):.3f} s in the result: it'
-                f' cannot be written from there on ({reason_of(error)})',
+                f' cannot be written from there on ({explain(error)})',
                 stacklevel=2,
             )
 

@@ -37,7 +37,7 @@ PIP = (
     'any',
 )
 
-__all__ = ['MODELS', 'add', 'file_of', 'find_weights', 'get', 'hash_of_weights']
+__all__ = ['MODELS', 'add', 'find_file', 'find_weights', 'get', 'hash_weights']
 
 
 def find_weights(name: str | Path) -> Path:
@@ -62,7 +62,7 @@ def find_weights(name: str | Path) -> Path:
     return found or Path(name)
 
 
-def hash_of_weights(weights: Path) -> str:
+def hash_weights(weights: Path) -> str:
     """A hash of a weights file, of both files of an ncnn model, or the name of one that is no file."""
     files = [
         path
@@ -75,7 +75,7 @@ def hash_of_weights(weights: Path) -> str:
     return digest.hexdigest() if files else str(weights)
 
 
-def file_of(name: str) -> Path | None:
+def find_file(name: str) -> Path | None:
     """Path of the file of a model that is here already, or None."""
     model = MODELS[name]
     folder = find('weights') if model.bundled else cache_folder() / 'models' / name
@@ -93,7 +93,7 @@ def get(name: str) -> Path:
     """
     if name not in MODELS:
         raise CheckpointError(f'{name}: no model of that name; known: {", ".join(MODELS)}')
-    model, here = MODELS[name], file_of(name)
+    model, here = MODELS[name], find_file(name)
     if here is not None:
         return here
     add_it = f'animevsr models add {model.files[0][0]} {name}'
@@ -158,9 +158,9 @@ def _keep(name, contents, source):
             raise CheckpointError(
                 f'{source}: its {file} is not the known one of {name} (sha256 {digest[:12]}...)'
             )
-    with atomic_folder(target, lambda _: file_of(name)) as partial:
+    with atomic_folder(target, lambda _: find_file(name)) as partial:
         for content, (file, _, _) in zip(contents, model.files):
             (partial / file).write_bytes(content)
-        if target.exists() and not file_of(name):
+        if target.exists() and not find_file(name):
             shutil.rmtree(target)
-    return file_of(name)
+    return find_file(name)

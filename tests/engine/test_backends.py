@@ -12,7 +12,7 @@ from small_networks import CPU, network, psnr, run
 
 import animevsr
 from animevsr.engine.backends import NAMES, open_backend
-from animevsr.engine.backends.cache import example_of, hash_of_network
+from animevsr.engine.backends.cache import hash_network, make_example
 from animevsr.engine.upscaler import Upscaler
 from animevsr.evaluation.bench import bench
 
@@ -21,7 +21,7 @@ from animevsr.evaluation.bench import bench
 @pytest.mark.parametrize('name', [name for name in NAMES if name != 'auto'])
 def test_backends_agree_with_the_network(name, feedback):
     net, told = network(feedback), []
-    inputs = example_of(net, 44, 60)
+    inputs = make_example(net, 44, 60)
     with torch.no_grad():
         expected = net.core(*inputs)
     backend = open_backend(network(feedback), CPU, name, threads=1, say=told.append)
@@ -111,7 +111,7 @@ def test_bfloat16():
     not (shutil.which('c++') or shutil.which('g++')), reason='torch.compile needs a C++ compiler'
 )
 def test_compiled():
-    net, inputs = network(), example_of(network(), 24, 32)
+    net, inputs = network(), make_example(network(), 24, 32)
     with torch.no_grad():
         expected = net.core(*inputs)[0]
     compiled = open_backend(network(), CPU, compiled=True)
@@ -141,9 +141,9 @@ def test_converted_networks_are_cached_by_their_weights(monkeypatch, tmp_path):
     ).stat().st_mtime_ns == before
     other = network()
     other.recurrent_cell.fusion[-1].bias.data += 1
-    assert hash_of_network(other) != hash_of_network(network()) and hash_of_network(
-        network(scale=2)
-    ) != hash_of_network(network())
+    assert hash_network(other) != hash_network(network()) and hash_network(network(scale=2)) != hash_network(
+        network()
+    )
     open_backend(other, CPU, 'ncnn')
     assert len(list(tmp_path.iterdir())) == 2
 

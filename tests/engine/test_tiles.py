@@ -6,7 +6,7 @@ import torch
 from conftest import moving_frames
 from small_networks import CPU, network, run
 
-from animevsr.engine.backends.cache import example_of
+from animevsr.engine.backends.cache import make_example
 from animevsr.engine.rectangles import tiles
 from animevsr.engine.upscaler import choose_tile
 
@@ -15,7 +15,7 @@ def test_reach_is_as_far_as_a_result_depends_on():
     """A change farther away than `reach` changes nothing, one nearer does; for several depths."""
     for blocks in ((2, 1, 1), (5, 3, 2), (4, 4, 1)):
         net = network(num_block=blocks).double()
-        inputs = [x.double() for x in example_of(net, 128, 128)]
+        inputs = [x.double() for x in make_example(net, 128, 128)]
         with torch.no_grad():
             base = net.core(*inputs)
             farthest = 0

@@ -17,7 +17,7 @@ from animevsr.upscaling import joining, worker
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import load_clip
-from animevsr.zoo import hash_of_weights
+from animevsr.zoo import hash_weights
 
 module = sys.modules['animevsr.upscaling.api']
 
@@ -219,9 +219,9 @@ def stop(*_):
 def test_both_files_of_an_ncnn_model_are_signed(tmp_path):
     (tmp_path / 'a.param').write_text('graph')
     (tmp_path / 'a.bin').write_bytes(b'weights')
-    before = hash_of_weights(tmp_path / 'a.param')
+    before = hash_weights(tmp_path / 'a.param')
     (tmp_path / 'a.bin').write_bytes(b'other weights')
-    assert hash_of_weights(tmp_path / 'a.param') != before and hash_of_weights(tmp_path / 'ncnn:name') == str(
+    assert hash_weights(tmp_path / 'a.param') != before and hash_weights(tmp_path / 'ncnn:name') == str(
         tmp_path / 'ncnn:name'
     )
 

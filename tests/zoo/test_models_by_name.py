@@ -95,7 +95,7 @@ def test_offline_says_what_to_do_in_one_line(small, monkeypatch):
 
 
 def test_a_file_at_hand_is_added(small, tmp_path):
-    assert zoo.add(tmp_path / 'small.pth', 'small') == zoo.file_of('small') and not small
+    assert zoo.add(tmp_path / 'small.pth', 'small') == zoo.find_file('small') and not small
     with pytest.raises(CheckpointError, match='gone.pth: no such file'):
         zoo.add(tmp_path / 'gone.pth', 'small')
     with pytest.raises(CheckpointError, match='no model of that name that could be added; known: animesr_v2'):

@@ -32,7 +32,7 @@ class StepGraph(nn.Module):
         return self.net.core(prev, cur, nxt, *state)
 
 
-def example_of(net: nn.Module, height: int = EXAMPLE[0], width: int = EXAMPLE[1]) -> tuple[Tensor, ...]:
+def make_example(net: nn.Module, height: int = EXAMPLE[0], width: int = EXAMPLE[1]) -> tuple[Tensor, ...]:
     """Inputs of a network's step, random."""
     generator = torch.Generator().manual_seed(0)
     frames = [torch.rand(1, 3, height, width, generator=generator) for _ in range(3)]
@@ -42,13 +42,13 @@ def example_of(net: nn.Module, height: int = EXAMPLE[0], width: int = EXAMPLE[1]
     )
 
 
-def names_of(net: nn.Module) -> tuple[list[str], list[str]]:
+def list_names(net: nn.Module) -> tuple[list[str], list[str]]:
     """Names of the inputs and of the outputs of a network's step."""
     states = [f'state{i}' for i in range(len(net.state_channels))]
     return ['prev', 'cur', 'next', *states], ['sr', *(f'new_{name}' for name in states)]
 
 
-def hash_of_network(net: nn.Module) -> str:
+def hash_network(net: nn.Module) -> str:
     """A hash of a network's class, arguments and weights."""
     digest = hashlib.sha256(f'{type(net).__name__} {getattr(net, "scale", "")}'.encode())
     for name, tensor in net.state_dict().items():
@@ -61,7 +61,7 @@ def cached(net: nn.Module, kind: str, make: Callable) -> Path:
     """Folder of a converted network; `make(folder)` fills it where it is not there yet. `kind` names format
     and versions.
     """
-    path = cache_folder() / f'{kind}-{hash_of_network(net)}'
+    path = cache_folder() / f'{kind}-{hash_network(net)}'
     if not path.is_dir():
         with atomic_folder(path) as partial:
             make(partial)

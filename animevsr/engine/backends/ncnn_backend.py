@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from animevsr.engine.backends.base import ConvertedBackend
-from animevsr.engine.backends.cache import StepGraph, cached, example_of
+from animevsr.engine.backends.cache import StepGraph, cached, make_example
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,10 +71,10 @@ def convert(net: nn.Module, folder: Path) -> None:
     shapes = []
     for height, width in ((64, 80), (48, 96)):
         shapes.append(
-            ','.join('[' + ','.join(map(str, x.shape)) + ']f32' for x in example_of(net, height, width))
+            ','.join('[' + ','.join(map(str, x.shape)) + ']f32' for x in make_example(net, height, width))
         )
     with torch.no_grad():
-        torch.jit.trace(StepGraph(net), example_of(net)).save(str(folder / 'step.pt'))
+        torch.jit.trace(StepGraph(net), make_example(net)).save(str(folder / 'step.pt'))
     command = [
         converter(),
         'step.pt',

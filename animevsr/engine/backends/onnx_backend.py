@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 
 from animevsr.engine.backends.base import ConvertedBackend
-from animevsr.engine.backends.cache import cached, names_of
+from animevsr.engine.backends.cache import cached, list_names
 from animevsr.engine.exporting import to_onnx
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class OnnxBackend(ConvertedBackend):
         self.session = onnxruntime.InferenceSession(
             str(folder / 'step.onnx'), options, ['CPUExecutionProvider']
         )
-        self.inputs, _ = names_of(net)
+        self.inputs, _ = list_names(net)
         self.name = f'onnxruntime {onnxruntime.__version__}'
 
     def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:

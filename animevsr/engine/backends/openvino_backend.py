@@ -18,7 +18,7 @@ import torch
 from openvino import opset13 as op
 
 from animevsr.engine.backends.base import ConvertedBackend
-from animevsr.engine.backends.cache import StepGraph, cached, example_of
+from animevsr.engine.backends.cache import StepGraph, cached, make_example
 from animevsr.utils.images import to_tensor
 from animevsr.utils.resources import find
 from animevsr.video.reader import open_reader
@@ -99,7 +99,7 @@ def same_signal_stack() -> Iterator[Any]:
 
 def convert(net: nn.Module, folder: Any) -> None:
     """Write a network's step as an OpenVINO model with dynamic sizes into a folder."""
-    example = example_of(net.cpu().float())
+    example = make_example(net.cpu().float())
     shapes = [[1, x.shape[1], -1, -1] for x in example]
     with torch.no_grad():
         model = openvino.convert_model(StepGraph(net), example_input=example, input=shapes)

@@ -25,7 +25,7 @@ def use_threads(device: torch.device, threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def name_of(device: torch.device, *how: Any) -> str:
+def describe(device: torch.device, *how: Any) -> str:
     """What results depend on, as words: on a CPU also the number of threads."""
     where = f'{device.type}, threads: {torch.get_num_threads()}' if device.type == 'cpu' else device.type
     return f'torch {torch.__version__} ({", ".join((*how, "on " + where))})'
@@ -58,7 +58,7 @@ class TorchBackend(Backend):
         if compiled and self.core is not None:
             self.core = torch.compile(self.core, dynamic=True)  # tiles and held regions have many sizes
         self.name, self.scale = (
-            name_of(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])),
+            describe(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])),
             net.scale,
         )
         self.is_recurrent = self.core is not None

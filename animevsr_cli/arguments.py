@@ -334,6 +334,9 @@ def add_upscale_options(up: Any) -> None:
     up.add_argument(
         '-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)'
     )
+    up.add_argument('--height', type=int, help='height of the output in pixels, instead of -s')
+    up.add_argument('--width', type=int, help='its width; the other side follows')
+    up.add_argument('--fit', metavar='WxH', help='as large as fits into it, e.g. 1920x1080')
     up.add_argument(
         '--fps',
         help=(

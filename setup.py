@@ -62,7 +62,7 @@ setup(
             'pytest',
             'pytest-xdist',
             'playwright',
-            'ruff',
+            'ruff==0.17.6',  # another version formats a little differently
             *NCNN,
             *SPEED,
             'onnx',

@@ -67,6 +67,7 @@ class DirtyRegions:
         self.since, self.until_check = 0, FIRST_CHECK
         self.restless, self.pause = 0, 1 + SETTLE  # the first steps compute all
         self.would_hold = None  # the cells on which a whole picture is checked
+        self.error, self.compared = 0.0, 0  # squared, in levels; over so many values
 
     def dirty_rects(self, frame: np.ndarray) -> list[Rect]:
         """The regions to compute for a frame (h, w, 3); `paint` is to be called with the result of each."""
@@ -76,6 +77,7 @@ class DirtyRegions:
             pad = (0, height - self.frame.shape[0], 0, width - self.frame.shape[1])
             self.frame = cv2.copyMakeBorder(self.frame, *pad, cv2.BORDER_REPLICATE)
         whole, self.would_hold = [Rect(0, 0, height, width)], None
+        self._set_slack()
         if self.slack == 0 or self.pause:
             self.pause = max(0, self.pause - 1)
             self.changed = None
@@ -171,23 +173,29 @@ class DirtyRegions:
         unit = 1.0 if image.dtype == np.uint8 else 1 / 257
         means = block_means(difference, BLOCK * scale).mean(2) * unit
         if self.would_hold is not None:
-            self._check(difference, unit, scale)
+            self._compare(difference, region, unit, scale)
         shown = cut(self.changed, region.parts(BLOCK)) | (means > VISIBLE)
         np.copyto(place, image, where=enlarged(shown, BLOCK * scale, place.shape)[..., None])
 
-    def _check(self, difference: np.ndarray, unit: float, scale: int) -> None:
-        """Compare what was held with what it should be, and set `slack` by it: 0 where holding does not
-        help.
-        """
-        held = enlarged(self.would_hold, CELL * scale, difference.shape)
-        if not held.any():
-            return
+    def _compare(self, difference: np.ndarray, region: Rect, unit: float, scale: int) -> None:
+        """Add up how far what was held in a region is from what it should be."""
+        cells = np.s_[
+            region.top // CELL : -(-region.bottom // CELL), region.left // CELL : -(-region.right // CELL)
+        ]
+        held = enlarged(self.would_hold[cells], CELL * scale, difference.shape)
         # the cells that hold now bear the error of the whole picture: the others are exact
-        error = np.square(difference[held].astype(np.float32) * unit).sum() / difference.size
-        aim = 255**2 / 10 ** (AIM / 10)
-        self.slack = min(1.3, self.slack * float(np.clip((aim / max(error, 1e-9)) ** 0.5, 0.5, 1.2)))
-        if self.slack < 0.15:
-            self.slack = 0
+        self.error += float(np.square(difference[held].astype(np.float32) * unit).sum())
+        self.compared += difference.size
+
+    def _set_slack(self) -> None:
+        """Tolerate more or less, by the last comparison; nothing where holding does not help."""
+        if self.compared and self.error:
+            aim = 255**2 / 10 ** (AIM / 10)
+            factor = (aim * self.compared / self.error) ** 0.5
+            self.slack = min(1.3, self.slack * float(np.clip(factor, 0.5, 1.2)))
+            if self.slack < 0.15:
+                self.slack = 0.0
+        self.error, self.compared = 0.0, 0
 
 
 def cut(image: np.ndarray, region: Rect) -> np.ndarray:

@@ -6,10 +6,18 @@ imported, in whatever order. `load_network` and `upscale` are the Python interfa
 
 import importlib
 import importlib.util
+from typing import TYPE_CHECKING
 
 from animevsr import compat
 from animevsr.utils import registry
 from animevsr.version import __version__
+
+if TYPE_CHECKING:  # for editors, type checkers and the documentation
+    from animevsr.archs.loading import load_network
+    from animevsr.curation import enhance, rescale
+    from animevsr.engine import export
+    from animevsr.evaluation import atlas, compare, evaluate, preview, verify
+    from animevsr.upscaling import upscale, upscale_folder
 
 # what each is imported from when it is first asked for
 PUBLIC = {

@@ -106,7 +106,8 @@ class RealBasicVSR(nn.Module):
         spynet_path: str | None = None,
     ) -> None:
         super().__init__()
-        self.max_cleanings, self.refine_threshold = max_cleanings, refine_threshold
+        self.max_cleanings = max_cleanings
+        self.refine_threshold = refine_threshold
         self.cleaning = nn.Sequential(
             nn.Conv2d(3, num_feat, 3, 1, 1),
             nn.LeakyReLU(0.1),

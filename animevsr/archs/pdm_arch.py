@@ -44,7 +44,9 @@ class ProbabilisticDegradation(nn.Module):
         super().__init__()
         if kernel_size % 2 or kernel_size < scale:
             raise ValueError(f'kernel_size must be even and at least scale {scale}, got {kernel_size}')
-        self.kernel_size, self.kernel_dim, self.noise_dim = kernel_size, kernel_dim, noise_dim
+        self.kernel_size = kernel_size
+        self.kernel_dim = kernel_dim
+        self.noise_dim = noise_dim
         self.scale = scale
         # so that the file tells it: no tensor's shape does
         self.register_buffer('downscale', torch.tensor(scale))

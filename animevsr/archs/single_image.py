@@ -42,7 +42,9 @@ class SpandrelNetwork(SingleImageNetwork):
 
     def __init__(self, descriptor: Any) -> None:
         super().__init__()
-        self.net, self.scale, self.name = descriptor.model, descriptor.scale, descriptor.architecture.name
+        self.net = descriptor.model
+        self.scale = descriptor.scale
+        self.name = descriptor.architecture.name
         self._descriptor = descriptor
 
     def image(self, x: Tensor) -> Tensor:
@@ -60,7 +62,9 @@ class NcnnNetwork(SingleImageNetwork):
         super().__init__()
         import ncnn
 
-        self._ncnn, self.net, self.name = ncnn, ncnn.Net(), param.stem
+        self._ncnn = ncnn
+        self.net = ncnn.Net()
+        self.name = param.stem
         self.net.opt.use_vulkan_compute = False
         self.net.opt.num_threads = torch.get_num_threads()
         if self.net.load_param(str(param)) or self.net.load_model(str(param.with_suffix('.bin'))):

@@ -303,8 +303,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, groups: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(groups, width, EPS), conv(width, width)
-        self.norm2, self.conv2 = nn.GroupNorm(groups, width, EPS), conv(width, width)
+        self.norm1 = nn.GroupNorm(groups, width, EPS)
+        self.conv1 = conv(width, width)
+        self.norm2 = nn.GroupNorm(groups, width, EPS)
+        self.conv2 = conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, width, h, w) -> the same."""

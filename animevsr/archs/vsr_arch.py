@@ -52,12 +52,10 @@ class MSRBVSR(nn.Module):
                 'num_block must be three numbers >= 1 that do not increase, e.g. (5, 3, 2); got'
                 f' {tuple(num_block)}'
             )
-        self.num_feat, self.scale, self.sr_feedback, self.checkpointing = (
-            num_feat,
-            scale,
-            sr_feedback,
-            checkpointing,
-        )
+        self.num_feat = num_feat
+        self.scale = scale
+        self.sr_feedback = sr_feedback
+        self.checkpointing = checkpointing
         num_in_ch = 9 + num_feat + (3 * scale**2 if sr_feedback else 0)
         self.recurrent_cell = MultiScaleRecurrentBlock(
             num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block

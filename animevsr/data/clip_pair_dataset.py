@@ -51,7 +51,8 @@ class ClipPairDataset(data.Dataset):
     def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
-        self.opt, self.scale = opt, opt.get('scale', 4)
+        self.opt = opt
+        self.scale = opt.get('scale', 4)
         gt_root, lq_root = opt.get('dataroot_gt'), opt.get('dataroot_lq')
         if not (lq_root or (gt_root and opt.get('degradation'))):
             raise ValueError(
@@ -62,7 +63,8 @@ class ClipPairDataset(data.Dataset):
         self.pipeline = None if lq_root else DegradationPipeline(opt['degradation'])
         if self.gt_clips and self.lq_clips:
             self._pair()
-        self.clips, self.has_gt = self.gt_clips or self.lq_clips, bool(self.gt_clips)
+        self.clips = self.gt_clips or self.lq_clips
+        self.has_gt = bool(self.gt_clips)
         least = opt.get('num_frame') or 1
         self.lengths = clip_lengths(self.clips, least, f'num_frame is {least}')
         if self.gt_clips and self.lq_clips:

@@ -84,9 +84,12 @@ class DegradedClipDataset(data.Dataset):
         super().__init__()
         check_dataset(opt, KEYS)
         self.opt = opt
-        self.scale, self.gt_size = opt.get('scale', 4), opt.get('gt_size', 256)
-        self.num_frame, self.seed = opt.get('num_frame', 15), opt.get('seed', 0)
-        self.intervals, self.holds = tuple(opt.get('interval', (1, 2, 3))), tuple(opt.get('hold', (1,)))
+        self.scale = opt.get('scale', 4)
+        self.gt_size = opt.get('gt_size', 256)
+        self.num_frame = opt.get('num_frame', 15)
+        self.seed = opt.get('seed', 0)
+        self.intervals = tuple(opt.get('interval', (1, 2, 3)))
+        self.holds = tuple(opt.get('hold', (1,)))
         if not self.holds or any(not isinstance(hold, int) or hold < 1 for hold in self.holds):
             raise ValueError(f'hold must be a list of whole numbers >= 1, got {opt["hold"]}')
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):

@@ -74,8 +74,10 @@ class LowQualityFrameDataset(data.Dataset):
     def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
-        self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
-        self.crop_size, self.seed = opt.get('crop_size', 256), opt.get('seed', 0)
+        self.opt = opt
+        self.train = opt.get('phase', 'train') == 'train'
+        self.crop_size = opt.get('crop_size', 256)
+        self.seed = opt.get('seed', 0)
         self.frames = list_frames(opt['dataroot_lq'], self.crop_size if self.train else 1)
         if opt.get('max_frames', len(self.frames)) < len(self.frames):
             self.frames = [

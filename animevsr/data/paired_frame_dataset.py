@@ -51,8 +51,11 @@ class PairedFrameDataset(data.Dataset):
     def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
-        self.opt, self.train = opt, opt.get('phase', 'train') == 'train'
-        self.scale, self.gt_size, self.seed = opt.get('scale', 2), opt.get('gt_size', 256), opt.get('seed', 0)
+        self.opt = opt
+        self.train = opt.get('phase', 'train') == 'train'
+        self.scale = opt.get('scale', 2)
+        self.gt_size = opt.get('gt_size', 256)
+        self.seed = opt.get('seed', 0)
         if self.gt_size % self.scale or self.gt_size < 1:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
         if opt.get('max_frames') is not None and opt['max_frames'] < 1:

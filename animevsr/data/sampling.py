@@ -98,13 +98,12 @@ def resumable_loaders() -> Iterator[Any]:
             loader = LookAhead(loader)
         return loader, sampler, *more
 
-    basicsr.train.create_train_val_dataloader, basicsr.train.load_resume_state = (
-        create_train_val_dataloader,
-        load_resume_state,
-    )
+    basicsr.train.create_train_val_dataloader = create_train_val_dataloader
+    basicsr.train.load_resume_state = load_resume_state
     basicsr.train.EnlargedSampler = ResumableSampler
     try:
         yield
     finally:
-        basicsr.train.create_train_val_dataloader, basicsr.train.load_resume_state = create, load
+        basicsr.train.create_train_val_dataloader = create
+        basicsr.train.load_resume_state = load
         basicsr.train.EnlargedSampler = sampler

@@ -44,7 +44,8 @@ class UnpairedFrameDataset(data.Dataset):
     def __init__(self, opt: dict) -> None:
         super().__init__()
         check_dataset(opt, KEYS)
-        self.opt, self.seed = opt, opt.get('seed', 0)
+        self.opt = opt
+        self.seed = opt.get('seed', 0)
         size, scale = opt.get('gt_size', 256), opt.get('scale', 4)
         if size % scale or size < 1:
             raise ValueError(f'gt_size must be a multiple of scale {scale}, got {size}')

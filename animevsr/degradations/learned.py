@@ -114,7 +114,8 @@ class DownOrLBO(Down):
             raise ValueError(
                 f'down_or_lbo: pool must be a list of one or more weights files, each once; got {pool}'
             )
-        self.prob, self.share = probability('down_or_lbo: prob', prob), share
+        self.prob = probability('down_or_lbo: prob', prob)
+        self.share = share
         self.pool = {weights: FrozenNetwork(weights, LearnableBasicOperator) for weights in pool}
         for weights, network in self.pool.items():
             if network.cpu.downscale != factor:

@@ -34,7 +34,8 @@ class FrozenNetwork:
                 f'{weights}: holds a {type(net).__name__}, but degradation needs a {kind.__name__}'
             )
         self.cpu = net.requires_grad_(False)
-        self._copies, self._copying = {'cpu': self.cpu}, threading.Lock()
+        self._copies = {'cpu': self.cpu}
+        self._copying = threading.Lock()
 
     def on(self, device: torch.device) -> nn.Module:
         """The network on a device."""
@@ -47,4 +48,6 @@ class FrozenNetwork:
         return self.cpu
 
     def __setstate__(self, net):
-        self.cpu, self._copies, self._copying = net, {'cpu': net}, threading.Lock()
+        self.cpu = net
+        self._copies = {'cpu': net}
+        self._copying = threading.Lock()

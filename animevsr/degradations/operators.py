@@ -41,14 +41,10 @@ class Blur(Operator):
     ) -> None:
         if kernel_size % 2 == 0:
             raise ValueError(f'blur: kernel_size must be odd, got {kernel_size}')
-        self.kernel_size, self.isotropic_prob = (
-            kernel_size,
-            probability('blur: isotropic_prob', isotropic_prob),
-        )
-        self.sigma, self.sigma_aniso = (
-            interval('blur: sigma', sigma),
-            interval('blur: sigma_aniso', sigma_aniso),
-        )
+        self.kernel_size = kernel_size
+        self.isotropic_prob = probability('blur: isotropic_prob', isotropic_prob)
+        self.sigma = interval('blur: sigma', sigma)
+        self.sigma_aniso = interval('blur: sigma_aniso', sigma_aniso)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict[str, float]:
         if rng.random() < self.isotropic_prob:
@@ -81,10 +77,8 @@ class Noise(Operator):
     def __init__(
         self, gray_prob: float = 0.5, sigma: Sequence[float] = (0, 10), per_frame: bool = False
     ) -> None:
-        self.gray_prob, self.sigma = (
-            probability('noise: gray_prob', gray_prob),
-            interval('noise: sigma', sigma, 0),
-        )
+        self.gray_prob = probability('noise: gray_prob', gray_prob)
+        self.sigma = interval('noise: sigma', sigma, 0)
         self.per_frame = per_frame
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict[str, float]:
@@ -117,7 +111,8 @@ class Down(Operator):
                 raise ValueError(f"down: unknown mode '{mode}'; known: {', '.join(D.RESIZE_MODES)}")
         if not isinstance(factor, int) or factor < 1:
             raise ValueError(f'down: factor must be a whole number >= 1, got {factor}')
-        self.factor, self.modes = factor, tuple(modes)
+        self.factor = factor
+        self.modes = tuple(modes)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
@@ -138,7 +133,8 @@ class Contrast(Operator):
     """
 
     def __init__(self, range: Sequence[float] = (0, 50), k_max: int | None = None) -> None:
-        self.range, self.k_max = interval('contrast: range', range, 0, 255), k_max
+        self.range = interval('contrast: range', range, 0, 255)
+        self.k_max = k_max
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         low, high = self.range
@@ -177,7 +173,9 @@ class Codec(Operator):
         profiles = dict(profiles or dict(baseline=0.1, main=0.2, high=0.7))
         if not math.isclose(sum(profiles.values()), 1, abs_tol=1e-6):
             raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')
-        self.codec, self.crf, self.profiles = codec, interval('codec: crf', crf, 0, 51), profiles
+        self.codec = codec
+        self.crf = interval('codec: crf', crf, 0, 51)
+        self.profiles = profiles
         self.bit_rate = None if bit_rate is None else interval('codec: bit_rate', bit_rate, 1)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:

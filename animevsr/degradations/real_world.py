@@ -74,10 +74,8 @@ class MixedBlur(Operator):
                 f'mixed_blur: kernels must be of {", ".join(KERNELS)}, with probabilities that add up to 1; '
                 f'got {self.kernels}'
             )
-        self.prob, self.sinc_prob = (
-            probability('mixed_blur: prob', prob),
-            probability('mixed_blur: sinc_prob', sinc_prob),
-        )
+        self.prob = probability('mixed_blur: prob', prob)
+        self.sinc_prob = probability('mixed_blur: sinc_prob', sinc_prob)
         self.sigma = interval('mixed_blur: sigma', sigma)
         self.betas = dict(
             generalized=interval('mixed_blur: beta_generalized', beta_generalized),
@@ -168,7 +166,8 @@ class RandomResize(Operator):
                 'random_resize: probs are those to enlarge, shrink and keep, and must add up to 1; got'
                 f' {probs}'
             )
-        self.probs, self.modes = tuple(probs), Down(1, modes).modes
+        self.probs = tuple(probs)
+        self.modes = Down(1, modes).modes
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         low, high = self.factor
@@ -203,7 +202,8 @@ class ResizeTo(Operator):
     def __init__(self, factor: int = 4, modes: Sequence[str] = D.RESIZE_MODES) -> None:
         others = [mode for mode in modes if mode != 'matlab']
         down = Down(factor, D.RESIZE_MODES if modes and not others else others)
-        self.factor, self.modes = down.factor, tuple(modes)
+        self.factor = down.factor
+        self.modes = tuple(modes)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         return dict(factor=self.factor, mode=self.modes[rng.integers(len(self.modes))])
@@ -240,15 +240,11 @@ class MixedNoise(Operator):
         walk: bool = False,
     ) -> None:
         self.walk = walk
-        self.gaussian_prob, self.gray_prob = (
-            probability('mixed_noise: gaussian_prob', gaussian_prob),
-            probability('mixed_noise: gray_prob', gray_prob),
-        )
+        self.gaussian_prob = probability('mixed_noise: gaussian_prob', gaussian_prob)
+        self.gray_prob = probability('mixed_noise: gray_prob', gray_prob)
         self.prob = probability('mixed_noise: prob', prob)
-        self.sigma, self.poisson_scale = (
-            interval('mixed_noise: sigma', sigma, 0),
-            interval('mixed_noise: poisson_scale', poisson_scale, 0),
-        )
+        self.sigma = interval('mixed_noise: sigma', sigma, 0)
+        self.poisson_scale = interval('mixed_noise: poisson_scale', poisson_scale, 0)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         common = dict(gray=bool(rng.random() < self.gray_prob), seed=int(rng.integers(SEEDS)))
@@ -290,7 +286,8 @@ class Jpeg(Operator):
 
     def __init__(self, quality: Sequence[float] = (30, 95), prob: float = 1.0, walk: int = 0) -> None:
         self.walk = walk
-        self.quality, self.prob = whole_interval('jpeg: quality', quality), probability('jpeg: prob', prob)
+        self.quality = whole_interval('jpeg: quality', quality)
+        self.prob = probability('jpeg: prob', prob)
         if self.quality[1] > 100:
             raise ValueError(f'jpeg: quality goes up to 100, got {quality}')
 

@@ -57,14 +57,17 @@ class DirtyRegions:
     """
 
     def __init__(self, size: tuple[int, int], reach: int) -> None:
-        self.size, self.halo, self.slack = size, min(reach, HALO), 1.0
+        self.size = size
+        self.halo = min(reach, HALO)
+        self.slack = 1.0
         self.grid = tuple(-(-side // CELL) for side in size)
         self.blocks = tuple(side // BLOCK for side in size)
         # of each cell; fewer at the borders
         self.count = grouped(np.ones(self.blocks), self.grid).sum((1, 3))
         self.frame = self.changed = None  # the input, and the blocks of it that changed
         self.reference = self.mean = None  # the input of which the picture was made; the mean of later ones
-        self.since, self.until_check = 0, FIRST_CHECK
+        self.since = 0
+        self.until_check = FIRST_CHECK
         self.restless, self.pause = 0, 1 + SETTLE  # the first steps compute all
         self.would_hold = None  # the cells on which a whole picture is checked
         self.error, self.compared = 0.0, 0  # squared, in levels; over so many values
@@ -76,7 +79,8 @@ class DirtyRegions:
         if self.frame.shape[:2] != self.size:
             pad = (0, height - self.frame.shape[0], 0, width - self.frame.shape[1])
             self.frame = cv2.copyMakeBorder(self.frame, *pad, cv2.BORDER_REPLICATE)
-        whole, self.would_hold = [Rect(0, 0, height, width)], None
+        whole = [Rect(0, 0, height, width)]
+        self.would_hold = None
         self._set_slack()
         if self.slack == 0 or self.pause:
             self.pause = max(0, self.pause - 1)
@@ -93,7 +97,8 @@ class DirtyRegions:
         elif self.since >= self.until_check:
             # not at even intervals: what changes at one of its own could hide from them
             self.since, self.until_check = 0, min(INTERVAL, 2 * self.until_check) - self.until_check % 5
-            self.would_hold, regions = ~mask, whole
+            self.would_hold = ~mask
+            regions = whole
         else:
             self.restless = 0
         return regions
@@ -162,7 +167,8 @@ class DirtyRegions:
     def paint(self, canvas: np.ndarray, image: np.ndarray, region: Rect, scale: int) -> None:
         """Put the result of a region, (scale*h, scale*w, 3), onto the picture, where it is to be seen."""
         if self.reference is None:
-            self.reference, self.mean = self.frame.copy(), self.frame.astype(np.float32)
+            self.reference = self.frame.copy()
+            self.mean = self.frame.astype(np.float32)
         for memory in (self.reference, self.mean):
             cut(memory, region)[:] = cut(self.frame, region)
         place = cut(canvas, region.scaled(scale))
@@ -195,7 +201,8 @@ class DirtyRegions:
             self.slack = min(1.3, self.slack * float(np.clip(factor, 0.5, 1.2)))
             if self.slack < 0.15:
                 self.slack = 0.0
-        self.error, self.compared = 0.0, 0
+        self.error = 0.0
+        self.compared = 0
 
 
 def cut(image: np.ndarray, region: Rect) -> np.ndarray:

@@ -61,15 +61,23 @@ class Upscaler:
         reuse: bool = False,
         shrink: bool = False,
     ) -> None:
-        self.tile, self.reuse, self.shrink, self.steps, self.computed = tile, reuse, shrink, 0, 0.0
+        self.tile = tile
+        self.reuse = reuse
+        self.shrink = shrink
+        self.steps = 0
+        self.computed = 0.0
         if isinstance(backend, torch.nn.Module):
             if isinstance(backend, ClipNetwork):
-                self.clips, self.device, self.scale = backend.to(device), device, backend.scale
+                self.clips = backend.to(device)
+                self.device = device
+                self.scale = backend.scale
                 name = f'{describe(device, "whole clips")}, {device_name(device)}'
                 self.backend_id = dict(backend='torch', name=name, threads=torch.get_num_threads())
                 return
             backend = TorchBackend(backend, device or next(backend.parameters()).device)
-        self.clips, self.backend, self.device = None, backend, backend.device
+        self.clips = None
+        self.backend = backend
+        self.device = backend.device
         self.scale = 1 if shrink else backend.scale
         self.backend_id = dict(
             backend=backend.kind,
@@ -127,12 +135,15 @@ class Shot:
     """The state of one shot: what the network remembers, and the last result."""
 
     def __init__(self, owner: Upscaler, frame: np.ndarray) -> None:
-        self.owner, self.backend = owner, owner.backend
+        self.owner = owner
+        self.backend = owner.backend
         self.height, self.width = frame.shape[:2]
         multiple = self.backend.multiple
-        self.bottom, self.right = -self.height % multiple, -self.width % multiple
+        self.bottom = -self.height % multiple
+        self.right = -self.width % multiple
         self.size = self.height + self.bottom, self.width + self.right
-        self.state, self.inputs = self.backend.initial_state(*self.size), {}
+        self.state = self.backend.initial_state(*self.size)
+        self.inputs = {}
         self.canvas = None
         self.held = DirtyRegions(self.size, owner.halo) if owner.reuse else None
         self.halo = self.held.halo if self.held else owner.halo

@@ -25,7 +25,9 @@ class CleaningLoss(nn.Module):
     def __init__(self, net: nn.Module, pixel: EdgeCharbonnierLoss, cleaning: Any) -> None:
         super().__init__()
         # in a list: the network is not a part of its loss
-        self.net, self.pixel, self.cleaning = [net], pixel, cleaning
+        self.net = [net]
+        self.pixel = pixel
+        self.cleaning = cleaning
 
     def forward(self, pred: Tensor, gt: Tensor) -> Tensor:
         cleaned = self.net[0].cleaned

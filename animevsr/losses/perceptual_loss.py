@@ -58,7 +58,8 @@ class VGGPerceptualLoss(nn.Module):
         super().__init__()
         if vgg_type not in BLOCKS:
             raise ValueError(f'vgg_type must be one of {", ".join(BLOCKS)}, got {vgg_type}')
-        self.layer_weights, self.loss_weight = dict(layer_weights or LAYER_WEIGHTS), loss_weight
+        self.layer_weights = dict(layer_weights or LAYER_WEIGHTS)
+        self.loss_weight = loss_weight
         self.checkpointing = checkpointing
         places = layer_places(vgg_type)
         for layer in self.layer_weights:

@@ -24,7 +24,8 @@ class L1L2Loss(nn.Module):
 
     def __init__(self, l1_weight: float = 1.0, l2_weight: float = 1.0) -> None:
         super().__init__()
-        self.l1_weight, self.l2_weight = l1_weight, l2_weight
+        self.l1_weight = l1_weight
+        self.l2_weight = l2_weight
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape -> a scalar."""
@@ -46,7 +47,9 @@ class EdgeCharbonnierLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, edge_weight: float = 2.0, eps: float = 1e-3) -> None:
         super().__init__()
-        self.loss_weight, self.edge_weight, self.eps = loss_weight, edge_weight, eps
+        self.loss_weight = loss_weight
+        self.edge_weight = edge_weight
+        self.eps = eps
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Two tensors (..., 3, h, w), RGB in [0, 1] -> a scalar."""

@@ -20,7 +20,9 @@ class SteadyLoss(nn.Module):
         super().__init__()
         if ramp < 1:
             raise ValueError(f'steady_ramp must be at least 1, got {ramp}')
-        self.pixel, self.weight, self.ramp = pixel, weight, ramp
+        self.pixel = pixel
+        self.weight = weight
+        self.ramp = ramp
         self.held = self.importance = None
 
     def watch(self, truth: torch.Tensor) -> None:

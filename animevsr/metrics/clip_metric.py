@@ -51,7 +51,9 @@ class FlickerMeter:
     """`calculate_flicker_clip` of a clip whose frames come one after another."""
 
     def __init__(self, **kwargs: Any) -> None:
-        self.total, self.count, self.before = 0.0, 0, None
+        self.total = 0.0
+        self.count = 0
+        self.before = None
 
     def update(self, img: Tensor, img2: Tensor | None = None) -> None:
         """Take in the next frame (1, 3, h, w) and, where there is one, that of the ground truth."""
@@ -110,7 +112,10 @@ class CutBleedMeter:
     """`calculate_cut_bleed_clip` of a clip whose frames come one after another."""
 
     def __init__(self, cuts: list[int] | None = None, **kwargs: Any) -> None:
-        self.cuts, self.shares, self.before, self.number = cuts, [], None, 0
+        self.cuts = cuts
+        self.shares = []
+        self.before = None
+        self.number = 0
 
     def update(self, img: Tensor, img2: Tensor) -> None:
         """Take in the next frame (1, 3, h, w) and that of the original."""

@@ -35,9 +35,13 @@ class CollapseGuard:
                 'guard: window must be a whole number >= 1, least_d at least 0, and pix_rise above 0; got '
                 f'{window}, {least_d}, {pix_rise}'
             )
-        self.window, self.pix_rise, self.count = window, pix_rise, 0
+        self.window = window
+        self.pix_rise = pix_rise
+        self.count = 0
         self.least_d = least_d * UNDECIDED[gan_type] if gan_type in UNDECIDED else None
-        self.means, self.recent, self.lowest = {}, {}, None
+        self.means = {}
+        self.recent = {}
+        self.lowest = None
 
     def update(self, losses: dict[str, float]) -> None:
         """Take in the losses {name: float} of one iteration."""

@@ -245,7 +245,8 @@ class MeanMeter:
     """A metric of frames over a clip: the mean of those that have a value."""
 
     def __init__(self, options: dict) -> None:
-        self.options, self.values = options, []
+        self.options = options
+        self.values = []
 
     def update(self, **images: Any) -> None:
         self.values.append(float(calculate_metric(images, self.options)))
@@ -258,7 +259,8 @@ class WholeClipMeter:
     """A metric that someone registered for whole clips (`*_clip`), for which the frames are kept."""
 
     def __init__(self, options: dict) -> None:
-        self.options, self.frames = options, []
+        self.options = options
+        self.frames = []
 
     def update(self, **images: Any) -> None:
         self.frames.append(images)
@@ -284,7 +286,9 @@ class Sharpened(nn.Module):
 
     def __init__(self, loss: nn.Module, usm: nn.Module, weight: float) -> None:
         super().__init__()
-        self.loss, self.usm, self.weight = loss, usm, weight
+        self.loss = loss
+        self.usm = usm
+        self.weight = weight
 
     def forward(self, pred: Tensor, gt: Tensor) -> Tensor:
         return self.loss(pred, sharpened(gt, self.usm, self.weight))

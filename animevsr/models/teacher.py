@@ -42,7 +42,8 @@ class Teacher:
                 f'teacher_opt: share must be in [0, 1] and tolerance above 0, got {share} and {tolerance}'
             )
         self.net = load_upscaler(weights, device).requires_grad_(False)
-        self.share, self.tolerance = share, tolerance / 255
+        self.share = share
+        self.tolerance = tolerance / 255
 
     @torch.no_grad()
     def target(self, gt: Tensor) -> Tensor:

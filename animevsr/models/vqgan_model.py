@@ -126,7 +126,8 @@ class VQGANModel(BaseSRModel):
         self.gt = self.lq
 
     def optimize_parameters(self, current_iter: int) -> None:
-        self.current_iter, train = current_iter, self.opt['train']
+        self.current_iter = current_iter
+        train = self.opt['train']
         adversarial = self.cri_gan is not None and current_iter >= train.get('gan_start', 10000)
         x, losses = self.lq * 2 - 1, OrderedDict()
         if not self.codebook_ready:

@@ -137,9 +137,15 @@ class Upscaling:
     """One call of `upscale` for more than one frame."""
 
     def __init__(self, job: Job, input: Path, output: Path, progress: bool) -> None:
-        self.job, self.options, self.part, self.progress = job, job.options, job.options.part, progress
-        self.input, self.output = input, output
-        self.folder, self.upscaler, self.summary = WorkFolder(self.output), None, None
+        self.job = job
+        self.options = job.options
+        self.part = job.options.part
+        self.progress = progress
+        self.input = input
+        self.output = output
+        self.folder = WorkFolder(self.output)
+        self.upscaler = None
+        self.summary = None
 
     def run(self) -> Summary:
         self.folder.lock(self.part)

@@ -146,7 +146,8 @@ class RayExecutor(Executor):
             import ray
         except ModuleNotFoundError:
             raise ValueError("cluster: the package ray is missing; run: pip install 'ray>=2.40'") from None
-        self.ray, self.jobs = ray, jobs
+        self.ray = ray
+        self.jobs = jobs
         if ray.is_initialized():
             return
         before = getsignal(SIGTERM)

@@ -125,12 +125,16 @@ class Source:
     """The frames of an input by their numbers, forward; going back opens it anew."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.reader, self.frames, self.position = job, None, None, 0
+        self.job = job
+        self.reader = None
+        self.frames = None
+        self.position = 0
 
     def open(self) -> FrameReader:
         """The reader, opened where it is not."""
         if self.reader is None:
-            self.reader, self.position = self.job.open_reader(), 0
+            self.reader = self.job.open_reader()
+            self.position = 0
             self.frames = self.reader.timed()
         return self.reader
 
@@ -166,8 +170,11 @@ class ShotWorker:
     """
 
     def __init__(self, job: Job, plan: Plan, upscaler: Upscaler) -> None:
-        self.plan, self.upscaler, self.folder = plan, upscaler, WorkFolder(Path(job.output))
-        self.source, self.encoder = Source(job), plan.encoder()
+        self.plan = plan
+        self.upscaler = upscaler
+        self.folder = WorkFolder(Path(job.output))
+        self.source = Source(job)
+        self.encoder = plan.encoder()
 
     def compute(self, shot: int, progress: Callable) -> None:
         """Leave the segment of a shot; `progress(frames)` is called now and then."""

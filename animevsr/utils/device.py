@@ -119,7 +119,9 @@ class Fetch:
 
     def __init__(self, tensor: Tensor, kind: np.dtype | None = None) -> None:
         """`kind`: the NumPy type of the array; that of the tensor if not given."""
-        self.done, self.tensor, self.kind = None, tensor, kind
+        self.done = None
+        self.tensor = tensor
+        self.kind = kind
         if tensor.device.type != 'cuda':
             self.tensor = tensor.cpu()
             return

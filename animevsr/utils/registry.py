@@ -28,7 +28,9 @@ class Collected:
     """
 
     def __init__(self, name: str) -> None:
-        self.name, self.waiting, self.registry = name, [], None
+        self.name = name
+        self.waiting = []
+        self.registry = None
 
     def register(self) -> Callable:
         """The decorator of BasicSR's registries."""
@@ -92,7 +94,9 @@ class Hook(importlib.abc.MetaPathFinder):
     """Finds one module as the others do, and calls something around its import."""
 
     def __init__(self, name: str, before: Any, after: Any) -> None:
-        self.name, self.before, self.after = name, before, after
+        self.name = name
+        self.before = before
+        self.after = after
 
     def find_spec(self, name: str, path: Path | None = None, target: Tensor | None = None) -> Any:
         """None for every other module, for which the next finder is asked."""

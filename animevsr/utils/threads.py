@@ -71,12 +71,10 @@ class BackgroundWriter:
     """
 
     def __init__(self, function: Callable, size: int) -> None:
-        self.function, self.items, self.stop, self.error = (
-            function,
-            queue.Queue(size),
-            threading.Event(),
-            None,
-        )
+        self.function = function
+        self.items = queue.Queue(size)
+        self.stop = threading.Event()
+        self.error = None
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self):

@@ -69,7 +69,8 @@ def _encode(frames, codec, options):
     encoder = av.CodecContext.create(ROUND_TRIPS[codec][0], 'w')
     encoder.height, encoder.width = frames.shape[1:3]
     encoder.pix_fmt = 'yuv420p'
-    encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
+    encoder.time_base = Fraction(1, FPS)
+    encoder.framerate = Fraction(FPS)
     # the caller's own processes or threads are the parallelism; one thread gives one result
     encoder.thread_count = 1
     encoder.options = {**REPEATABLE, **{key: str(value) for key, value in options.items()}}
@@ -80,7 +81,8 @@ def _encode(frames, codec, options):
             format='yuv420p',
             interpolation=BICUBIC,
         )
-        frame.pts, frame.time_base = pts, encoder.time_base
+        frame.pts = pts
+        frame.time_base = encoder.time_base
         packets += encoder.encode(frame)
     return packets + encoder.encode(None)
 
@@ -92,6 +94,8 @@ def _decode(packets, codec):
     frames = []
     for packet in packets:
         copy = av.Packet(bytes(packet))
-        copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+        copy.pts = packet.pts
+        copy.dts = packet.dts
+        copy.time_base = packet.time_base
         frames += decoder.decode(copy)
     return frames + decoder.decode(None)

@@ -102,8 +102,10 @@ def from_rgb(image: np.ndarray, pix_fmt: str, color: Color) -> Any:
             dst_color_range=color.range_flag,
             interpolation=FLAGS,
         )
-        frame.colorspace, frame.color_range = color.matrix, color.range_flag
-        frame.color_primaries, frame.color_trc = color.primaries, color.transfer
+        frame.colorspace = color.matrix
+        frame.color_range = color.range_flag
+        frame.color_primaries = color.primaries
+        frame.color_trc = color.transfer
     elif pix_fmt not in ('rgb24', 'bgr0'):
         frame = reformat(frame, format=pix_fmt)
     return frame

@@ -111,11 +111,16 @@ class Encoding:
             self.encoder, rate=rate, options={key: str(value) for key, value in self.options.items()}
         )
         context = stream.codec_context
-        context.width, context.height, context.pix_fmt = self.width, self.height, self.pix_fmt
-        context.time_base, context.sample_aspect_ratio = time_base, Fraction(self.aspect)
+        context.width = self.width
+        context.height = self.height
+        context.pix_fmt = self.pix_fmt
+        context.time_base = time_base
+        context.sample_aspect_ratio = Fraction(self.aspect)
         if not self.is_rgb:
-            context.colorspace, context.color_range = self.matrix, self.range
-            context.color_primaries, context.color_trc = self.primaries, self.transfer
+            context.colorspace = self.matrix
+            context.color_range = self.range
+            context.color_primaries = self.primaries
+            context.color_trc = self.transfer
         return stream
 
 
@@ -220,12 +225,10 @@ def works(encoder: str, encoding: Encoding) -> bool:
     """Whether an encoder of the graphics hardware takes a frame here."""
     try:
         context = av.CodecContext.create(encoder, 'w')
-        context.width, context.height, context.pix_fmt, context.time_base = (
-            256,
-            256,
-            encoding.pix_fmt,
-            Fraction(1, 25),
-        )
+        context.width = 256
+        context.height = 256
+        context.pix_fmt = encoding.pix_fmt
+        context.time_base = Fraction(1, 25)
         frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format='rgb24').reformat(
             format=encoding.pix_fmt
         )

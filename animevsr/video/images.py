@@ -106,7 +106,8 @@ class ImageReader(FrameReader):
     """Image files as frames."""
 
     def __init__(self, files: list[Path], fps: Fraction | None = None) -> None:
-        self.files, self.damage = files, []
+        self.files = files
+        self.damage = []
         height, width = read_image(files[0]).shape[:2]
         rate, color = fps or STILLS_FPS, Color(matrix=guess_matrix(height))
         self.info = MediaInfo(

@@ -66,7 +66,9 @@ class VideoReader(FrameReader):
     def __init__(
         self, path: str | Path, deep: bool = False, deinterlace: bool = False, conceal: bool = False
     ) -> None:
-        self.path, self.conceal, self.damage = Path(path), conceal, []
+        self.path = Path(path)
+        self.conceal = conceal
+        self.damage = []
         try:
             self.container = open_container(self.path)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -88,7 +90,10 @@ class VideoReader(FrameReader):
         # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container.
         # Before the first frame is decoded: by that both may change
         rate = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
-        self._lost, self._filter, self._frames, self._packets = 0, None, None, None
+        self._lost = 0
+        self._filter = None
+        self._frames = None
+        self._packets = None
         self._first = first = self._decode_first()
         self.size = first.width, first.height
         self.rotation = round(first.rotation / 90) * 90 % 360
@@ -194,7 +199,8 @@ class VideoReader(FrameReader):
                         last += 1 / self.info.fps
                         self.damage.append((float(last), 'a lost frame, replaced by the one before it'))
                         yield before, last
-                self._lost, before = 0, frame
+                self._lost = 0
+                before = frame
             last = time
             yield frame, time
         if self.conceal and before is not None:
@@ -245,7 +251,8 @@ class Deinterlacer:
     """
 
     def __init__(self, stream: Any) -> None:
-        self.stream, self.graph = stream, None
+        self.stream = stream
+        self.graph = None
 
     def _open(self):
         stream = self.stream

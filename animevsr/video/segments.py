@@ -34,7 +34,11 @@ class SegmentWriter:
     """
 
     def __init__(self, path: Path, encoding: Encoding, color: Color, rate: Fraction) -> None:
-        self.path, self.encoding, self.color, self.rate, self.count = path, encoding, color, rate, 0
+        self.path = path
+        self.encoding = encoding
+        self.color = color
+        self.rate = rate
+        self.count = 0
         self.partial = make_partial_path(path)
 
     def __enter__(self):
@@ -48,7 +52,8 @@ class SegmentWriter:
     def write(self, image: np.ndarray) -> None:
         """(h, w, 3) uint8 or uint16 RGB."""
         frame = from_rgb(image, self.encoding.pix_fmt, self.color)
-        frame.pts, frame.time_base = self.count, 1 / self.rate
+        frame.pts = self.count
+        frame.time_base = 1 / self.rate
         self.count += 1
         self._mux(frame)
 
@@ -77,7 +82,8 @@ class ImageSegmentWriter:
     """The images of one shot, in a folder; it is there when it is complete."""
 
     def __init__(self, path: Path, first: int) -> None:
-        self.path, self.number = path, first
+        self.path = path
+        self.number = first
         self.partial = make_partial_path(path)
 
     def __enter__(self):

@@ -26,7 +26,9 @@ class CutDetector:
     """
 
     def __init__(self) -> None:
-        self.window, self.count, self.flash_until = deque(), 0, 0
+        self.window = deque()
+        self.count = 0
+        self.flash_until = 0
 
     def __call__(self, frames: Any) -> Iterator[Any]:
         """Iterable of (h, w, 3) uint8 RGB -> iterator of the numbers of the first frames of shots, from the

@@ -29,7 +29,9 @@ class Tracks:
     def __init__(
         self, containers: list, tracks: dict, later: Fraction = Fraction(0), whose: str = ''
     ) -> None:
-        self.queues, self.whose, self.dropped = [], whose, set()
+        self.queues = []
+        self.whose = whose
+        self.dropped = set()
         for i, container in enumerate(containers):
             mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
             if mine:
@@ -71,7 +73,8 @@ class Tracks:
     def _mux(self, out, packet, stream):
         if stream.index in self.dropped:
             return
-        at, packet.stream = packet.dts * packet.time_base, stream
+        at = packet.dts * packet.time_base
+        packet.stream = stream
         try:
             out.mux(packet)
         except (av.FFmpegError, ValueError) as error:
@@ -94,7 +97,12 @@ class Clock:
     """
 
     def __init__(self, what: str, later: Fraction) -> None:
-        self.what, self.later, self.waiting, self.last, self.step, self.shift = what, later, [], None, 1, 0
+        self.what = what
+        self.later = later
+        self.waiting = []
+        self.last = None
+        self.step = 1
+        self.shift = 0
 
     def push(self, packet: Any) -> Iterator[Any]:
         """The packets that can go on, after one more has come."""

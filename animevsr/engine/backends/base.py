@@ -55,7 +55,10 @@ class ConvertedBackend(Backend):
     """
 
     def __init__(self, net: RecurrentNetwork, device: torch.device) -> None:
-        self.device, self.scale, self.reach, self.channels = device, net.scale, net.reach, net.state_channels
+        self.device = device
+        self.scale = net.scale
+        self.reach = net.reach
+        self.channels = net.state_channels
 
     def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:
         return tuple(torch.zeros(1, c, height, width) for c in self.channels)

@@ -38,9 +38,11 @@ class NcnnBackend(ConvertedBackend):
     def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int) -> None:
         super().__init__(net, device)
         folder = cached(net, f'ncnn{ncnn.__version__}', lambda folder: convert(net, folder))
-        self.net, options = ncnn.Net(), None
+        self.net = ncnn.Net()
+        options = None
         options = self.net.opt
-        options.num_threads, options.use_vulkan_compute = threads, device.type != 'cpu'
+        options.num_threads = threads
+        options.use_vulkan_compute = device.type != 'cpu'
         for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
             setattr(options, name, False)
         if self.net.load_param(str(folder / FILES[0])) or self.net.load_model(str(folder / FILES[1])):

@@ -33,7 +33,8 @@ class OnnxBackend(ConvertedBackend):
             net, f'onnx-torch{torch.__version__}', lambda folder: to_onnx(net, folder / 'step.onnx')
         )
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(
             str(folder / 'step.onnx'), options, ['CPUExecutionProvider']
         )

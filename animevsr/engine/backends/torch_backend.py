@@ -50,17 +50,16 @@ class TorchBackend(Backend):
         threads: int | None = None,
         compiled: bool = False,
     ) -> None:
-        self.device, self.dtype = device, dtype
+        self.device = device
+        self.dtype = dtype
         use_threads(device, threads)
         self.threads = torch.get_num_threads() if device.type == 'cpu' else None
         self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
         self.core = net.core if isinstance(net, RecurrentNetwork) else None
         if compiled and self.core is not None:
             self.core = torch.compile(self.core, dynamic=True)  # tiles and held regions have many sizes
-        self.name, self.scale = (
-            describe(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else [])),
-            net.scale,
-        )
+        self.name = describe(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else []))
+        self.scale = net.scale
         self.is_recurrent = self.core is not None
         self.multiple = 4 if self.is_recurrent else 1
         self.reach = (

@@ -175,7 +175,7 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
         dict(arguments=command(good, weights='shapes.pth'), says='shapes'),
         dict(
             arguments=command(good, 'out.mkv', '-s', 4, weights='x2.pth'),
-            says='at most 2, the scale of these weights',
+            says='at most 2 times that of the input, the scale',
         ),
         dict(arguments=command(good, weights='vqgan_animation'), says='does not upscale'),
         dict(arguments=command(good, weights='fine.mp4')),

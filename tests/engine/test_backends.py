@@ -160,7 +160,7 @@ def test_other_networks_run_in_pytorch():
         ValueError, match='backend openvino runs recurrent networks of this package, not a NcnnNetwork'
     ):
         open_backend(animevsr.load_network('ncnn:realesr-animevideov3-x4'), CPU, 'openvino')
-    with pytest.raises(ValueError, match='tile and reuse need a recurrent network'):
+    with pytest.raises(ValueError, match='reuse needs a recurrent network'):
         Upscaler(animevsr.load_network('ncnn:realesr-animevideov3-x4'), CPU, reuse=True)
 
 

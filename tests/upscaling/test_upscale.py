@@ -166,7 +166,7 @@ def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
     'options, message',
     [
         (dict(outscale=4.5), 'outscale must be above 0 and at most 4 times'),
-        (dict(height=999), 'at most 4 times .* got height 999, which is 5'),
+        (dict(height=999), 'at most 4 times .* got height 999, which is 124.9 times 8x8'),
         (dict(height=60, width=60), 'only one of height, width can say'),
         (dict(fit='big'), "fit 'big' is not a size"),
         (dict(outscale=0), 'outscale'),

@@ -13,7 +13,7 @@ from animevsr.engine.upscaler import Upscaler
 from animevsr.video.reader import open_reader
 
 
-def held_frames(count=40, noise=0, size=(128, 192)):
+def held_frames(count=30, noise=0, size=(128, 192)):
     """A figure moves on twos over a still background; noise as of a codec."""
     rng = np.random.default_rng(0)
     background, figure = moving_frames(1, *size, seed=1)[0], moving_frames(count, 40, 40, seed=2)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animevsr_cli.arguments import LEARN_SIZES, parser
+from animevsr_cli.arguments import parser
+from animevsr_cli.texts import LEARN_SIZES
 
 if TYPE_CHECKING:
     import argparse

@@ -20,7 +20,7 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
-from animevsr.reproduce import reproduce
+from animevsr.reproduce import held_out, reproduce
 from animevsr.reproduce import run as module
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Row, Stage, in_order
 from animevsr.utils.overlays import read_options
@@ -198,7 +198,7 @@ def test_a_row_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(REPO))
     monkeypatch.setattr(module, 'METRICS', ('psnr_y',))
-    monkeypatch.setattr(module, 'list_clips', lambda root: list_clips(root)[:8])  # two are measured
+    monkeypatch.setattr(held_out, 'list_clips', lambda root: list_clips(root)[:8])  # two are measured
     text = reproduce('table3', rows=['AnimeSR, VQ'], iterations=1, device='cpu')
     found = re.search(r'\| AnimeSR, VQ \| 1.5 \| 0.3857 \| 1.50 \| (\d+\.\d+) \|', text)
     assert found and 15 < float(found[1]) < 40 and 'not which method is better' in text

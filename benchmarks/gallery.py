@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from strengths import ROOT, STRENGTHS, degrade, held, luma, method
 
+from animevsr.evaluation.preview import find_busiest
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.clips import list_clips
 
@@ -23,9 +24,7 @@ def window_of(truth):
     """(top, left) in pixels of the input of the window with the most lines in it."""
     gy, gx = np.gradient(luma([truth])[0])
     small = cv2.resize(np.hypot(gx, gy), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    score = cv2.boxFilter(small, -1, (WIDTH, HEIGHT), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
-    score = score[: small.shape[0] - HEIGHT + 1, : small.shape[1] - WIDTH + 1]
-    return np.unravel_index(score.argmax(), score.shape)
+    return find_busiest(small, HEIGHT, WIDTH)
 
 
 @torch.no_grad()

@@ -87,7 +87,6 @@ def enhance(
     in_root, out_root = Path(in_root), Path(out_root)
     if tile < 32:
         raise ValueError(f'tile must be at least 32, got {tile}')
-    tile += -tile % 4  # the coarsest branch of the recurrent network works at a quarter
     if jobs is not None and jobs < 1:
         raise ValueError(f'jobs must be at least 1, got {jobs}')
     check_part(part)
@@ -228,6 +227,7 @@ class Enhancer:
 
     def __init__(self, net: FrameNetwork, device: torch.device, tile: int) -> None:
         self.recurrent = not isinstance(net, SingleImageNetwork)
+        # the coarsest branch of the recurrent network works at a quarter
         self.upscaler = Upscaler(net, device, tile + -tile % 4, shrink=True)
 
     def __call__(self, frames: Any) -> Iterator[Any]:

@@ -153,13 +153,17 @@ def measure_lines(image: np.ndarray) -> np.ndarray:
     return np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
 
 
+def find_busiest(strength: np.ndarray, height: int, width: int) -> tuple[int, int]:
+    """(top, left) of the window of this size in which a map (h, w) has the largest sum."""
+    score = cv2.boxFilter(strength, -1, (width, height), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    score = score[: strength.shape[0] - height + 1, : strength.shape[1] - width + 1]
+    return np.unravel_index(score.argmax(), score.shape)
+
+
 def crops(frame: np.ndarray, row: dict[str, np.ndarray], scale: int) -> np.ndarray:
     """The part of a frame with the most lines, in all results side by side, with their names."""
     height, width = (min(side, length) for side, length in zip(WINDOW, frame.shape))
-    score = cv2.boxFilter(
-        measure_lines(frame), -1, (width, height), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT
-    )[: frame.shape[0] - height + 1, : frame.shape[1] - width + 1]
-    top, left = np.unravel_index(score.argmax(), score.shape)
+    top, left = find_busiest(measure_lines(frame), height, width)
     parts = []
     for name, image in row.items():
         part = image[scale * top : scale * (top + height), scale * left : scale * (left + width)].copy()

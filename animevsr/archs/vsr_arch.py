@@ -32,6 +32,8 @@ class MSRBVSR(nn.Module):
         scale (int): upscaling factor.
         sr_feedback (bool): feed the previous SR frame back (AnimeSR: True; VQD-SR: False, "to ensure a more
             stable training").
+        fusion_factor (float): width of the fusion's hidden layer, over that of its output (the papers: 2; a
+            light network: 1, since the fusion is more than half of the multiply-adds).
         checkpointing (bool): in training keep only the states between the frames, and compute each frame once
             more on the way back: less memory, more time, the same gradients.
 
@@ -45,6 +47,7 @@ class MSRBVSR(nn.Module):
         scale: int = 4,
         sr_feedback: bool = False,
         checkpointing: bool = False,
+        fusion_factor: float = 2,
     ) -> None:
         super().__init__()
         if len(num_block) != 3 or min(num_block) < 1 or list(num_block) != sorted(num_block, reverse=True):
@@ -58,7 +61,7 @@ class MSRBVSR(nn.Module):
         self.checkpointing = checkpointing
         num_in_ch = 9 + num_feat + (3 * scale**2 if sr_feedback else 0)
         self.recurrent_cell = MultiScaleRecurrentBlock(
-            num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block
+            num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block, fusion_factor
         )
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -142,7 +145,13 @@ class MSRBVSR(nn.Module):
             len({n.split('.')[2] for n in shapes if n.startswith(f'recurrent_cell.body_s{s}_first.')})
             for s in (1, 2, 4)
         )
-        return dict(num_feat=num_feat, num_block=blocks, scale=scale, sr_feedback=first[1] > 9 + num_feat)
+        return dict(
+            num_feat=num_feat,
+            num_block=blocks,
+            scale=scale,
+            sr_feedback=first[1] > 9 + num_feat,
+            fusion_factor=last[1] / last[0],
+        )
 
 
 class MultiScaleRecurrentBlock(nn.Module):
@@ -153,7 +162,14 @@ class MultiScaleRecurrentBlock(nn.Module):
     sum of its own features and of the coarser branches' so far.
     """
 
-    def __init__(self, num_in_ch: int, num_feat: int, num_out_ch: int, num_block: Sequence[int]) -> None:
+    def __init__(
+        self,
+        num_in_ch: int,
+        num_feat: int,
+        num_out_ch: int,
+        num_block: Sequence[int],
+        fusion_factor: float = 2,
+    ) -> None:
         super().__init__()
         self.conv_s1_first = conv_lrelu(num_in_ch, num_feat)
         self.conv_s2_first = conv_lrelu(num_feat, num_feat, stride=2)
@@ -161,10 +177,11 @@ class MultiScaleRecurrentBlock(nn.Module):
         self.body_s1_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[0]))
         self.body_s2_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[1]))
         self.body_s4_first = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_block[2]))
+        hidden = round(fusion_factor * num_out_ch)
         self.fusion = nn.Sequential(
-            nn.Conv2d(3 * num_feat, 2 * num_out_ch, 3, 1, 1),
+            nn.Conv2d(3 * num_feat, hidden, 3, 1, 1),
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(2 * num_out_ch, num_out_ch, 3, 1, 1),
+            nn.Conv2d(hidden, num_out_ch, 3, 1, 1),
         )
         self.fusion[-1].weight.data *= 0.1  # training starts near the bilinear skip
 

@@ -113,7 +113,7 @@ class RecurrentVSRModel(BaseSRModel):
                 self.cri_pix, self.opt['train']['steady_weight'], self.opt['train'].get('steady_ramp', 1)
             )
         teacher = self.opt['train'].get('teacher_opt')
-        check_keys(teacher or {}, ('weights', 'share', 'tolerance'), 'teacher_opt')
+        check_keys(teacher or {}, ('weights', 'share', 'tolerance', 'sees'), 'teacher_opt')
         self.teacher = Teacher(**teacher, device=self.device) if teacher else None
 
     def setup_optimizers(self) -> None:
@@ -154,7 +154,7 @@ class RecurrentVSRModel(BaseSRModel):
             self.steady.watch(self.gt)
         if self.teacher is not None:
             with self.autocast():
-                self.gt = self.teacher.target(self.gt)
+                self.gt = self.teacher.target(self.gt, self.lq)
         if self.usm is not None and not self.usm_in_losses:
             self.gt = sharpened(self.gt, self.usm, self.usm_weight)
 

@@ -1,4 +1,6 @@
-"""What makes lines clean beyond the papers: a teacher that sees the undamaged frames."""
+"""What makes lines clean beyond the papers: a teacher that sees the undamaged frames; or, for a smaller network,
+one to be imitated.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,8 @@ class Teacher:
         share (float): its largest share of the target, in [0, 1].
         tolerance (float): mean departure from the truth, in levels of 255, at which its share has fallen to a
             third.
+        sees (str): 'clean', the small frames without damage (privileged distillation), or 'degraded', those
+            that the network sees, whose teacher is then one to be imitated.
         device: where it runs.
     """
 
@@ -35,21 +39,27 @@ class Teacher:
         weights: str | Path,
         share: float = 0.5,
         tolerance: float = 12,
+        sees: str = 'clean',
         device: str | torch.device = 'cpu',
     ) -> None:
         if not 0 <= share <= 1 or tolerance <= 0:
             raise ValueError(
                 f'teacher_opt: share must be in [0, 1] and tolerance above 0, got {share} and {tolerance}'
             )
+        if sees not in ('clean', 'degraded'):
+            raise ValueError(f"teacher_opt: sees must be 'clean' or 'degraded', got {sees!r}")
+        self.sees = sees
         self.net = load_upscaler(weights, device).requires_grad_(False)
         self.share = share
         self.tolerance = tolerance / 255
 
     @torch.no_grad()
-    def target(self, gt: Tensor) -> Tensor:
-        """Ground truth (b, t, 3, h, w) in [0, 1] -> targets of that shape."""
-        h, w = gt.shape[-2:]
-        small = matlab_resize(gt, h // self.net.scale, w // self.net.scale).clamp(0, 1)
+    def target(self, gt: Tensor, lq: Tensor) -> Tensor:
+        """Ground truth (b, t, 3, h, w) in [0, 1] and its degraded small frames -> targets of its shape."""
+        small = lq
+        if self.sees == 'clean':
+            h, w = gt.shape[-2:]
+            small = matlab_resize(gt, h // self.net.scale, w // self.net.scale).clamp(0, 1)
         lines = self.net(small).float().clamp(0, 1)
         departure = F.avg_pool2d((lines - gt).abs().mean(2), 9, 1, 4, count_include_pad=False).unsqueeze(2)
         return torch.lerp(gt, lines, self.share * torch.exp(-((departure / self.tolerance) ** 2)))

@@ -180,7 +180,8 @@ def test_losses_do_not_wait(pretended):
     assert loss(out, gt).device.type == GPU
     teacher = Teacher.__new__(Teacher)
     teacher.net, teacher.share, teacher.tolerance = MSRBVSR(8, (1, 1, 1)), 0.5, 0.05
-    assert teacher.target(gt).device.type == GPU
+    teacher.sees = 'clean'
+    assert teacher.target(gt, gt).device.type == GPU
 
 
 # --- streams

@@ -1,5 +1,5 @@
-"""What makes lines clean beyond the papers: a teacher that sees the undamaged frames; or, for a smaller network,
-one to be imitated.
+"""What makes lines clean beyond the papers: a teacher that sees the undamaged frames; or, for a smaller
+network, one to be imitated.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@ command as a user does, in forks of one process (starting Python and torch sixty
 
 import os
 import shutil
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -81,18 +82,21 @@ def place(tmp_path_factory):
     return folder
 
 
-def run(place, cases):
-    """[(exit code, what was said)] of commands; `max_file`: the largest file that one may write, as on a disk
-    that is full.
+@dataclass(frozen=True)
+class Case:
+    """A command that must fail: its arguments, what its last line says, and the largest file that it may
+    write (as on a disk that is full).
     """
+
+    arguments: list
+    says: str = ''
+    max_file: int | None = None
+
+
+def run(place, cases):
+    """[(exit code, what was said)] of commands."""
     done = [
-        run_warm(
-            ['-m', 'animevsr_cli', *case['arguments']],
-            place,
-            {**os.environ},
-            60,
-            max_file=case.get('max_file'),
-        )
+        run_warm(['-m', 'animevsr_cli', *case.arguments], place, {**os.environ}, 60, max_file=case.max_file)
         for case in cases
     ]
     return [(process.returncode, process.stdout + process.stderr) for process in done]
@@ -118,8 +122,8 @@ def judge(place, cases):
     wrong = []
     for case, (code, said) in zip(cases, run(place, cases)):
         lines = [line for line in said.splitlines() if line.startswith('animevsr: ')]
-        name = ' '.join(case['arguments'][:4])
-        expected = case.get('says', '')
+        name = ' '.join(case.arguments[:4])
+        expected = case.says
         if code <= 0 or 'Traceback' in said or not lines or expected not in lines[-1] or len(lines[-1]) > 500:
             wrong.append(f'{name}: exit {code}: {said[-400:]}')
     left = {p.name for p in place.iterdir()} - before
@@ -128,7 +132,7 @@ def judge(place, cases):
 
 
 def test_files_that_are_no_videos(place):
-    cases = [dict(arguments=command(name), says=name) for name in files(place)]
+    cases = [Case(command(name), says=name) for name in files(place)]
     assert len(cases) >= 35
     judge(place, cases)
 
@@ -143,49 +147,43 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
     write_video(place / 'small.mkv', moving_frames(2, 8, 8))
     shutil.copy(good, place / 'fine.webm')
     cases = [
-        dict(arguments=command('gone.mp4'), says='gone.mp4: no such file'),
-        dict(arguments=command('nothing'), says='holds no images'),
-        dict(arguments=command('frames'), says='00000001.png: is 8x8'),
-        dict(arguments=command(good, good), says='is the input'),
-        dict(arguments=command(good, 'no/where/out.mkv'), says='its folder does not exist'),
-        dict(arguments=command(good, 'out.webm'), says='does not carry h264'),
-        dict(arguments=command(good, 'out.xyz'), says='unknown kind'),
-        dict(arguments=command(good, 'out.png'), says='one image cannot hold'),
-        dict(arguments=command(good, 'full'), says='not empty'),
-        dict(arguments=command(good, 'out.mp4', '--codec', 'ffv1'), says='does not carry ffv1'),
-        dict(arguments=command(good, 'out.mkv', '--crf', 99), says='crf must be between 0 and 51'),
-        dict(arguments=command(good, 'out.mkv', '-s', 9), says='outscale must be'),
-        dict(arguments=command(good, 'o.mkv', '-s', 0), says='outscale'),
-        dict(arguments=command(good, 'out.mkv', '--fps', 'x'), says='is not a frame rate'),
-        dict(arguments=command(good, 'out.mkv', '--device', 'warp'), says="device 'warp'"),
-        dict(arguments=command(good, 'out.mkv', '--jobs', 0), says='jobs must be at least 1'),
-        dict(arguments=command(good, 'out.mkv', '--tile', 'big'), says="tile must be 'auto' or at least 64"),
-        dict(
-            arguments=command(good, 'out.mkv', '--codec', 'ffv1', '--depth', 10, '-s', 8),
-            says='outscale must be',
-        ),
-        dict(
-            arguments=command('small.mkv', 'out.mkv', '--codec', 'h265'),
-            says='h265 takes pictures of 64x64 or more',
-        ),
-        dict(arguments=command(good, weights='gone.pth'), says='no such weights file'),
-        dict(arguments=command(good, weights='cut.pth'), says='cut.pth'),
-        dict(arguments=command(good, weights='text.pth'), says='text.pth'),
-        dict(arguments=command(good, weights='incomplete.pth'), says='incomplete'),
-        dict(arguments=command(good, weights='shapes.pth'), says='shapes'),
-        dict(
-            arguments=command(good, 'out.mkv', '-s', 4, weights='x2.pth'),
+        Case(command('gone.mp4'), says='gone.mp4: no such file'),
+        Case(command('nothing'), says='holds no images'),
+        Case(command('frames'), says='00000001.png: is 8x8'),
+        Case(command(good, good), says='is the input'),
+        Case(command(good, 'no/where/out.mkv'), says='its folder does not exist'),
+        Case(command(good, 'out.webm'), says='does not carry h264'),
+        Case(command(good, 'out.xyz'), says='unknown kind'),
+        Case(command(good, 'out.png'), says='one image cannot hold'),
+        Case(command(good, 'full'), says='not empty'),
+        Case(command(good, 'out.mp4', '--codec', 'ffv1'), says='does not carry ffv1'),
+        Case(command(good, 'out.mkv', '--crf', 99), says='crf must be between 0 and 51'),
+        Case(command(good, 'out.mkv', '-s', 9), says='outscale must be'),
+        Case(command(good, 'o.mkv', '-s', 0), says='outscale'),
+        Case(command(good, 'out.mkv', '--fps', 'x'), says='is not a frame rate'),
+        Case(command(good, 'out.mkv', '--device', 'warp'), says="device 'warp'"),
+        Case(command(good, 'out.mkv', '--jobs', 0), says='jobs must be at least 1'),
+        Case(command(good, 'out.mkv', '--tile', 'big'), says="tile must be 'auto' or at least 64"),
+        Case(command(good, 'out.mkv', '--codec', 'ffv1', '--depth', 10, '-s', 8), says='outscale must be'),
+        Case(command('small.mkv', 'out.mkv', '--codec', 'h265'), says='h265 takes pictures of 64x64 or more'),
+        Case(command(good, weights='gone.pth'), says='no such weights file'),
+        Case(command(good, weights='cut.pth'), says='cut.pth'),
+        Case(command(good, weights='text.pth'), says='text.pth'),
+        Case(command(good, weights='incomplete.pth'), says='incomplete'),
+        Case(command(good, weights='shapes.pth'), says='shapes'),
+        Case(
+            command(good, 'out.mkv', '-s', 4, weights='x2.pth'),
             says='at most 2 times that of the input, the scale',
         ),
-        dict(arguments=command(good, weights='vqgan_animation'), says='does not upscale'),
-        dict(arguments=command(good, weights='fine.mp4')),
-        dict(arguments=command(good, 'full.mkv', '--reuse', weights='ncnn:nothing'), says='ncnn:nothing'),
-        dict(arguments=['verify', 'fine.mp4', 'gone.mkv'], says='gone.mkv: no such file'),
-        dict(arguments=['verify', 'text.pth', 'fine.mp4'], says='text.pth'),
-        dict(arguments=['export', '-n', 'tiny.pth', '-o', 'x.xyz'], says='say what to export to'),
-        dict(arguments=['export', '-n', 'vqgan_animation', '-o', 'x.onnx'], says='MSRBVSR'),
-        dict(arguments=['export', '-n', 'tiny.pth', '-o', 'x.pt', '--to', 'onnx'], says='named *.onnx'),
-        dict(arguments=['bench', '--size', 'big'], says='size must be WIDTHxHEIGHT'),
+        Case(command(good, weights='vqgan_animation'), says='does not upscale'),
+        Case(command(good, weights='fine.mp4')),
+        Case(command(good, 'full.mkv', '--reuse', weights='ncnn:nothing'), says='ncnn:nothing'),
+        Case(['verify', 'fine.mp4', 'gone.mkv'], says='gone.mkv: no such file'),
+        Case(['verify', 'text.pth', 'fine.mp4'], says='text.pth'),
+        Case(['export', '-n', 'tiny.pth', '-o', 'x.xyz'], says='say what to export to'),
+        Case(['export', '-n', 'vqgan_animation', '-o', 'x.onnx'], says='MSRBVSR'),
+        Case(['export', '-n', 'tiny.pth', '-o', 'x.pt', '--to', 'onnx'], says='named *.onnx'),
+        Case(['bench', '--size', 'big'], says='size must be WIDTHxHEIGHT'),
     ]
     assert len(cases) >= 30
     judge(place, cases)
@@ -195,7 +193,7 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
 def test_sizes_that_are_odd_but_no_mistakes(height, width, place, tmp_path):
     """One pixel, one row, and a picture wider than most."""
     cv2.imwrite(str(tmp_path / 'in.png'), np.full((height, width, 3), 90, np.uint8))
-    ((code, said),) = run(place, [dict(arguments=command(tmp_path / 'in.png', tmp_path / 'out.png'))])
+    ((code, said),) = run(place, [Case(command(tmp_path / 'in.png', tmp_path / 'out.png'))])
     assert code == 0, said
     assert cv2.imread(str(tmp_path / 'out.png')).shape == (4 * height, 4 * width, 3)
 
@@ -207,11 +205,11 @@ def test_a_disk_that_is_full(place, tmp_path):
     source = write_video(tmp_path / 'in.mkv', noise, codec='ffv1', pix_fmt='bgr0')
     for size in (5_000, 20_000, 400_000):
         ((code, said),) = run(
-            place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'), max_file=size)]
+            place, [Case(command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'), max_file=size)]
         )
         assert code == 1 and 'Traceback' not in said and 'animevsr: ' in said, (size, code, said)
         assert not (tmp_path / 'out.mkv').exists() and not list(tmp_path.glob('.out.mkv.work/*partial*'))
-    ((code, said),) = run(place, [dict(arguments=command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'))])
+    ((code, said),) = run(place, [Case(command(source, tmp_path / 'out.mkv', '--codec', 'ffv1'))])
     assert code == 0 and '12 frames' in said  # where there is space again, a rerun resumes
 
 
@@ -220,5 +218,5 @@ def test_a_disk_that_is_full(place, tmp_path):
 )
 def test_a_folder_that_cannot_be_written(place, tmp_path):
     source = write_video(tmp_path / 'in.mkv', moving_frames(2, 32, 48))
-    ((code, said),) = run(place, [dict(arguments=command(source, '/proc/out.mkv'))])
+    ((code, said),) = run(place, [Case(command(source, '/proc/out.mkv'))])
     assert code == 1 and 'Traceback' not in said and '/proc/out.mkv' in said

@@ -54,8 +54,12 @@ def test_a_teacher_wins_where_it_is_near_the_truth(tiny_weights):
         teacher.net = lambda small, lines=lines, seen=seen: seen.append(small) or lines
         teacher.net.scale = 4
         inside = (lines <= 1).all(2, keepdim=True)
-        target = teacher.target(gt)
+        damaged = torch.rand(1, 2, 3, 12, 16)
+        target = teacher.target(gt, damaged)
         assert torch.equal(seen[0], matlab_resize(gt, 12, 16).clamp(0, 1))  # the undamaged frames
+        teacher.sees = 'degraded'
+        assert torch.equal(teacher.target(gt, damaged), target) and seen[1] is damaged
+        teacher.sees = 'clean'
         moved = ((target - gt) / (lines.clamp(0, 1) - gt).clamp_min(1e-6))[inside.expand_as(gt)]
         # near white, where the lines are clamped, the departure of the neighbourhood is smaller
         assert (
@@ -65,6 +69,8 @@ def test_a_teacher_wins_where_it_is_near_the_truth(tiny_weights):
         )
     with pytest.raises(ValueError, match=r'share must be in \[0, 1\]'):
         Teacher(tiny_weights, share=2)
+    with pytest.raises(ValueError, match="sees must be 'clean' or 'degraded'"):
+        Teacher(tiny_weights, sees='both')
 
 
 def test_edges_count_more(device):

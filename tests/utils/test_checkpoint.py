@@ -21,6 +21,7 @@ from animevsr.utils.checkpoint import load_weights
         dict(num_feat=64, num_block=(5, 3, 2), scale=4, sr_feedback=True),
         dict(num_feat=8, num_block=(3, 2, 1), scale=2, sr_feedback=False),
         dict(num_feat=16, num_block=(2, 2, 2), scale=3, sr_feedback=True),
+        dict(num_feat=8, num_block=(3, 2, 2), scale=4, sr_feedback=False, fusion_factor=1.0),
     ],
 )
 @pytest.mark.parametrize(

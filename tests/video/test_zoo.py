@@ -4,6 +4,7 @@ verify`.
 
 import subprocess
 import warnings
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -36,85 +37,107 @@ FULL = (
     ' language=ger -disposition:a:0 comment -disposition:a:1 default -disposition:s:0 forced'
 )
 
-# name of the source, suffix of the result: what ffmpeg is told (the picture is the first input), and more
-ZOO = {
-    ('h264.mkv', '.mkv'): '-c:v libx264',
-    ('h264.mp4', '.mp4'): '-c:v libx264',
-    ('to.mkv', '.mp4'): '-c:v libx264 {nosound}',
-    ('mp4.mp4', '.mkv'): '-c:v libx264 {nosound}',
-    ('xvid.avi', '.mkv'): '-c:v mpeg4 -vtag xvid',
-    ('bframes.avi', '.mp4'): '-c:v mpeg4 -bf 2',
-    ('mpeg1.mpg', '.mkv'): '-c:v mpeg1video',
-    ('mpeg2.mpg', '.mp4'): '-c:v mpeg2video -bf 2',
-    ('vcd.mpg', '.mkv'): '-c:v mpeg1video -f vcd',
-    ('sorenson.flv', '.mkv'): '-c:v flv',
-    ('h264.flv', '.mp4'): '-c:v libx264',
-    ('wmv2.wmv', '.mkv'): '-c:v wmv2',
-    ('ms.avi', '.mkv'): '-c:v msmpeg4',
-    ('theora.ogv', '.mkv'): '-c:v libtheora',
-    ('vp8.webm', '.mkv'): '-c:v libvpx -b:v 500k',
-    ('vp9.webm', '.mp4'): '-c:v libvpx-vp9 -b:v 500k -cpu-used 8',
-    ('real.rm', '.mkv'): '-c:v rv20',
-    ('transport.ts', '.mkv'): '-c:v libx264',
-    ('blu.m2ts', '.mp4'): '-c:v libx264',
-    ('mjpeg.avi', '.mkv'): '-c:v mjpeg -pix_fmt yuvj420p',
-    ('huff.avi', '.mkv'): '-c:v huffyuv -pix_fmt yuv422p',
-    ('lossless.mkv', '.mkv'): '-c:v ffv1',
-    ('rgb.mkv', '.mkv'): '-c:v libx264rgb -crf 0',
-    ('gray.mkv', '.mkv'): '-c:v ffv1 -pix_fmt gray',
-    ('prores.mov', '.mov'): '-c:v prores_ks -pix_fmt yuv422p10le',
-    ('raw.y4m', '.mkv'): '',
-    ('av1.mkv', '.mkv'): '-c:v libsvtav1 -preset 12',
-    ('old.3gp', '.mkv'): '-c:v h263 -s 128x96',
-    ('odd.mkv', '.mkv'): '-c:v ffv1 -pix_fmt yuv444p',
-    ('odd.mp4', '.mp4'): '-c:v libx264 -pix_fmt yuv444p -vf crop=63:47',
-    ('hevc10.mkv', '.mkv'): '-c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le',
-    ('422.mkv', '.mkv'): '-c:v libx264 -pix_fmt yuv422p',
-    ('444.mp4', '.mp4'): '-c:v libx264 -pix_fmt yuv444p',
-    ('422p10.mkv', '.mkv'): '-c:v libx264 -pix_fmt yuv422p10le',
-    ('hdr.mkv', '.mkv'): f'-c:v libx265 {HDR}',
-    ('full_range.mp4', '.mp4'): '-c:v libx264 -pix_fmt yuvj420p',
-    (
-        'bt709.mkv',
-        '.mkv',
-    ): '-c:v libx264 -vf setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709',
-    ('anamorphic.mkv', '.mkv'): '-c:v libx264 -vf setsar=16/15',
-    ('wide.mp4', '.mp4'): '-c:v libx264 -vf setsar=4/3',
-    ('interlaced.mpg', '.mkv'): '-c:v mpeg2video -vf tinterlace=interleave_top -flags +ildct+ilme',
-    ('offset.mkv', '.mkv'): '-c:v libx264 -output_ts_offset 1.5',
-    ('offset.mp4', '.mp4'): '-c:v libx264 -output_ts_offset 1.5',
-    ('offset.ts', '.mp4'): '-c:v libx264 -output_ts_offset 10',
-    ('negative.ts', '.mkv'): (
+
+@dataclass(frozen=True)
+class Container:
+    """A file that ffmpeg makes, and what it is upscaled to.
+
+    Attributes:
+        name: of the source.
+        arguments: of ffmpeg, whose first input is the test picture; {sound}, {nosound}, {tmp} and {seconds}
+            are put in by `make`.
+        suffix: of the result.
+        size: of the picture. warning: what `upscale` warns of, if anything.
+    """
+
+    name: str
+    arguments: str
+    suffix: str = '.mkv'
+    size: str = '64x48'
+    warning: str | None = None
+
+
+ZOO = (
+    Container('h264.mkv', '-c:v libx264'),
+    Container('h264.mp4', '-c:v libx264', '.mp4'),
+    Container('to.mkv', '-c:v libx264 {nosound}', '.mp4'),
+    Container('mp4.mp4', '-c:v libx264 {nosound}'),
+    Container('xvid.avi', '-c:v mpeg4 -vtag xvid'),
+    Container('bframes.avi', '-c:v mpeg4 -bf 2', '.mp4'),
+    Container('mpeg1.mpg', '-c:v mpeg1video'),
+    Container('mpeg2.mpg', '-c:v mpeg2video -bf 2', '.mp4'),
+    Container('vcd.mpg', '-c:v mpeg1video -f vcd', size='352x240'),
+    Container('sorenson.flv', '-c:v flv'),
+    Container('h264.flv', '-c:v libx264', '.mp4'),
+    Container('wmv2.wmv', '-c:v wmv2'),
+    Container('ms.avi', '-c:v msmpeg4'),
+    Container('theora.ogv', '-c:v libtheora'),
+    Container('vp8.webm', '-c:v libvpx -b:v 500k'),
+    Container('vp9.webm', '-c:v libvpx-vp9 -b:v 500k -cpu-used 8', '.mp4'),
+    Container('real.rm', '-c:v rv20'),
+    Container('transport.ts', '-c:v libx264'),
+    Container('blu.m2ts', '-c:v libx264', '.mp4'),
+    Container('mjpeg.avi', '-c:v mjpeg -pix_fmt yuvj420p'),
+    Container('huff.avi', '-c:v huffyuv -pix_fmt yuv422p'),
+    Container('lossless.mkv', '-c:v ffv1'),
+    Container('rgb.mkv', '-c:v libx264rgb -crf 0'),
+    Container('gray.mkv', '-c:v ffv1 -pix_fmt gray'),
+    Container('prores.mov', '-c:v prores_ks -pix_fmt yuv422p10le', '.mov'),
+    Container('raw.y4m', ''),
+    Container('av1.mkv', '-c:v libsvtav1 -preset 12', size='64x64'),
+    Container('old.3gp', '-c:v h263 -s 128x96', size='128x96'),
+    Container('odd.mkv', '-c:v ffv1 -pix_fmt yuv444p', size='63x47'),
+    Container('odd.mp4', '-c:v libx264 -pix_fmt yuv444p -vf crop=63:47', '.mp4'),
+    Container('hevc10.mkv', '-c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le'),
+    Container('422.mkv', '-c:v libx264 -pix_fmt yuv422p'),
+    Container('444.mp4', '-c:v libx264 -pix_fmt yuv444p', '.mp4'),
+    Container('422p10.mkv', '-c:v libx264 -pix_fmt yuv422p10le'),
+    Container('hdr.mkv', f'-c:v libx265 {HDR}'),
+    Container('full_range.mp4', '-c:v libx264 -pix_fmt yuvj420p', '.mp4'),
+    Container(
+        'bt709.mkv', '-c:v libx264 -vf setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709'
+    ),
+    Container('anamorphic.mkv', '-c:v libx264 -vf setsar=16/15'),
+    Container('wide.mp4', '-c:v libx264 -vf setsar=4/3', '.mp4'),
+    Container(
+        'interlaced.mpg',
+        '-c:v mpeg2video -vf tinterlace=interleave_top -flags +ildct+ilme',
+        size='64x48',
+        warning='is interlaced',
+    ),
+    Container('offset.mkv', '-c:v libx264 -output_ts_offset 1.5'),
+    Container('offset.mp4', '-c:v libx264 -output_ts_offset 1.5', '.mp4'),
+    Container('offset.ts', '-c:v libx264 -output_ts_offset 10', '.mp4'),
+    Container(
+        'negative.ts',
         '{sound} -map 0 -map 1 -c:v libx264 -c:a mp2 -output_ts_offset -1 -avoid_negative_ts disabled'
-        ' -muxdelay 0'
+        ' -muxdelay 0',
+        warning='before zero',
     ),
-    ('late_sound.mkv', '.mkv'): '-itsoffset 0.2 {sound} -map 0 -map 1 -c:v libx264',
-    ('variable.mkv', '.mkv'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
-    ('variable.mp4', '.mp4'): "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}",
-    ('fragments.mp4', '.mp4'): '-c:v libx264 -movflags frag_keyframe+empty_moov',
-    ('opengop.mkv', '.mkv'): '-c:v libx264 -g 5 -bf 3 -flags -cgop',
-    ('film.mp4', '.mp4'): '-r 24000/1001 -c:v libx264',
-    ('fast.mkv', '.mkv'): '-r 60 -c:v libx264',
-    ('slow.mp4', '.mkv'): '-r 2 -c:v libx264',
-    ('full.mkv', '.mkv'): (
-        FULL + ' -c:a:0 aac -c:a:1 libvorbis -c:s ass -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf'
+    Container('late_sound.mkv', '-itsoffset 0.2 {sound} -map 0 -map 1 -c:v libx264'),
+    Container('variable.mkv', "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}"),
+    Container(
+        'variable.mp4', "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264 {nosound}", '.mp4'
     ),
-    ('full.mp4', '.mp4'): FULL + ' -c:a aac -c:s mov_text',
-    ('full2.mp4', '.mkv'): FULL + ' -c:a aac -c:s mov_text',
-    ('subtitles.mkv', '.mp4'): FULL + ' -c:a aac -c:s srt',
-    ('pcm.mov', '.mkv'): '{sound} -map 0 -map 1 -c:v libx264 -c:a pcm_s16le',
-    ('flac.mkv', '.mkv'): '{sound} -map 0 -map 1 -c:v libx264 -c:a flac',
-    ('ac3.mkv', '.mp4'): '{sound} -map 0 -map 1 -c:v libx264 -c:a ac3',
-    ('timecode.mov', '.mov'): '-c:v libx264 -timecode 01:00:00:00',
-    ('two_videos.mkv', '.mkv'): '-map 0 -map 0 -c:v:0 libx264 -c:v:1 mpeg4',
-}
-SIZES = {
-    'vcd.mpg': '352x240',
-    'interlaced.mpg': '64x48',
-    'old.3gp': '128x96',
-    'av1.mkv': '64x64',
-    'odd.mkv': '63x47',
-}
+    Container('fragments.mp4', '-c:v libx264 -movflags frag_keyframe+empty_moov', '.mp4'),
+    Container('opengop.mkv', '-c:v libx264 -g 5 -bf 3 -flags -cgop'),
+    Container('film.mp4', '-r 24000/1001 -c:v libx264', '.mp4'),
+    Container('fast.mkv', '-r 60 -c:v libx264'),
+    Container('slow.mp4', '-r 2 -c:v libx264'),
+    Container(
+        'full.mkv',
+        FULL + ' -c:a:0 aac -c:a:1 libvorbis -c:s ass -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf',
+    ),
+    Container('full.mp4', FULL + ' -c:a aac -c:s mov_text', '.mp4'),
+    Container('full2.mp4', FULL + ' -c:a aac -c:s mov_text'),
+    Container('subtitles.mkv', FULL + ' -c:a aac -c:s srt', '.mp4'),
+    Container('pcm.mov', '{sound} -map 0 -map 1 -c:v libx264 -c:a pcm_s16le'),
+    Container('flac.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a flac'),
+    Container('ac3.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a ac3', '.mp4'),
+    Container('timecode.mov', '-c:v libx264 -timecode 01:00:00:00', '.mov', warning='is left out'),
+    Container('two_videos.mkv', '-map 0 -map 0 -c:v:0 libx264 -c:v:1 mpeg4'),
+)
+BY_NAME = {container.name: container for container in ZOO}
 
 
 @pytest.fixture(scope='module')
@@ -122,22 +145,22 @@ def identity(tmp_path_factory):
     return make_identity(tmp_path_factory.mktemp('identity'))
 
 
-def make(folder, name, told, seconds=0.4):
-    """A file of the zoo."""
+def make(folder, container, seconds=0.4):
+    """The file of a container; the path."""
     (folder / 's.srt').write_text(SUBTITLES)
     (folder / 'meta.txt').write_text(CHAPTERS)
     (folder / 'font.ttf').write_bytes(b'a font' * 50)
-    pix = 'yuv420p'
-    picture = PICTURE.format(size=SIZES.get(name, '64x48'), rate=25, seconds=seconds, pix=pix)
-    told = (
-        told.replace('{sound}', SOUND)
+    picture = PICTURE.format(size=container.size, rate=25, seconds=seconds, pix='yuv420p')
+    arguments = (
+        container.arguments.replace('{sound}', SOUND)
         .replace('{nosound}', '-an')
         .replace('{tmp}', str(folder))
         .replace('{seconds}', str(seconds))
     )
-    ffmpeg('-f', 'lavfi', '-i', picture, *told.replace("'", '').split(), folder / name)
-    assert (folder / name).stat().st_size
-    return folder / name
+    path = folder / container.name
+    ffmpeg('-f', 'lavfi', '-i', picture, *arguments.replace("'", '').split(), path)
+    assert path.stat().st_size
+    return path
 
 
 def ffmpeg(*arguments):
@@ -146,9 +169,10 @@ def ffmpeg(*arguments):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize('name, suffix', ZOO, ids=lambda x: x)
-def test_of_the_zoo(name, suffix, identity, tmp_path):
-    source, output = make(tmp_path, name, ZOO[name, suffix]), tmp_path / f'result{suffix}'
+@pytest.mark.parametrize('container', ZOO, ids=lambda c: f'{c.name}-{c.suffix}')
+def test_of_the_zoo(container, identity, tmp_path):
+    suffix = container.suffix
+    source, output = make(tmp_path, container), tmp_path / f'result{suffix}'
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         done = animevsr.upscale(
@@ -157,13 +181,8 @@ def test_of_the_zoo(name, suffix, identity, tmp_path):
     said = [str(warning.message) for warning in said if issubclass(warning.category, UserWarning)]
     checks = animevsr.verify(source, output, every=3)
     failed = [f'{check.name}: {check.what}' for check in checks if not check.ok]
-    expected = {
-        'interlaced.mpg': 'is interlaced',
-        'timecode.mov': 'is left out',
-        'negative.ts': 'before zero',
-    }
-    if name in expected:
-        assert any(expected[name] in text for text in said), said
+    if container.warning:
+        assert any(container.warning in text for text in said), said
     else:
         assert not said
     assert not failed, failed
@@ -176,7 +195,7 @@ def names(checks):
 
 def test_verify_finds_what_is_wrong(identity, tmp_path):
     """Each damage to a good result is told, and only that."""
-    source = make(tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'])
+    source = make(tmp_path, BY_NAME['full.mkv'])
     animevsr.upscale(source, tmp_path / 'good.mkv', identity, backend='torch', crf=8)
     assert not names(animevsr.verify(source, tmp_path / 'good.mkv'))
     damages = {
@@ -253,7 +272,7 @@ def test_ten_bits_stay_ten_bits(identity, tmp_path):
 
 
 def test_hdr_metadata_is_carried_by_every_codec(identity, tmp_path):
-    source = make(tmp_path, 'hdr.mkv', ZOO['hdr.mkv', '.mkv'])
+    source = make(tmp_path, BY_NAME['hdr.mkv'])
     for codec in ('h264', 'h265', 'av1'):
         output = tmp_path / f'{codec}.mkv'
         animevsr.upscale(source, output, identity, backend='torch', codec=codec)
@@ -303,7 +322,7 @@ def test_interlaced_video_can_be_left_as_it_is(identity, tmp_path):
 
 
 def test_damage_is_concealed_and_told(identity, tmp_path):
-    source = make(tmp_path, 'in.mkv', '-c:v libx264 -crf 10 -g 10 -bf 0', 2.0)
+    source = make(tmp_path, Container('in.mkv', '-c:v libx264 -crf 10 -g 10 -bf 0'), 2.0)
     data, rng = bytearray(source.read_bytes()), np.random.default_rng(0)
     with av.open(str(source)) as file:
         places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
@@ -318,7 +337,7 @@ def test_damage_is_concealed_and_told(identity, tmp_path):
 
 
 def test_a_truncated_video_is_told(identity, tmp_path):
-    source = make(tmp_path, 'in.mkv', '-c:v libx264 -crf 10 -g 10', 4.0)
+    source = make(tmp_path, Container('in.mkv', '-c:v libx264 -crf 10 -g 10'), 4.0)
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     with pytest.warns(
         UserWarning, match='in.mkv: the last frame that can be decoded; the file should go on at [12]'
@@ -328,9 +347,9 @@ def test_a_truncated_video_is_told(identity, tmp_path):
 
 
 def test_what_mp4_cannot_carry_is_said(identity, tmp_path):
-    source = make(
-        tmp_path, 'full.mkv', ZOO['full.mkv', '.mkv'].replace('libvorbis', 'aac') + ' -metadata studio=Ours'
-    )
+    full = BY_NAME['full.mkv']
+    arguments = full.arguments.replace('libvorbis', 'aac') + ' -metadata studio=Ours'
+    source = make(tmp_path, replace(full, arguments=arguments))
     with pytest.warns(UserWarning) as said:
         animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
     text = ' '.join(str(warning.message) for warning in said)
@@ -341,7 +360,7 @@ def test_what_mp4_cannot_carry_is_said(identity, tmp_path):
         ) == 2
         assert [s.metadata.get('language') for s in file.streams.audio] == ['jpn', 'eng']
         assert [c['metadata']['title'] for c in file.chapters()] == ['One', 'Two']
-    pcm = make(tmp_path, 'wma.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a wmav2')
+    pcm = make(tmp_path, Container('wma.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a wmav2'))
     with pytest.raises(MediaError, match=r'\.mp4 cannot carry audio track 1 \(wmav2\) of .*; use .mkv'):
         animevsr.upscale(pcm, tmp_path / 'no.mp4', identity, backend='torch')
     assert not (tmp_path / 'no.mp4').exists()
@@ -360,7 +379,7 @@ def run_and_audit(source, output, identity, **options):
 @pytest.mark.parametrize('suffix', ['.mkv', '.mp4'])
 def test_a_second_picture_with_unknown_times_of_decoding(suffix, identity, tmp_path):
     """Matroska does not say them; the first ones are guessed from what follows."""
-    source = make(tmp_path, 'two.mkv', '-map 0 -map 0 -c:v libx264 -bf 3')
+    source = make(tmp_path, Container('two.mkv', '-map 0 -map 0 -c:v libx264 -bf 3'))
     assert run_and_audit(source, tmp_path / f'out{suffix}', identity) == ([], set())
     with av.open(str(tmp_path / f'out{suffix}')) as out:
         assert [
@@ -373,7 +392,7 @@ def test_a_second_picture_with_unknown_times_of_decoding(suffix, identity, tmp_p
 
 @pytest.mark.parametrize('suffix', ['.mkv', '.mp4'])
 def test_joined_recordings_go_on_where_times_run_backwards(suffix, identity, tmp_path):
-    part = make(tmp_path, 'part.ts', '{sound} -map 0 -map 1 -c:v libx264 -c:a aac', seconds=0.6)
+    part = make(tmp_path, Container('part.ts', '{sound} -map 0 -map 1 -c:v libx264 -c:a aac'), seconds=0.6)
     (tmp_path / 'joined.ts').write_bytes(part.read_bytes() * 2)
     said, failed = run_and_audit(tmp_path / 'joined.ts', tmp_path / f'out{suffix}', identity)
     assert (
@@ -391,7 +410,7 @@ def test_joined_recordings_go_on_where_times_run_backwards(suffix, identity, tmp
 
 
 def test_sound_that_was_moved_is_found(identity, tmp_path):
-    source = make(tmp_path, 'full.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a flac')
+    source = make(tmp_path, Container('full.mkv', '{sound} -map 0 -map 1 -c:v libx264 -c:a flac'))
     animevsr.upscale(source, tmp_path / 'good.mkv', identity, backend='torch', crf=8)
     good = tmp_path / 'good.mkv'
     ffmpeg(
@@ -413,7 +432,7 @@ def test_sound_that_was_moved_is_found(identity, tmp_path):
 
 
 def test_tags_that_are_not_utf8(identity, tmp_path):
-    source = make(tmp_path, 'tags.avi', '-c:v mpeg4 -metadata title=CafX')
+    source = make(tmp_path, Container('tags.avi', '-c:v mpeg4 -metadata title=CafX'))
     source.write_bytes(source.read_bytes().replace(b'CafX', b'Caf\xe9'))
     assert run_and_audit(source, tmp_path / 'out.mkv', identity) == ([], set())
     with av.open(str(tmp_path / 'out.mkv')) as out:
@@ -422,13 +441,15 @@ def test_tags_that_are_not_utf8(identity, tmp_path):
 
 def test_what_outlasts_the_picture_is_no_damage(identity, tmp_path):
     (tmp_path / 'late.srt').write_text('1\n00:00:06,000 --> 00:00:06,300\nthe end\n')
-    source = make(tmp_path, 'late.mkv', f'-i {tmp_path}/late.srt -map 0 -map 1 -c:v libx264 -c:s srt')
+    source = make(
+        tmp_path, Container('late.mkv', f'-i {tmp_path}/late.srt -map 0 -map 1 -c:v libx264 -c:s srt')
+    )
     assert run_and_audit(source, tmp_path / 'out.mkv', identity) == ([], set())
 
 
 def test_interlacing_that_begins_later_is_found(identity, tmp_path):
     parts = [
-        make(tmp_path, f'{name}.ts', f'-c:v mpeg2video -f mpegts {told}')
+        make(tmp_path, Container(f'{name}.ts', f'-c:v mpeg2video -f mpegts {told}'))
         for name, told in (('progressive', ''), ('interlaced', '-vf setfield=tff -flags +ildct+ilme'))
     ]
     (tmp_path / 'both.ts').write_bytes(b''.join(part.read_bytes() for part in parts))
@@ -443,7 +464,7 @@ def test_interlacing_that_begins_later_is_found(identity, tmp_path):
 
 
 def test_frames_that_a_damaged_file_lost_are_told(identity, tmp_path):
-    source = make(tmp_path, 'whole.mkv', '-c:v ffv1', seconds=1.2)
+    source = make(tmp_path, Container('whole.mkv', '-c:v ffv1'), seconds=1.2)
     data = bytearray(source.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
     (tmp_path / 'hurt.mkv').write_bytes(data)
@@ -454,11 +475,8 @@ def test_frames_that_a_damaged_file_lost_are_told(identity, tmp_path):
 
 
 def test_attachments_keep_their_tags(identity, tmp_path):
-    source = make(
-        tmp_path,
-        'font.mkv',
-        '-c:v libx264 -attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf -metadata:s:t title=Letters',
-    )
+    attached = '-attach {tmp}/font.ttf -metadata:s:t mimetype=font/ttf -metadata:s:t title=Letters'
+    source = make(tmp_path, Container('font.mkv', f'-c:v libx264 {attached}'))
     animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
     with av.open(str(source)) as before, av.open(str(tmp_path / 'out.mkv')) as after:
         tags = [
@@ -468,7 +486,7 @@ def test_attachments_keep_their_tags(identity, tmp_path):
 
 
 def test_sound_that_cannot_be_carried_is_told_before_the_work(identity, tmp_path, monkeypatch):
-    source = make(tmp_path, 'wma.wmv', '{sound} -map 0 -map 1 -c:v wmv2 -c:a wmav2')
+    source = make(tmp_path, Container('wma.wmv', '{sound} -map 0 -map 1 -c:v wmv2 -c:a wmav2'))
     monkeypatch.setattr(animevsr.upscaling.api.Upscaling, 'run', None)
     with pytest.raises(MediaError, match=r'\.mp4 cannot carry audio track 1 \(wmav2\) of .*; use .mkv'):
         animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
@@ -561,7 +579,7 @@ def test_tracks_are_as_long_as_ffmpeg_writes_them(suffix, rate, identity, tmp_pa
 
 
 def test_a_track_of_variable_rate_ends_with_its_last_frame(identity, tmp_path):
-    source = make(tmp_path, 'v.mkv', "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264")
+    source = make(tmp_path, Container('v.mkv', "-vf setpts='N*N/25/TB/4' -fps_mode passthrough -c:v libx264"))
     for suffix in ('.mp4', '.mkv'):
         animevsr.upscale(source, tmp_path / f'out{suffix}', identity, backend='torch')
         times = decode(tmp_path / f'out{suffix}')[1]

@@ -284,6 +284,22 @@ def add_upscale_options(up: Any) -> None:
     up.add_argument('--width', type=int, help='its width; the other side follows')
     up.add_argument('--fit', metavar='WxH', help='as large as fits into it, e.g. 1920x1080')
     up.add_argument(
+        '--square-pixels',
+        action='store_true',
+        help='stretch the width of a video whose pixels are not square',
+    )
+    up.add_argument('--start', metavar='TIME', help='begin there: 83.5, 1:23.5, or 1200f for frame 1200')
+    up.add_argument('--end', metavar='TIME', help='end before it; sound and subtitles are cut as well')
+    up.add_argument(
+        '--crop', metavar='T:B:L:R', help='leave out pixels of the input at each side; auto: the black bars'
+    )
+    up.add_argument(
+        '--grain',
+        type=float,
+        default=0,
+        help='put film grain onto the result, e.g. 3 levels of 255 (default: %(default)s)',
+    )
+    up.add_argument(
         '--fps',
         help=(
             'frame rate of a folder of frames, e.g. 24000/1001 (default: 24); retimes a video, without its'
@@ -304,6 +320,21 @@ def add_upscale_options(up: Any) -> None:
     up.add_argument('--depth', type=int, choices=[8, 10], help='bits of a sample (default: as in the input)')
     up.add_argument(
         '--chroma', choices=['420', '422', '444'], help='resolution of colour (default: as in the input)'
+    )
+    up.add_argument('--preset', help='of the encoder, e.g. slow, or 4 for av1')
+    up.add_argument('--tune', help='of the encoder, e.g. animation, grain')
+    up.add_argument(
+        '--encoder-options',
+        nargs='+',
+        default=(),
+        metavar='KEY=VALUE',
+        help='more of them, as FFmpeg names them',
+    )
+    up.add_argument(
+        '--audio',
+        choices=['copy', 'none'],
+        default='copy',
+        help='none leaves sound out (default: %(default)s)',
     )
     up.add_argument('--hardware', action='store_true', help='encode on the graphics hardware where it can')
     up.add_argument(

@@ -297,11 +297,10 @@ def output_size(height: int, width: int, outscale: float, even: bool) -> tuple[i
 
 
 def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` resized to (height, width) where it has another size; area averaging, because it is only ever
-    made smaller.
+    """`image` resized to (height, width) where it has another size: by area averaging where it is made
+    smaller, bicubic where one side is stretched (square pixels).
     """
-    return (
-        image
-        if image.shape[:2] == tuple(size)
-        else cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    )
+    if image.shape[:2] == tuple(size):
+        return image
+    larger = size[0] > image.shape[0] or size[1] > image.shape[1]
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)

@@ -242,7 +242,7 @@ def runtime(net: nn.Module, device: torch.device, repeat: int = 3) -> float:
 def _by_shots(upscaler, path):
     """Results of a network for a clip, each shot of its own, as `upscale` makes them."""
     with open_reader(path) as reader:
-        starts = scan(reader, None, True)[2]
+        starts = scan(reader, None, True).shots
     frames = _images(path)
     for start, end in zip(starts, [*starts[1:], None]):
         yield from upscaler(itertools.islice(frames, None if end is None else end - start))

@@ -171,11 +171,11 @@ def compare_headers(source: FrameReader, result: FrameReader) -> list[Check]:
         )
     ]
     checks.append(
-        Check('samples', True, f'{source.info.format.name} -> {result.info.format.name}')
+        Check('samples', True, f'{source.info.pixel_format} -> {result.info.pixel_format}')
     )  # as was asked for
     shapes = [reader.info.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
     checks.append(Check('pixel shape', shapes[0] == shapes[1], f'{shapes[0]} -> {shapes[1]}'))
-    if result.info.format.is_rgb:
+    if av.VideoFormat(result.info.pixel_format).is_rgb:
         checks.append(Check('colours', True, 'RGB'))
     else:
         tags = [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from animevsr.engine.grain import Grain
 from animevsr.engine.upscaler import choose_tile, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.executors import executor_for
@@ -28,6 +29,7 @@ from animevsr.video.images import IMAGE_SUFFIXES, image_name, write_image
 from animevsr.video.reader import open_reader
 from animevsr.video.remux import check_tracks
 from animevsr.video.scan import scan
+from animevsr.video.selection import find_crop
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +107,10 @@ def upscale(
         weights=weights, outscale=outscale, fps=fps, crf=crf, codec=codec, device=device, half=half, **options
     )
     input, output = Path(input), Path(output) if Path(output).name else Path(output).absolute()
+    if options.selection.crop == 'auto':
+        options = options.with_crop(find_crop(input))
+        if progress:
+            tqdm.write(f'animevsr: crop {options.selection.crop} (top:bottom:left:right)', file=sys.stderr)
     if output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
     job = Job(str(input.absolute()), str(output.absolute()), options)
@@ -113,7 +119,8 @@ def upscale(
         if upscaling.is_finished() or (options.part and upscaling.summarise_joined()):
             return upscaling.summary
         check_output(output, reader.info, options.encode.codec)
-        if options.fps is None and reader.info.is_video and output.suffix.lower() in VIDEO_SUFFIXES:
+        copies = options.fps is None and reader.info.is_video and options.encode.audio == 'copy'
+        if copies and output.suffix.lower() in VIDEO_SUFFIXES:
             check_tracks(reader.container, input, output)
         if reader.info.transparent:
             warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
@@ -222,7 +229,7 @@ class Upscaling:
                 raise
             self.folder.clear()
             self.folder.save(plan)
-        if plan.interlaced and self.options.deinterlace == 'auto':
+        if plan.interlaced and self.options.selection.deinterlace == 'auto':
             warnings.warn(
                 f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2
             )
@@ -271,35 +278,41 @@ class Upscaling:
                         encode.depth,
                         encode.chroma,
                         encode.hardware,
+                        encode.extra_options(),
+                        self.options.square_pixels,
                     )
                 )
             tile = choose_tile(
                 self.options.compute.tile, reader.info.size, select_device(self.options.compute.device)
             )
             self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
-            with progress_bar(
-                reader.info.expected_frames, 'frames', self.progress, 'looking for cuts'
-            ) as bar:
-                ticks, base, shots, damage = scan(reader, self.options.fps, self.options.cuts, bar.update)
+            part, total = self.options.selection.part(), reader.info.expected_frames
+            with progress_bar(None if part else total, 'frames', self.progress, 'looking for cuts') as bar:
+                timeline = scan(reader, self.options.fps, self.options.cuts, bar.update, part)
             source = (
                 str(self.input.resolve())
                 if is_video and self.options.fps is None and reader.info.is_video
                 else None
             )
             return Plan(
-                mine,
-                source,
-                ticks,
-                str(base),
-                shots,
-                str(self.options.fps or reader.info.fps),
-                list(size),
-                encoding,
-                tile,
-                self.upscaler.backend_id,
-                damage,
-                reader.interlaced,
-                reader.info.stream_index,
+                fingerprint=mine,
+                source=source,
+                info=reader.info.to_json(),
+                ticks=timeline.ticks,
+                time_base=str(timeline.base),
+                shots=timeline.shots,
+                rate=str(self.options.fps or reader.info.fps),
+                size=list(size),
+                encoding=encoding,
+                tile=tile,
+                backend_id=self.upscaler.backend_id,
+                damage=timeline.damage,
+                interlaced=reader.interlaced,
+                first=timeline.first,
+                warmup=timeline.warmup,
+                lookahead=timeline.lookahead,
+                is_part=part is not None,
+                audio=encode.audio == 'copy',
             )
 
     def compute_shots(self, plan: Plan, shots: list[int]) -> tuple[float, int]:
@@ -349,6 +362,7 @@ def upscale_image(job: Job, reader: FrameReader) -> Summary:
     size = size_for(reader.info, output, options, upscaler.scale, 'h264')
     start = time.monotonic()
     (image,) = upscaler(image for image, _ in reader.frames())
-    write_image(output, fit(image, size))
+    image = fit(image, size)
+    write_image(output, Grain(options.grain).add(image, 0) if options.grain else image)
     seconds = time.monotonic() - start
     return Summary(1, 1 / max(seconds, 1e-9), seconds, output, size[1], size[0], reader.info.fps)

@@ -41,13 +41,18 @@ def join_segments(folder: WorkFolder, plan: Plan) -> None:
     """Make the output of the segments of all shots, and remove the work folder."""
     segments = [folder.segment(shot, plan.encoding is not None) for shot in range(len(plan.shots))]
     if plan.encoding is not None:
+        base = Fraction(plan.time_base)
+        start = plan.ticks[0] * base
+        length = plan.ticks[-1] * base - start + 1 / Fraction(plan.rate)
         join(
             segments,
             plan.ticks,
-            Fraction(plan.time_base),
+            base,
             folder.output,
             Path(plan.source) if plan.source else None,
-            plan.stream_index,
+            plan.media_info().stream_index,
+            (start, start + length) if plan.is_part else None,
+            plan.audio,
         )
     else:
         folder.joined.mkdir(exist_ok=True)

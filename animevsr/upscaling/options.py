@@ -16,12 +16,45 @@ from animevsr.engine.upscaler import output_size
 from animevsr.utils.options import check_part
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS
+from animevsr.video.selection import Crop, Part
 
 if TYPE_CHECKING:
     from animevsr.video.frame_reader import MediaInfo
 
 
 DEFAULT_WEIGHTS = 'animevsr_x4'
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """What of the input is upscaled, and how its pictures are read.
+
+    Attributes:
+        start, end (str | None): the part between them alone, `end` left out: '83.5', '1:23.5', or '1200f' for
+            frame 1200; with sound and subtitles cut to it.
+        crop (str | None): 'auto' leaves out black bars, 'TOP:BOTTOM:LEFT:RIGHT' so many pixels of the input.
+        deinterlace (str): 'auto' deinterlaces what is marked as interlaced, 'off' never.
+    """
+
+    start: str | None = None
+    end: str | None = None
+    crop: str | None = None
+    deinterlace: str = 'auto'
+
+    def validate(self) -> None:
+        """ValueError that names the first option that is out of range."""
+        self.part()
+        if self.crop != 'auto':
+            self.crop_sides()
+        check_one_of('deinterlace', self.deinterlace, ('auto', 'off'))
+
+    def part(self) -> Part | None:
+        return Part.parse(self.start, self.end)
+
+    def crop_sides(self) -> Crop | None:
+        """None where nothing is left out; 'auto' must have been replaced by then."""
+        crop = None if self.crop is None else Crop.parse(self.crop)
+        return crop if crop != Crop() else None
 
 
 @dataclass(frozen=True)
@@ -35,6 +68,9 @@ class EncodeOptions:
         depth (int | None), chroma (str | None): 8 or 10 bits; '420', '422' or '444'. Default: those of the
             input.
         hardware (bool): take an encoder of the graphics hardware where there is one.
+        preset, tune (str | None): of the encoder, e.g. 'slow', 'animation'.
+        encoder_options (tuple[str]): more of them, each 'KEY=VALUE', as FFmpeg names them.
+        audio (str): 'copy', or 'none' to leave sound out.
     """
 
     codec: str = 'h264'
@@ -42,6 +78,10 @@ class EncodeOptions:
     depth: int | None = None
     chroma: str | None = None
     hardware: bool = False
+    preset: str | None = None
+    tune: str | None = None
+    encoder_options: tuple = ()
+    audio: str = 'copy'
 
     def validate(self) -> None:
         """ValueError that names the first option that is out of range."""
@@ -52,6 +92,18 @@ class EncodeOptions:
             raise ValueError(f'crf must be between 0 and {highest}, got {self.crf}')
         check_one_of('depth', self.depth, (None, 8, 10))
         check_one_of('chroma', self.chroma, (None, '420', '422', '444'))
+        check_one_of('audio', self.audio, ('copy', 'none'))
+        for option in self.encoder_options:
+            if '=' not in option.strip('='):
+                raise ValueError(f"encoder_options '{option}' must be KEY=VALUE")
+
+    def extra_options(self) -> dict[str, str]:
+        """What goes to the encoder beside the usual."""
+        named = dict(preset=self.preset, tune=self.tune)
+        return {
+            **{name: value for name, value in named.items() if value is not None},
+            **dict(option.split('=', 1) for option in self.encoder_options),
+        }
 
 
 @dataclass(frozen=True)
@@ -97,9 +149,10 @@ class UpscaleOptions:
         fit (str | None): 'WIDTHxHEIGHT': as large as fits into it.
         fps (Fraction | None): frame rate for a folder of frames (default 24); a video is retimed, without its
             other tracks.
-        deinterlace (str): 'auto' deinterlaces what is marked as interlaced, 'off' never.
+        square_pixels (bool): stretch the width of a video whose pixels are not square.
+        grain (float): film grain that is put onto the result: its standard deviation in levels of 255.
         cuts (bool): look for cuts; else the whole video is one shot.
-        encode (EncodeOptions), compute (ComputeOptions)
+        selection (SelectionOptions), encode (EncodeOptions), compute (ComputeOptions)
         jobs (int): processes side by side, each on shots of its own.
         cluster (str | None): 'auto' or the address of a Ray cluster, on whose nodes the shots are computed.
         part (tuple[int, int] | None): (I, N): do the I-th of N shares of the shots; the call that does the
@@ -112,8 +165,10 @@ class UpscaleOptions:
     width: int | None = None
     fit: str | None = None
     fps: Fraction | None = None
-    deinterlace: str = 'auto'
+    square_pixels: bool = False
+    grain: float = 0
     cuts: bool = True
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     jobs: int = field(default=1, metadata=dict(pixels=False))
@@ -127,7 +182,7 @@ class UpscaleOptions:
         Raises:
             ValueError: one is out of range. TypeError: one is unknown.
         """
-        groups = dict(encode=EncodeOptions, compute=ComputeOptions)
+        groups = GROUPS
         if 'device' in keywords:
             keywords['device'] = str(keywords['device'])
         parts = {
@@ -137,6 +192,8 @@ class UpscaleOptions:
         unknown = sorted(set(keywords) - {f.name for f in fields(cls)} | set(keywords) & set(groups))
         if unknown:
             raise TypeError(f'upscale() got an unexpected keyword argument {unknown[0]!r}')
+        if 'encoder_options' in keywords:
+            keywords['encoder_options'] = tuple(keywords['encoder_options'])
         if keywords.get('fps') is not None:
             keywords['fps'] = parse_rate(keywords['fps'])
         weights = str(keywords.get('weights', DEFAULT_WEIGHTS))
@@ -148,9 +205,10 @@ class UpscaleOptions:
 
     def validate(self) -> None:
         """ValueError that names the first option that is out of range."""
-        self.encode.validate()
-        self.compute.validate()
-        check_one_of('deinterlace', self.deinterlace, ('auto', 'off'))
+        for name in GROUPS:
+            getattr(self, name).validate()
+        if not 0 <= self.grain <= 50:
+            raise ValueError(f'grain must be between 0 and 50, got {self.grain}')
         for name in ('jobs', 'height', 'width'):
             check_at_least_one(name, getattr(self, name))
         if self.fit is not None:
@@ -161,15 +219,21 @@ class UpscaleOptions:
     def pixels(self) -> dict:
         """{name: value} of the options that the output depends on, as JSON holds them."""
         values = {
-            f.name: getattr(part, f.name)
-            for part in (self, self.encode, self.compute)
+            f.name: list(value) if isinstance(value := getattr(part, f.name), tuple) else value
+            for part in (self, *(getattr(self, group) for group in GROUPS))
             for f in fields(part)
-            if f.name not in ('encode', 'compute', 'weights') and f.metadata.get('pixels', True)
+            if f.name not in (*GROUPS, 'weights') and f.metadata.get('pixels', True)
         }
         return {name: str(value) if isinstance(value, Fraction) else value for name, value in values.items()}
 
     def with_compute(self, **changes: Any) -> UpscaleOptions:
         return replace(self, compute=replace(self.compute, **changes))
+
+    def with_crop(self, crop: Crop) -> UpscaleOptions:
+        return replace(self, selection=replace(self.selection, crop=str(crop)))
+
+
+GROUPS = dict(selection=SelectionOptions, encode=EncodeOptions, compute=ComputeOptions)
 
 
 def check_one_of(name: str, value: str | None, known: tuple) -> None:
@@ -194,23 +258,26 @@ def size_for(
     asked = {name: value for name, value in sizes.items() if value is not None}
     if len(asked) > 1:
         raise ValueError(f'only one of {", ".join(asked)} can say how large the output is')
+    wide = info.width  # with square pixels, if they are asked for
+    if options.square_pixels and info.sample_aspect_ratio:
+        wide = max(1, round(info.width * info.sample_aspect_ratio))
     if options.fit is not None:
         width, height = parse_size(options.fit)
-        outscale = min(width / info.width, height / info.height)
+        outscale = min(width / wide, height / info.height)
     elif options.height is not None or options.width is not None:
-        outscale = options.height / info.height if options.width is None else options.width / info.width
+        outscale = options.height / info.height if options.width is None else options.width / wide
     else:
         outscale = scale if options.outscale is None else options.outscale
     if not 0 < outscale <= scale:
         (name, value), what = next(iter(asked.items())), 'outscale'
         if name != 'outscale':
-            what, value = 'the size', f'{value}, which is {outscale:.4g} times {info.width}x{info.height}'
+            what, value = 'the size', f'{value}, which is {outscale:.4g} times {wide}x{info.height}'
         raise ValueError(
             f'{what} must be above 0 and at most {scale} times that of the input, the scale of these weights;'
             f' got {name} {value}'
         )
     even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
-    return output_size(*info.size, outscale, even)
+    return output_size(info.height, wide, outscale, even)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from animevsr.archs.interfaces import ClipNetwork
 from animevsr.archs.loading import load_upscaler
 from animevsr.engine.backends import open_backend
 from animevsr.engine.backends.torch_backend import use_threads
+from animevsr.engine.grain import Grain
 from animevsr.engine.upscaler import Upscaler, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.options import UpscaleOptions
@@ -55,8 +56,16 @@ class Job:
         return replace(self, options=replace(self.options, jobs=jobs))
 
     def open_reader(self) -> FrameReader:
-        deinterlace = self.options.deinterlace == 'auto'
-        return open_reader(self.input, self.options.fps, deep=True, deinterlace=deinterlace, conceal=True)
+        selection = self.options.selection
+        return open_reader(
+            self.input,
+            self.options.fps,
+            selection.part(),
+            selection.crop_sides(),
+            deep=True,
+            deinterlace=selection.deinterlace == 'auto',
+            conceal=True,
+        )
 
     def load(self, rank: int | None = None) -> tuple[nn.Module, torch.device]:
         """(network, its device); `rank`: of this process among those that share the devices of the
@@ -175,26 +184,33 @@ class ShotWorker:
         self.folder = WorkFolder(Path(job.output))
         self.source = Source(job)
         self.encoder = plan.encoder()
+        self.grain = Grain(job.options.grain) if job.options.grain else None
 
     def compute(self, shot: int, progress: Callable) -> None:
         """Leave the segment of a shot; `progress(frames)` is called now and then."""
         numbers, size = self.plan.frame_numbers(shot), tuple(self.plan.size)
+        taken, lead = self.plan.input_numbers(shot)
         path = self.folder.segment(shot, self.encoder is not None)
         if self.encoder is None:
             made = ImageSegmentWriter(path, numbers.start)
         else:
-            made = SegmentWriter(path, self.encoder, self.source.open().info.color, Fraction(self.plan.rate))
+            color = self.plan.media_info().color
+            made = SegmentWriter(path, self.encoder, color, Fraction(self.plan.rate))
         # closing: the thread that reads must have ended before its source is closed
         with (
             at_checks(),
             made as writer,
             BackgroundWriter(writer.write, PREFETCH) as write,
-            closing(prefetch(self.source.take(numbers), PREFETCH)) as frames,
+            closing(prefetch(self.source.take(taken), PREFETCH)) as frames,
         ):
-            for image in self.upscaler(frames):
+            for number, image in zip(range(lead + len(numbers)), self.upscaler(frames)):
                 check()
-                write(fit(image, size))
-                progress(1)
+                if number >= lead:
+                    image = fit(image, size)
+                    if self.grain:
+                        image = self.grain.add(image, numbers[number - lead])
+                    write(image)
+                    progress(1)
 
     def close(self) -> None:
         self.source.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +132,8 @@ def choose_encoding(
     depth: int | None = None,
     chroma: str | None = None,
     hardware: bool = False,
+    extra: dict[str, str] | None = None,
+    square: bool = False,
 ) -> Encoding:
     """The `Encoding` for an output.
 
@@ -141,9 +143,12 @@ def choose_encoding(
         size (pair of int): (height, width) of the output.
         crf (int | None): quality. depth (int | None): 8 or 10. chroma (str | None): '420', '422', '444'.
         hardware (bool): take an encoder of the graphics hardware where one works.
+        extra (dict | None): more options of the encoder, as FFmpeg names them; they go before ours.
+        square (bool): the output's pixels are square, whatever the input's are.
 
     Raises:
-        ValueError: an option is out of range. MediaError: the codec has no such format.
+        ValueError: an option is out of range. MediaError: the codec has no such format, or the encoder does
+            not take `extra`.
     """
     if codec not in CODECS:
         raise ValueError(f"codec '{codec}' is not known; known: {', '.join(CODECS)}")
@@ -177,16 +182,25 @@ def choose_encoding(
         {},
         size[1],
         size[0],
-        str(info.sample_aspect_ratio or 1),
+        '1' if square else str(info.sample_aspect_ratio or 1),
         color.matrix,
         color.range_flag,
         color.primaries,
         color.transfer,
         sides,
     )
-    encoder = next((name for name in kind.hardware if hardware and works(name, encoding)), kind.software)
+    encoder = next(
+        (name for name in kind.hardware if hardware and works(replace(encoding, encoder=name))), kind.software
+    )
     options = choose_options(encoder, kind.crf if crf is None else crf, sides, pix_fmt, size[1])
-    return Encoding(**{**vars(encoding), 'encoder': encoder, 'options': options})
+    for key, value in (extra or {}).items():
+        # what stands inside such an option (x264-params) is added to
+        options[key] = f'{options[key]}:{value}' if key.endswith('-params') and key in options else value
+    encoding = Encoding(**{**vars(encoding), 'encoder': encoder, 'options': options})
+    if extra and not works(encoding):
+        said = ' '.join(f'{key}={value}' for key, value in extra.items())
+        raise MediaError(f'{encoder} does not take these options: {said}')
+    return encoding
 
 
 def choose_options(encoder: str, crf: int | None, sides: dict, pix_fmt: str, width: int) -> dict:
@@ -221,25 +235,27 @@ def choose_options(encoder: str, crf: int | None, sides: dict, pix_fmt: str, wid
     return dict(level=3) if encoder == 'ffv1' else {}
 
 
-def works(encoder: str, encoding: Encoding) -> bool:
-    """Whether an encoder of the graphics hardware takes a frame here."""
+def works(encoding: Encoding) -> bool:
+    """Whether an encoder takes a frame here, with its options."""
     try:
-        context = av.CodecContext.create(encoder, 'w')
+        context = av.CodecContext.create(encoding.encoder, 'w')
         context.width = 256
         context.height = 256
         context.pix_fmt = encoding.pix_fmt
         context.time_base = Fraction(1, 25)
+        context.options = {key: str(value) for key, value in encoding.options.items()}
         frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format='rgb24').reformat(
             format=encoding.pix_fmt
         )
-        return bool(context.encode(frame) + context.encode(None))
+        made = context.encode(frame) + context.encode(None)
+        return bool(made) and not context.options  # what is left in them, the encoder does not know
     except (av.FFmpegError, ValueError):
         return False
 
 
 def find_format(info: Any) -> tuple[int, str]:
     """(bits, '420' | '422' | '444') of an input's samples; RGB and gray count as what holds all of them."""
-    first = info.format
+    first = info.pixel_format and av.VideoFormat(info.pixel_format, 64, 64)
     if first is None or len(first.components) < 3 or first.is_rgb:
         return info.depth, '420' if first is None or len(first.components) < 3 else '444'
     wide, high = (

@@ -108,7 +108,7 @@ class ImageReader(FrameReader):
     def __init__(self, files: list[Path], fps: Fraction | None = None) -> None:
         self.files = files
         self.damage = []
-        height, width = read_image(files[0]).shape[:2]
+        self.size = height, width = read_image(files[0]).shape[:2]
         rate, color = fps or STILLS_FPS, Color(matrix=guess_matrix(height))
         self.info = MediaInfo(
             width,
@@ -125,11 +125,11 @@ class ImageReader(FrameReader):
         for file in self.files:
             yield file, None
 
-    def image(self, file: Path) -> np.ndarray:
+    def whole_image(self, file: Path) -> np.ndarray:
         image = read_image(file)
-        if image.shape[:2] != self.info.size:
+        if image.shape[:2] != self.size:
             raise MediaError(
                 f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is'
-                f' {self.info.width}x{self.info.height}'
+                f' {self.size[1]}x{self.size[0]}'
             )
         return image

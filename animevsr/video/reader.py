@@ -18,20 +18,43 @@ from animevsr.video.color import Color, reformat, to_rgb
 from animevsr.video.container import explain, is_cover, open_container, track_end
 from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
+from animevsr.video.selection import Crop, Part
+
+# frames before a part that are read as well, and seconds before those: what follows a key frame may refer
+# to frames before it
+WARM_UP = 8
+LEEWAY = 2
 
 
-def open_reader(path: str | Path, fps: Fraction | None = None, **options: Any) -> FrameReader:
+def open_reader(
+    path: str | Path,
+    fps: Fraction | None = None,
+    part: Part | None = None,
+    crop: Crop | None = None,
+    **options: Any,
+) -> FrameReader:
     """Reader for a video file, a folder of images or one image.
 
     Args:
         path (str | Path): the input.
         fps (Fraction | None): frame rate of images; the rate of a video is its own.
+        part (Part | None): what will be used; frames before it may be skipped, see `skip_to`.
+        crop (Crop | None): what is left out of each image.
         options: of `VideoReader`, for a video.
 
     Raises:
         MediaError: missing, empty, without a picture, or not readable.
     """
-    path = Path(path)
+    reader = open_whole(Path(path), fps, **options)
+    if crop:
+        reader.crop_to(crop)
+    if part and part.start and part.start.seconds is not None:
+        reader.skip_to(part.start.seconds - WARM_UP / reader.info.fps)
+    return reader
+
+
+def open_whole(path: Path, fps: Fraction | None, **options: Any) -> FrameReader:
+    """`open_reader` without a selection."""
     if not path.exists():
         raise MediaError(f'{path}: no such file or folder')
     if path.is_dir():
@@ -95,6 +118,7 @@ class VideoReader(FrameReader):
         self._frames = None
         self._packets = None
         self._first = first = self._decode_first()
+        self.zero = None if first.pts is None or self.timeless else first.pts * first.time_base
         self.size = first.width, first.height
         self.rotation = round(first.rotation / 90) * 90 % 360
         self.info = self._describe(first, rate if 0 < rate <= 1000 else STILLS_FPS)
@@ -123,10 +147,26 @@ class VideoReader(FrameReader):
             is_video=True,
             has_sound=bool(self.container.streams.audio),
             stream_index=self.stream.index,
-            format=first.format,
+            pixel_format=first.format.name,
             sample_aspect_ratio=1 / shape if shape and not upright else shape,
             side_data={item.type.name: bytes(item) for item in items},
         )
+
+    def skip_to(self, seconds: Fraction) -> None:
+        """By the key frames, where the times of frames can be trusted."""
+        seconds -= LEEWAY
+        if self.zero is None or seconds <= 0:
+            return
+        time = self.zero + seconds
+        self.container.seek(int(time / self.stream.time_base), stream=self.stream)
+        self._first = self._decode_first()
+        found = self._first.pts is not None and self.zero <= self._first.pts * self._first.time_base <= time
+        if not found:  # a file whose index is wrong: from the beginning
+            self.container.close()
+            self.container = open_container(self.path)
+            self.stream = self.container.streams[self.info.stream_index]
+            self.stream.thread_type = 'AUTO'
+            self._first = self._decode_first()
 
     def _decode_first(self):
         self._packets = self.container.demux(self.stream)
@@ -169,12 +209,12 @@ class VideoReader(FrameReader):
         self.container.close()
 
     def small(self, frame: Any, side: int) -> np.ndarray:
-        """Not turned upright."""
+        """Not turned upright, and not cropped."""
         ratio = min(1, side / max(self.size))
         width, height = (max(1, round(length * ratio)) for length in self.size)
         return reformat(frame, width=width, height=height, format='rgb24', interpolation=0x10).to_ndarray()
 
-    def image(self, frame: Any) -> np.ndarray:
+    def whole_image(self, frame: Any) -> np.ndarray:
         """uint16 where `deep`; upright."""
         image = to_rgb(frame, self.info.color, self.deep)
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90)) if self.rotation else image

@@ -41,6 +41,8 @@ def join(
     output: Path,
     source: Path | None = None,
     video_index: int = 0,
+    window: tuple[Fraction, Fraction] | None = None,
+    audio: bool = True,
 ) -> None:
     """Write the output: the segments one after the other, and the other tracks of the source.
 
@@ -50,12 +52,18 @@ def join(
         output (Path): its suffix chooses the container. It appears when it is complete.
         source (Path | None): whose other tracks, chapters, attachments and metadata are taken over.
         video_index (int): its stream that the segments replace.
+        window (pair of Fraction | None): the seconds of the source that the output shows: its other tracks
+            are cut to them, and the output begins at zero.
+        audio (bool): take sound over.
 
     Raises:
         MediaError: it cannot be written, or the segments are not those of `ticks`.
     """
     later = Fraction(0)
-    if ticks[0] < 0:  # which neither Matroska nor players know
+    if window is not None:
+        later = -window[0]
+        ticks = [tick - ticks[0] for tick in ticks]
+    elif ticks[0] < 0:  # which neither Matroska nor players know
         later = -ticks[0] * time_base
         ticks = [tick - ticks[0] for tick in ticks]
         if source is not None:
@@ -65,10 +73,10 @@ def join(
                 stacklevel=2,
             )
     with atomic_file(output) as partial, contextlib.ExitStack() as stack:
-        _write(stack, segments, ticks, time_base, partial, output, source, video_index, later)
+        _write(stack, segments, ticks, time_base, partial, output, source, video_index, later, window, audio)
 
 
-def _write(stack, segments, ticks, time_base, partial, output, source, video_index, later):
+def _write(stack, segments, ticks, time_base, partial, output, source, video_index, later, window, audio):
     try:
         out = av.open(str(partial.absolute()), 'w', options=choose_muxer_options(output, time_base))
         first = stack.enter_context(open_container(segments[0]))
@@ -82,7 +90,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
                 if stream.index == video_index:
                     video = out.add_stream_from_template(first.streams.video[0], opaque=True)
                     describe(video, stream)
-                else:
+                elif audio or stream.type != 'audio':
                     track = add_track(out, stream, output, source, stack, others)
                     if track is not None:
                         tracks[track[:2]] = out.add_stream_from_template(track[1], opaque=True)
@@ -96,13 +104,16 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
                     stacklevel=2,
                 )
             out.metadata.update(tags)
-            out.set_chapters([moved(chapter, later) for chapter in origin.chapters()])
+            chapters = origin.chapters()
+            if window is not None:
+                chapters = [cut for cut in (cut_chapter(chapter, *window) for chapter in chapters) if cut]
+            out.set_chapters([moved(chapter, later) for chapter in chapters])
         video.time_base = time_base
     except MediaError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f'{output}: cannot be written ({explain(error)})') from None
-    packets = Tracks(others, tracks, later, f'of {source}')
+    packets = Tracks(others, tracks, later, f'of {source}', window)
     try:
         out.start_encoding()
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -269,6 +280,13 @@ def convert_subtitles(source: Path, index: int, stack: ExitStack, mp4: bool) -> 
     if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode:
         return None
     return stack.enter_context(open_container(file))
+
+
+def cut_chapter(chapter: dict, start: Fraction, end: Fraction) -> dict | None:
+    """What of a chapter, as PyAV gives it, lies between two times in seconds; None if nothing does."""
+    base = chapter['time_base']
+    first, last = max(chapter['start'], round(start / base)), min(chapter['end'], round(end / base))
+    return {**chapter, 'start': first, 'end': last} if first < last else None
 
 
 def moved(chapter: dict, later: Fraction) -> dict:

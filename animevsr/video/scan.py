@@ -4,43 +4,98 @@ damaged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from animevsr.errors import MediaError
+from animevsr.video.reader import WARM_UP
+from animevsr.video.selection import Part
 from animevsr.video.shots import SIDE, CutDetector
 
 if TYPE_CHECKING:
     from animevsr.video.frame_reader import FrameReader
 
 
-def scan(reader: FrameReader, rate: Fraction | None, cuts: bool, progress: Callable = lambda: None) -> tuple:
-    """One pass over the input: (ticks, time base, first frames of shots, damage).
+@dataclass
+class Timeline:
+    """What one pass over an input tells.
+
+    Attributes:
+        ticks (list[int]), base (Fraction): when each frame of the output is shown.
+        shots (list[int]): their first frames, of the output. damage (list): [(seconds, what)].
+        first (int): how many frames the reader gives before that of the first one of the output.
+        warmup (int): of those, how many of the same shot lead up to it.
+        lookahead (int): frames of the last shot that follow the last one of the output: 0 or 1.
+    """
+
+    ticks: list
+    base: Fraction
+    shots: list
+    damage: list
+    first: int = 0
+    warmup: int = 0
+    lookahead: int = 0
+
+
+def scan(
+    reader: FrameReader,
+    rate: Fraction | None,
+    cuts: bool,
+    progress: Callable = lambda: None,
+    part: Part | None = None,
+) -> Timeline:
+    """One pass over the input.
 
     Args:
         reader: of a video or of images. rate (Fraction | None): the frames follow one another at it, whatever
             their times.
         cuts (bool): look for cuts; else all is one shot.
         progress: is called for each frame.
+        part (Part | None): the output is made of these frames alone.
+
+    Raises:
+        MediaError: there is no frame, or none in the part.
     """
-    base = 1 / (rate or reader.info.fps)
-    detector, ticks, shots = CutDetector(), [], [0]
-    for i, (small, time) in enumerate(small_frames(reader, cuts)):
+    base, part = 1 / (rate or reader.info.fps), part or Part()
+    ticks, first, found = [], None, []
+    detector, lead = CutDetector(), deque(maxlen=WARM_UP)
+    lookahead = 0
+    for number, (frame, time) in enumerate(reader.timed()):
+        since = number / reader.info.fps if time is None or reader.zero is None else time - reader.zero
+        small = reader.small(frame, SIDE) if cuts else None
+        progress()
+        if first is None:
+            if part.start and not part.start.reached(number, since):
+                lead.append(small)
+                continue
+            first, detector_starts = number, -len(lead)
+            for earlier in lead:
+                found += detector.push(earlier) if cuts else []
+        if cuts:
+            found += detector.push(small)
+        if part.end and part.end.reached(number, since):
+            lookahead = 1
+            break
         if rate is None and time is not None:
             base = reader.info.time_base
-        ticks.append(i if rate is not None or time is None else round(time / base))
-        if i and ticks[i] <= ticks[i - 1]:
-            ticks[i] = ticks[i - 1] + max(1, round(1 / reader.info.fps / base))
-        if cuts:
-            shots += detector.push(small)
-        progress()
-    shots += detector.finish()
+        ticks.append(len(ticks) if rate is not None or time is None else round(time / base))
+        if len(ticks) > 1 and ticks[-1] <= ticks[-2]:
+            ticks[-1] = ticks[-2] + max(1, round(1 / reader.info.fps / base))
     if not ticks:
-        raise MediaError('no frame can be decoded')
-    return ticks, base, shots, sorted([*reader.damage, *gaps(ticks, base, reader)])
+        raise MediaError(
+            'no frame lies in this part' if lead or first is not None else 'no frame can be decoded'
+        )
+    found = [detector_starts + cut for cut in found + detector.finish()]
+    begin = max((cut for cut in found if cut <= 0), default=detector_starts)
+    shots = [0] + [cut for cut in found if 0 < cut < len(ticks)]
+    damage = [item for item in reader.damage if item[0] >= float(ticks[0] * base)]
+    damage = sorted([*damage, *gaps(ticks, base, reader)])
+    return Timeline(ticks, base, shots, damage, first, -begin, lookahead * (len(ticks) not in found))
 
 
 def gaps(ticks: list[int], base: Fraction, reader: FrameReader) -> list:
@@ -61,9 +116,3 @@ def gaps(ticks: list[int], base: Fraction, reader: FrameReader) -> list:
         if steps[i] > 1.5 * usual
         and not any(abs(ticks[i] * float(base) - seconds) < 2 * usual for seconds in known)
     ]
-
-
-def small_frames(reader: FrameReader, wanted: bool) -> Iterator[tuple]:
-    """(image made small for the detector of cuts, or None where it is not wanted; time) of each frame."""
-    for frame, time in reader.timed():
-        yield reader.small(frame, SIDE) if wanted else None, time

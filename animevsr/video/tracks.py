@@ -24,13 +24,20 @@ class Tracks:
         containers (list): sources. tracks (dict): {(which source, its stream): the stream of the output}.
         later (Fraction): seconds by which all of them are moved.
         whose (str): names the source, for messages.
+        window (pair of Fraction | None): seconds of the sources; what lies outside is left out.
     """
 
     def __init__(
-        self, containers: list, tracks: dict, later: Fraction = Fraction(0), whose: str = ''
+        self,
+        containers: list,
+        tracks: dict,
+        later: Fraction = Fraction(0),
+        whose: str = '',
+        window: tuple[Fraction, Fraction] | None = None,
     ) -> None:
         self.queues = []
         self.whose = whose
+        self.window = window
         self.dropped = set()
         for i, container in enumerate(containers):
             mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
@@ -56,7 +63,8 @@ class Tracks:
                     yield from ((item, mine[index]) for item in clock.flush())
                 return
             index = packet.stream.index
-            if packet.size and (packet.dts is not None or packet.pts is not None):
+            due = packet.size and (packet.dts is not None or packet.pts is not None)
+            if due and (self.window is None or cut(packet, *self.window)):
                 yield from ((item, mine[index]) for item in clocks[index].push(packet))
 
     def copy_until(self, out: Any, time: Fraction | None) -> None:
@@ -87,6 +95,20 @@ class Tracks:
                 f' cannot be written from there on ({explain(error)})',
                 stacklevel=2,
             )
+
+
+def cut(packet: Any, start: Fraction, end: Fraction) -> bool:
+    """Whether a packet is shown or heard between two times in seconds; a subtitle that lies across one of
+    them is cut.
+    """
+    time = packet.pts if packet.pts is not None else packet.dts
+    first, last = start / packet.time_base, end / packet.time_base
+    if packet.stream.type == 'subtitle' and time < first < time + (packet.duration or 0):
+        packet.duration -= round(first) - time
+        packet.pts = packet.dts = time = round(first)
+    if packet.stream.type == 'subtitle' and time < last < time + (packet.duration or 0):
+        packet.duration = round(last) - time
+    return round(first) <= time < last
 
 
 class Clock:

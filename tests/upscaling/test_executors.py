@@ -22,7 +22,7 @@ import animevsr
 from animevsr.errors import MediaError
 from animevsr.upscaling import api, executors, workdir
 from animevsr.upscaling.joining import join_parts
-from animevsr.upscaling.options import ComputeOptions, EncodeOptions, UpscaleOptions
+from animevsr.upscaling.options import GROUPS, UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.upscaling.worker import DifferentRounding, Job
 from animevsr_cli.arguments import parser
@@ -382,8 +382,10 @@ def test_flags_are_the_fields():
     args = vars(parser().parse_args(['upscale', 'in.mkv', '-o', 'out.mkv']))
     flags = {name: value for name, value in args.items() if name not in ('command', 'input', 'output')}
     options = UpscaleOptions.of()
-    values = {**vars(options), **vars(options.encode), **vars(options.compute)}
-    assert flags == {name: value for name, value in values.items() if name not in ('encode', 'compute')}
+    values = dict(vars(options))
+    for group in GROUPS:
+        values.update(vars(values.pop(group)))
+    assert flags == values
 
 
 def test_what_the_pixels_depend_on():
@@ -393,6 +395,11 @@ def test_what_the_pixels_depend_on():
         width=64,
         fit='64x64',
         fps=25,
+        square_pixels=True,
+        grain=2.0,
+        start='3',
+        end='200f',
+        crop='2:2:0:0',
         deinterlace='off',
         cuts=False,
         codec='ffv1',
@@ -400,6 +407,10 @@ def test_what_the_pixels_depend_on():
         depth=10,
         chroma='444',
         hardware=True,
+        preset='slow',
+        tune='animation',
+        encoder_options=['g=12'],
+        audio='none',
         device='cpu',
         backend='torch',
         fast=True,
@@ -410,8 +421,8 @@ def test_what_the_pixels_depend_on():
         tile=64,
         threads=3,
     )
-    names = {f.name for kind in (UpscaleOptions, EncodeOptions, ComputeOptions) for f in fields(kind)}
-    assert set(changed) == names - {'encode', 'compute', 'weights', 'jobs', 'cluster', 'part'}
+    names = {f.name for kind in (UpscaleOptions, *GROUPS.values()) for f in fields(kind)}
+    assert set(changed) == names - {*GROUPS, 'weights', 'jobs', 'cluster', 'part'}
     plain = UpscaleOptions.of().pixels()
     for name, value in changed.items():
         assert UpscaleOptions.of(**{name: value}).pixels() != plain, name

@@ -115,7 +115,8 @@ def write_all(path, source, frames, codec='h264', shots=(0,)):
     source holds.
     """
     with VideoReader(source, conceal=True) as reader:
-        ticks, base, _, _ = scan(reader, None, False)
+        timeline = scan(reader, None, False)
+        ticks, base = timeline.ticks, timeline.base
         encoding, segments = choose_encoding(codec, reader.info, frames.shape[1:3]), []
         for start, stop in zip(shots, (*shots[1:], len(frames))):
             segments.append(path.with_name(f'{path.stem}_{start}.mkv'))

@@ -265,7 +265,7 @@ def test_ten_bits_stay_ten_bits(identity, tmp_path):
     ):
         animevsr.upscale(path, tmp_path / 'out.mkv', identity, backend='torch', crf=1, **options)
         with VideoReader(tmp_path / 'out.mkv', deep=True) as reader:
-            assert (reader.info.depth, reader.info.format.name) == (bits, pix_fmt)
+            assert (reader.info.depth, reader.info.pixel_format) == (bits, pix_fmt)
             image, _ = next(reader.frames())
         assert (len(np.unique(image[16, :, 1])) > 400) == (bits == 10)
         (tmp_path / 'out.mkv').unlink()

@@ -17,13 +17,14 @@ if TYPE_CHECKING:  # for editors, type checkers and the documentation
     from animevsr.curation import enhance, rescale
     from animevsr.engine import export
     from animevsr.evaluation import atlas, compare, evaluate, preview, verify
-    from animevsr.upscaling import upscale, upscale_folder
+    from animevsr.upscaling import estimate, upscale, upscale_folder
 
 # what each is imported from when it is first asked for
 PUBLIC = {
     'atlas': 'evaluation',
     'compare': 'evaluation',
     'enhance': 'curation',
+    'estimate': 'upscaling',
     'evaluate': 'evaluation',
     'export': 'engine',
     'load_network': 'archs.loading',

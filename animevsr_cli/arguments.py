@@ -386,6 +386,11 @@ def add_upscale_options(up: Any) -> None:
         default='auto',
         help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)',
     )
+    up.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='say how many frames, how large, how long and how much space, and stop',
+    )
     add_device(up)
     up.add_argument(
         '--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory'

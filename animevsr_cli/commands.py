@@ -21,12 +21,21 @@ if TYPE_CHECKING:
 def run_upscale(args: argparse.Namespace) -> None:
     """Call `animevsr.upscale` and say what was done."""
     options = {
-        name: value for name, value in vars(args).items() if name not in ('command', 'input', 'output')
+        name: value
+        for name, value in vars(args).items()
+        if name not in ('command', 'input', 'output', 'dry_run')
     }
     if guarded(
         lambda animevsr: animevsr.upscaling.is_batch(args.input), f'nothing was written at {args.output}'
     ):
         run_batch(args, options)
+        return
+    if args.dry_run:
+        print(
+            guarded(
+                lambda animevsr: animevsr.estimate(args.input, args.output, **options), 'nothing is written'
+            )
+        )
         return
     done = guarded(
         lambda animevsr: animevsr.upscale(args.input, args.output, progress=True, **options),
@@ -56,6 +65,9 @@ def run_join(args: argparse.Namespace) -> int:
 
 def run_batch(args: argparse.Namespace, options: Any) -> None:
     """Call `animevsr.upscale_folder`; the exit code tells whether all went well."""
+    if args.dry_run:
+        print_estimates(args, options)
+        return
     done = guarded(
         lambda animevsr: animevsr.upscale_folder(args.input, args.output, progress=True, **options),
         'rerun the command to resume',
@@ -70,6 +82,20 @@ def run_batch(args: argparse.Namespace, options: Any) -> None:
     )
     if failed:
         sys.exit(1)
+
+
+def print_estimates(args: argparse.Namespace, options: Any) -> None:
+    """What each video of a folder would take, and all of them."""
+
+    def run(animevsr):
+        seconds = 0.0
+        for video, found in animevsr.upscaling.estimate_folder(args.input, args.output, **options):
+            print(f'{video}: {found}')
+            if not isinstance(found, str):
+                seconds += found.seconds or 0
+        return animevsr.upscaling.duration(seconds)
+
+    print(f'in all about {guarded(run, "nothing is written")}')
 
 
 def run_learn(args: argparse.Namespace) -> None:

@@ -2,7 +2,18 @@
 folders of them.
 """
 
-from animevsr.upscaling.api import Summary, upscale
-from animevsr.upscaling.batch import is_batch, upscale_folder
+from animevsr.upscaling.api import estimate, upscale
+from animevsr.upscaling.batch import estimate_folder, is_batch, upscale_folder
+from animevsr.upscaling.estimate import Estimate, duration
+from animevsr.upscaling.run import Summary
 
-__all__ = ['Summary', 'is_batch', 'upscale', 'upscale_folder']
+__all__ = [
+    'Estimate',
+    'Summary',
+    'duration',
+    'estimate',
+    'estimate_folder',
+    'is_batch',
+    'upscale',
+    'upscale_folder',
+]

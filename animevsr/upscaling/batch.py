@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
-from animevsr.upscaling.api import upscale
+from animevsr.upscaling.api import estimate, upscale
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.files import write_text
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
-    from animevsr.upscaling.api import Summary
+    from collections.abc import Iterator
+
+    from animevsr.upscaling.estimate import Estimate
+    from animevsr.upscaling.run import Summary
 
 
 NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
@@ -75,6 +78,22 @@ def upscale_folder(
             if progress:
                 warnings.warn(f'{name} failed: {error}', stacklevel=2)
     return results
+
+
+def estimate_folder(
+    input: str | Path, output: str | Path, suffix: str = '.mkv', **options: Any
+) -> Iterator[tuple[Path, Estimate | str]]:
+    """(video, what it would take, or why it cannot be done) of each video that `upscale_folder` would still
+    upscale; nothing is written.
+    """
+    input, output = Path(input), Path(output)
+    for video, target in choose_targets(list_videos(input, output), input, output, suffix):
+        if not target.exists():
+            try:
+                place = output if output.is_dir() else Path.cwd()
+                yield video, estimate(video, place / target.name, **options)
+            except MediaError as error:
+                yield video, str(error)
 
 
 def is_batch(input: str | Path) -> bool:

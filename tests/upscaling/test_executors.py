@@ -20,7 +20,7 @@ from conftest import CODEC, REPO, decode, run_python, three_shots, write_video
 
 import animevsr
 from animevsr.errors import MediaError
-from animevsr.upscaling import api, executors, workdir
+from animevsr.upscaling import api, executors, run, workdir
 from animevsr.upscaling.joining import join_parts
 from animevsr.upscaling.options import GROUPS, UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
@@ -214,7 +214,7 @@ def test_join_after_the_last_part_was_stopped(source, expected, tiny_weights, tm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(api, 'join_segments', stop)
+        patch.setattr(run, 'join_segments', stop)
         with pytest.raises(KeyboardInterrupt):
             animevsr.upscale(source, out, tiny_weights, part=(1, 1), **OPTIONS)
     assert not out.exists()
@@ -380,7 +380,9 @@ def test_no_cluster_is_one_line(source, tiny_weights, tmp_path):
 def test_flags_are_the_fields():
     """A new option is a field and a flag: neither is without the other, and their defaults agree."""
     args = vars(parser().parse_args(['upscale', 'in.mkv', '-o', 'out.mkv']))
-    flags = {name: value for name, value in args.items() if name not in ('command', 'input', 'output')}
+    flags = {
+        name: value for name, value in args.items() if name not in ('command', 'input', 'output', 'dry_run')
+    }
     options = UpscaleOptions.of()
     values = dict(vars(options))
     for group in GROUPS:

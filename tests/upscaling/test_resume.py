@@ -19,7 +19,7 @@ from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import load_clip
 from animevsr.zoo import hash_weights
 
-module = sys.modules['animevsr.upscaling.api']
+module = sys.modules['animevsr.upscaling.run']
 
 
 @pytest.fixture(autouse=True)

@@ -108,7 +108,7 @@ def test_a_part_resumes(tiny_weights, tmp_path, monkeypatch):
     options = dict(start='5f', end='30f', **LOSSLESS)
     animevsr.upscale(source, tmp_path / 'good.mkv', tiny_weights, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(animevsr.upscaling.api, 'join_segments', lambda *_: 1 / 0)
+        patch.setattr(animevsr.upscaling.run, 'join_segments', lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **options)
     done = animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **options)

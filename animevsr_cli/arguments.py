@@ -339,9 +339,9 @@ def add_upscale_options(up: Any) -> None:
     up.add_argument('--hardware', action='store_true', help='encode on the graphics hardware where it can')
     up.add_argument(
         '--deinterlace',
-        choices=['auto', 'off'],
+        choices=['auto', 'bwdif', 'ivtc', 'off'],
         default='auto',
-        help='auto: what is marked as interlaced (default: %(default)s)',
+        help='auto: what is marked as interlaced; telecined film back to its frames (default: %(default)s)',
     )
     up.add_argument(
         '--no-cuts',

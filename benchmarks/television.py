@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1] / 'assets/television'
 def frames_of(path, count):
     from animevsr.video.reader import open_reader
 
-    with open_reader(path, deinterlace=True) as reader:
+    with open_reader(path, deinterlace='marked') as reader:
         return np.stack([image for image, _ in itertools.islice(reader.frames(), count)])
 
 

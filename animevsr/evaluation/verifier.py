@@ -64,7 +64,11 @@ def verify(input: str | Path, output: str | Path, every: int = 10) -> list[Check
     if every < 1:
         raise ValueError(f'every must be at least 1, got {every}')
     checks = []
-    with VideoReader(input, conceal=True, deinterlace=True) as source, VideoReader(output) as result:
+    with VideoReader(input) as source, VideoReader(output) as result:
+        # film frames were made of telecined pictures
+        film = abs(result.info.fps / source.info.fps - Fraction(4, 5)) < Fraction(1, 1000)
+    how = 'ivtc' if film else 'marked'
+    with VideoReader(input, conceal=True, deinterlace=how) as source, VideoReader(output) as result:
         checks += compare_pictures(source, result, every)
         checks += compare_headers(source, result)
         main = source.stream.index, result.stream.index

@@ -23,8 +23,10 @@ from animevsr.utils.device import select_device
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import check_output
 from animevsr.video.images import IMAGE_SUFFIXES, write_image
+from animevsr.video.reader import VideoReader, open_reader
 from animevsr.video.remux import check_tracks
 from animevsr.video.selection import find_crop
+from animevsr.video.telecine import is_telecined
 
 if TYPE_CHECKING:
     import torch
@@ -115,12 +117,27 @@ def check_input(
     options = UpscaleOptions.of(**options)
     input, output = Path(input), Path(output) if Path(output).name else Path(output).absolute()
     if options.selection.crop == 'auto':
-        options = options.with_crop(find_crop(input))
+        options = options.with_selection(crop=str(find_crop(input)))
         if progress:
             tqdm.write(f'animevsr: crop {options.selection.crop} (top:bottom:left:right)', file=sys.stderr)
+    if options.selection.deinterlace == 'auto' and is_telecined_file(input):
+        options = options.with_selection(deinterlace='ivtc')
+        warnings.warn(
+            f'{input} is telecined film; it is brought back to its frames (deinterlace: off leaves it)',
+            stacklevel=3,
+        )
     if output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
     return Job(str(input.absolute()), str(output.absolute()), options), input, output
+
+
+def is_telecined_file(path: Path) -> bool:
+    """Whether an input is a video of telecined film; False also for what cannot be read."""
+    try:
+        with open_reader(path) as reader:
+            return isinstance(reader, VideoReader) and is_telecined(reader)
+    except MediaError:  # which is reported where it is read
+        return False
 
 
 def upscale_image(job: Job, reader: FrameReader) -> Summary:

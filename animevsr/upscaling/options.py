@@ -33,7 +33,9 @@ class SelectionOptions:
         start, end (str | None): the part between them alone, `end` left out: '83.5', '1:23.5', or '1200f' for
             frame 1200; with sound and subtitles cut to it.
         crop (str | None): 'auto' leaves out black bars, 'TOP:BOTTOM:LEFT:RIGHT' so many pixels of the input.
-        deinterlace (str): 'auto' deinterlaces what is marked as interlaced, 'off' never.
+        deinterlace (str): 'auto' brings telecined film back to its frames where most of a video is telecined,
+            and otherwise deinterlaces what is marked as interlaced; 'ivtc' and 'bwdif' do either without
+            asking; 'off' does nothing.
     """
 
     start: str | None = None
@@ -46,7 +48,7 @@ class SelectionOptions:
         self.part()
         if self.crop != 'auto':
             self.crop_sides()
-        check_one_of('deinterlace', self.deinterlace, ('auto', 'off'))
+        check_one_of('deinterlace', self.deinterlace, ('auto', 'bwdif', 'ivtc', 'off'))
 
     def part(self) -> Part | None:
         return Part.parse(self.start, self.end)
@@ -229,8 +231,8 @@ class UpscaleOptions:
     def with_compute(self, **changes: Any) -> UpscaleOptions:
         return replace(self, compute=replace(self.compute, **changes))
 
-    def with_crop(self, crop: Crop) -> UpscaleOptions:
-        return replace(self, selection=replace(self.selection, crop=str(crop)))
+    def with_selection(self, **changes: Any) -> UpscaleOptions:
+        return replace(self, selection=replace(self.selection, **changes))
 
 
 GROUPS = dict(selection=SelectionOptions, encode=EncodeOptions, compute=ComputeOptions)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from animevsr.video.frame_reader import FrameReader
 
 
+DEINTERLACE = {'auto': 'marked', 'bwdif': 'all', 'ivtc': 'ivtc', 'off': 'off'}
 PREFETCH = 6  # frames that are read before they are needed, and results that wait to be written
 
 
@@ -63,7 +64,7 @@ class Job:
             selection.part(),
             selection.crop_sides(),
             deep=True,
-            deinterlace=selection.deinterlace == 'auto',
+            deinterlace=DEINTERLACE[selection.deinterlace],
             conceal=True,
         )
 

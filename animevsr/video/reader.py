@@ -19,6 +19,7 @@ from animevsr.video.container import explain, is_cover, open_container, track_en
 from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
 from animevsr.video.selection import Crop, Part
+from animevsr.video.telecine import InverseTelecine
 
 # frames before a part that are read as well, and seconds before those: what follows a key frame may refer
 # to frames before it
@@ -76,8 +77,9 @@ class VideoReader(FrameReader):
     Args:
         path (str | Path)
         deep (bool): more than 8 bits come as uint16 of the full range, instead of being rounded to 8.
-        deinterlace (bool): frames go through bwdif from the first one on that is marked as interlaced; it
-            leaves those that are not.
+        deinterlace (str): 'marked': frames go through bwdif from the first one on that is marked as
+            interlaced, which leaves those that are not; 'all': all of them; 'ivtc': telecined film is brought
+            back to its frames, see `telecine`; 'off'.
         conceal (bool): what cannot be decoded is replaced by the frame before it, and noted in `damage`; else
             it is a MediaError.
 
@@ -87,7 +89,7 @@ class VideoReader(FrameReader):
     """
 
     def __init__(
-        self, path: str | Path, deep: bool = False, deinterlace: bool = False, conceal: bool = False
+        self, path: str | Path, deep: bool = False, deinterlace: str = 'off', conceal: bool = False
     ) -> None:
         self.path = Path(path)
         self.conceal = conceal
@@ -124,7 +126,12 @@ class VideoReader(FrameReader):
         self.info = self._describe(first, rate if 0 < rate <= 1000 else STILLS_FPS)
         self.deep = deep and self.info.depth > 8
         self.interlaced = bool(first.interlaced_frame)
-        self._filter = Deinterlacer(self.stream) if deinterlace else None
+        if deinterlace == 'ivtc':
+            self._filter = InverseTelecine(self.stream, self.info.fps, self.timeless)
+            self.info = self._filter.describe(self.info)
+            self.timeless, self.zero = False, self.zero or Fraction(0)
+        elif deinterlace != 'off':
+            self._filter = Deinterlacer(self.stream, deinterlace == 'all')
 
     def _describe(self, first, rate):
         """`info`, with what the first frame tells."""
@@ -284,14 +291,16 @@ class VideoReader(FrameReader):
 
 
 class Deinterlacer:
-    """bwdif on frames that are marked as interlaced: as many frames come out as went in.
+    """bwdif on interlaced frames: as many frames come out as went in.
 
     Args:
         stream: PyAV's video stream.
+        all (bool): also those that are not marked.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, all: bool = False) -> None:
         self.stream = stream
+        self.all = all
         self.graph = None
 
     def _open(self):
@@ -300,7 +309,7 @@ class Deinterlacer:
         source = self.graph.add_buffer(template=stream, time_base=stream.time_base)
         chain = [
             source,
-            self.graph.add('bwdif', 'mode=send_frame:deint=interlaced'),
+            self.graph.add('bwdif', f'mode=send_frame:deint={"all" if self.all else "interlaced"}'),
             self.graph.add('buffersink'),
         ]
         self.graph.link_nodes(*chain).configure()
@@ -308,7 +317,7 @@ class Deinterlacer:
     def __call__(self, frames: Any) -> Iterator[Any]:
         for frame in itertools.chain(frames, [None]):
             if self.graph is None:
-                if frame is None or not frame.interlaced_frame:
+                if frame is None or not (self.all or frame.interlaced_frame):
                     if frame is not None:
                         yield frame
                     continue

@@ -4,6 +4,7 @@ import argparse
 
 from animevsr_cli.arguments import UPSCALE, add_upscale_options
 from animevsr_cli.commands import end_on_sigterm, run_upscale
+from animevsr_cli.config import parse
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(
@@ -14,6 +15,6 @@ if __name__ == '__main__':
         '-o', '--output', required=True, help='video file, image, or new folder for PNG images'
     )
     add_upscale_options(parser)
-    args = parser.parse_args()
+    args = parse(parser, parser)
     end_on_sigterm()
     run_upscale(args)

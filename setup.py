@@ -52,6 +52,7 @@ setup(
         'pillow',
         'pyyaml',
         'spandrel',
+        'tomli; python_version < "3.11"',
         'tqdm',
     ],
     extras_require={

@@ -27,8 +27,13 @@ from animevsr_cli.texts import (
 )
 
 
-def parser() -> Any:
+def parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
+    return build()[0]
+
+
+def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """(`parser`, in it that of `upscale`)."""
     root = argparse.ArgumentParser(prog='animevsr', description='Animation video super-resolution.')
     commands = root.add_subparsers(dest='command', metavar='COMMAND', required=True)
 
@@ -239,7 +244,7 @@ def parser() -> Any:
     jo = command('join', 'write the video whose parts (upscale --part) are done', JOIN)
     jo.add_argument('output', help='the output that was named')
     commands.add_parser('setup', help='install BasicSR, which pip alone cannot')
-    return root
+    return root, up
 
 
 def add_device(command: Any) -> None:
@@ -386,6 +391,8 @@ def add_upscale_options(up: Any) -> None:
         default='auto',
         help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)',
     )
+    up.add_argument('--config', metavar='FILE', help='settings in TOML; the command line goes before them')
+    up.add_argument('--save-config', metavar='FILE', help='write the settings of this call into one')
     up.add_argument(
         '--dry-run',
         action='store_true',

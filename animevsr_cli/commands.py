@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animevsr_cli.arguments import parser
+from animevsr_cli.arguments import build
+from animevsr_cli.config import parse, settings_of
 from animevsr_cli.texts import LEARN_SIZES
 
 if TYPE_CHECKING:
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
 
 def run_upscale(args: argparse.Namespace) -> None:
     """Call `animevsr.upscale` and say what was done."""
-    options = {
-        name: value
-        for name, value in vars(args).items()
-        if name not in ('command', 'input', 'output', 'dry_run')
-    }
+    options = settings_of(args)
     if guarded(
         lambda animevsr: animevsr.upscaling.is_batch(args.input), f'nothing was written at {args.output}'
     ):
@@ -76,8 +73,10 @@ def run_batch(args: argparse.Namespace, options: Any) -> None:
         print(f'{path}: {what}')
     failed = sum(what.startswith('failed') for what in done.values())
     parts = sum(what.startswith('part done') for what in done.values())
+    left = sum(what.startswith('left out') for what in done.values())
     print(
-        f'{len(done) - failed - parts} done, {failed} failed'
+        f'{len(done) - failed - parts - left} done, {failed} failed'
+        + (f', {left} left out' if left else '')
         + (f', {parts} with shots left to other parts' if parts else '')
     )
     if failed:
@@ -403,7 +402,7 @@ def end_on_sigterm() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    args = parse(*build(), argv)
     end_on_sigterm()
     if args.command == 'setup':
         from animevsr_cli import install_basicsr

@@ -5,17 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import warnings
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import estimate, upscale
+from animevsr.upscaling.options import UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.files import write_text
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from animevsr.upscaling.run import Summary
 
 
+QUEUE = 'queue.toml'  # in the input folder: settings of single videos
 NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
 
 
@@ -31,6 +39,10 @@ def upscale_folder(
 ) -> list[Summary]:
     """Upscale all videos below a folder into another one, with the folders that they are in. What is done
     already is left alone, and one bad file does not stop the others.
+
+    A file `queue.toml` in the input folder gives single videos settings of their own: tables that are named
+    by a file or a pattern (`["season 1/*.mkv"]`), with options of this function; `skip = true` leaves a video
+    out.
 
     Args:
         input, output (str | Path): folders; the output is made where it is missing.
@@ -46,6 +58,7 @@ def upscale_folder(
     """
     input, output = Path(input), Path(output)
     targets = choose_targets(list_videos(input, output), input, output, suffix)
+    queue = Queue(input, options)
     output.mkdir(parents=True, exist_ok=True)
     write_text(
         output / NOTE,
@@ -57,6 +70,10 @@ def upscale_folder(
     results = {}
     for number, (video, target) in enumerate(targets, 1):
         name = str(video.relative_to(input))
+        settings = queue.settings(name)
+        if settings is None:
+            results[name] = f'left out, by {QUEUE}'
+            continue
         if target.exists():
             results[name] = 'was done already'
             clean(target)
@@ -65,7 +82,7 @@ def upscale_folder(
             warnings.warn(f'{number} of {len(targets)}: {name}', stacklevel=2)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            summary = upscale(video, target, progress=progress, **options)
+            summary = upscale(video, target, progress=progress, **settings)
             results[name] = (
                 f'part done, {summary.missing} of {summary.shots} shots left'
                 if summary.missing
@@ -87,13 +104,54 @@ def estimate_folder(
     upscale; nothing is written.
     """
     input, output = Path(input), Path(output)
+    queue = Queue(input, options)
     for video, target in choose_targets(list_videos(input, output), input, output, suffix):
-        if not target.exists():
+        settings = queue.settings(str(video.relative_to(input)))
+        if settings is not None and not target.exists():
             try:
                 place = output if output.is_dir() else Path.cwd()
-                yield video, estimate(video, place / target.name, **options)
+                yield video, estimate(video, place / target.name, **settings)
             except MediaError as error:
                 yield video, str(error)
+
+
+class Queue:
+    """The settings of each video of a folder: those of the call, and those that `queue.toml` has for it.
+
+    Raises:
+        ValueError: the file is not TOML, or a table in it has an option that does not exist or is out of
+            range.
+    """
+
+    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+        self.options = options
+        self.tables = {}
+        file = folder / QUEUE
+        if not file.is_file():
+            return
+        try:
+            tables = tomllib.loads(file.read_text(encoding='utf8'))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f'{file}: is not TOML ({error})') from None
+        for pattern, table in tables.items():
+            if not isinstance(table, dict):
+                raise ValueError(f'{file}: {pattern} must be a table that is named by a video or a pattern')
+            own = {key.replace('-', '_'): value for key, value in table.items()}
+            try:
+                UpscaleOptions.of(**{**options, **{k: v for k, v in own.items() if k != 'skip'}})
+            except (TypeError, ValueError) as error:
+                raise ValueError(f'{file}: ["{pattern}"]: {error}') from None
+            self.tables[pattern] = own
+
+    def settings(self, name: str) -> dict[str, Any] | None:
+        """The options of the video with this path below the folder; None where it is left out. Later tables
+        go before earlier ones.
+        """
+        found = dict(self.options)
+        for pattern, table in self.tables.items():
+            if fnmatch(Path(name).as_posix(), pattern):
+                found.update(table)
+        return None if found.pop('skip', False) else found
 
 
 def is_batch(input: str | Path) -> bool:

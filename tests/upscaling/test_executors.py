@@ -26,6 +26,7 @@ from animevsr.upscaling.options import GROUPS, UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.upscaling.worker import DifferentRounding, Job
 from animevsr_cli.arguments import parser
+from animevsr_cli.config import settings_of
 
 OPTIONS = dict(CODEC, threads=1)
 
@@ -379,10 +380,7 @@ def test_no_cluster_is_one_line(source, tiny_weights, tmp_path):
 
 def test_flags_are_the_fields():
     """A new option is a field and a flag: neither is without the other, and their defaults agree."""
-    args = vars(parser().parse_args(['upscale', 'in.mkv', '-o', 'out.mkv']))
-    flags = {
-        name: value for name, value in args.items() if name not in ('command', 'input', 'output', 'dry_run')
-    }
+    flags = settings_of(parser().parse_args(['upscale', 'in.mkv', '-o', 'out.mkv']))
     options = UpscaleOptions.of()
     values = dict(vars(options))
     for group in GROUPS:

@@ -1,0 +1,91 @@
+"""Settings of `animevsr upscale` in a TOML file: `--config`, and `--save-config`, which writes one."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NOT_SETTINGS = ('command', 'input', 'output', 'config', 'save_config', 'dry_run')
+
+
+def parse(
+    root: argparse.ArgumentParser, up: argparse.ArgumentParser, argv: list[str] | None = None
+) -> argparse.Namespace:
+    """The arguments of a command line, above those of the file that `--config` names; writes what
+    `--save-config` names.
+
+    Args:
+        root: the whole parser. up: the one that has the options of `upscale`: in it, or the same.
+    """
+    args = root.parse_args(argv)
+    actions = {action.dest: action for action in up._actions if action.dest not in (*NOT_SETTINGS, 'help')}
+    defaults = {name: action.default for name, action in actions.items()}
+    if getattr(args, 'config', None):
+        settings = read_config(args.config, list(actions))
+        for name, value in settings.items():
+            if actions[name].choices and value not in actions[name].choices:
+                known = ', '.join(map(str, actions[name].choices))
+                sys.exit(f'animevsr: {args.config}: {name} must be one of {known}, got {value}')
+        up.set_defaults(**settings)
+        args = root.parse_args(argv)
+    if getattr(args, 'save_config', None):
+        write_config(args.save_config, args, defaults)
+    return args
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `upscale` among the arguments of the command line."""
+    return {name: value for name, value in vars(args).items() if name not in NOT_SETTINGS}
+
+
+def read_config(path: str, known: list[str]) -> dict[str, Any]:
+    """The settings of a file, by their names as fields (`no-cuts = true` is `cuts = false`).
+
+    Raises:
+        SystemExit: it cannot be read, or has a key that is no setting; one line.
+    """
+    try:
+        with Path(path).open('rb') as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        sys.exit(f'animevsr: {path}: cannot be read ({error.strerror})')
+    except tomllib.TOMLDecodeError as error:
+        sys.exit(f'animevsr: {path}: is not TOML ({error})')
+    settings = {}
+    for key, value in values.items():
+        name = key.replace('-', '_')
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0)[0]
+            sys.exit(f"animevsr: {path}: unknown setting '{key}'; did you mean '{near}'?")
+        settings[name] = tuple(value) if isinstance(value, list) else value  # part, encoder_options
+    return settings
+
+
+def write_config(path: str, args: argparse.Namespace, defaults: dict[str, Any]) -> None:
+    """Write the settings that are not the defaults, as TOML."""
+    lines = [
+        f'{name} = {as_toml(value)}'
+        for name, value in settings_of(args).items()
+        if value != defaults[name] and value is not None
+    ]
+    try:
+        Path(path).write_text('\n'.join(['# of animevsr upscale --config', *lines, '']), encoding='utf8')
+    except OSError as error:
+        sys.exit(f'animevsr: {path}: cannot be written ({error.strerror})')
+
+
+def as_toml(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f'[{", ".join(as_toml(item) for item in value)}]'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)

@@ -1,0 +1,85 @@
+"""Settings in files: `--config`, `--save-config`, and `queue.toml` of a folder of videos."""
+
+import pytest
+from conftest import moving_frames, write_video
+
+import animevsr
+from animevsr_cli.arguments import build
+from animevsr_cli.config import parse, settings_of
+
+COMMAND = ['upscale', 'in.mkv', '-o', 'out.mkv']
+
+
+def parsed(*arguments):
+    return parse(*build(), [*COMMAND, *map(str, arguments)])
+
+
+def test_what_is_saved_is_read_again(tmp_path):
+    file = tmp_path / 'my.toml'
+    options = ['-s', 2, '--crf', 20, '--no-cuts', '--start', '1:23', '--grain', 2.5, '--part', '1/3']
+    options += ['--encoder-options', 'g=12', 'bf=3', '--tile', 'auto', '-n', 'a "name"']
+    saved = parsed(*options, '--save-config', file)
+    text = file.read_text()
+    assert 'outscale = 2.0' in text and 'cuts = false' in text and 'device' not in text
+    again = parsed('--config', file)
+    assert settings_of(again) == {**settings_of(saved), 'encoder_options': ('g=12', 'bf=3')}
+    over = parsed('--config', file, '-s', 3)  # the command line goes before the file
+    assert (over.outscale, over.crf) == (3, 20)
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('crff = 3', "unknown setting 'crff'; did you mean 'crf'?"),
+        ('codec = "h261"', 'codec must be one of h264'),
+        ('crf = ', 'is not TOML'),
+        ('input = "x"', "unknown setting 'input'"),
+        (None, 'cannot be read'),
+    ],
+)
+def test_what_cannot_be(text, said, tmp_path):
+    file = tmp_path / 'my.toml'
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit, match='my.toml: ') as error:
+        parsed('--config', file)
+    assert said in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_queue(tiny_weights, tmp_path):
+    root = tmp_path / 'in'
+    (root / 'extras').mkdir(parents=True)
+    for name in ('a.mkv', 'b.mkv', 'extras/c.mkv', 'extras/d.mkv'):
+        write_video(root / name, moving_frames(3, 32, 48))
+    (root / 'queue.toml').write_text(
+        '["*.mkv"]\noutscale = 2\n["extras/*"]\nskip = true\n["extras/d.mkv"]\nskip = false\nend = "2f"\n'
+    )
+    done = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
+    assert done == {
+        'a.mkv': 'done, 3 frames',
+        'b.mkv': 'done, 3 frames',
+        'extras/c.mkv': 'left out, by queue.toml',
+        'extras/d.mkv': 'done, 2 frames',
+    }
+    from animevsr.video.reader import VideoReader
+
+    with VideoReader(tmp_path / 'out/a.mkv') as reader:
+        assert reader.info.size == (64, 96)
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('["a.mkv"]\ncrf = 99', r'\["a.mkv"\]: crf must be between'),
+        ('["a.mkv"]\nsize = 9', r"unexpected keyword argument 'size'"),
+        ('crf = 9', 'crf must be a table'),
+        ('["a', 'is not TOML'),
+    ],
+)
+def test_a_queue_that_cannot_be_is_told_before_the_work(text, said, tiny_weights, tmp_path):
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / 'in/a.mkv', moving_frames(3, 32, 48))
+    (tmp_path / 'in/queue.toml').write_text(text)
+    with pytest.raises(ValueError, match=said):
+        animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights)
+    assert not (tmp_path / 'out').exists()

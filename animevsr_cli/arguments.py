@@ -43,8 +43,13 @@ def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         )
 
     up = command('upscale', 'upscale a video, a folder of frames or one image', UPSCALE)
-    up.add_argument('input', help='video file, folder of frames or image')
-    up.add_argument('-o', '--output', required=True, help='video file, image, or new folder for PNG images')
+    up.add_argument('input', help='video file, folder of frames or image; - reads Y4M from standard input')
+    up.add_argument(
+        '-o',
+        '--output',
+        required=True,
+        help='video file, image, or new folder for PNG images; - writes Y4M to standard output',
+    )
     add_upscale_options(up)
     pre = command('preview', 'upscale a few frames, to choose a model and see how long it takes', PREVIEW)
     pre.add_argument('video', help='video file')

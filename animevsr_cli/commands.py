@@ -41,11 +41,13 @@ def run_upscale(args: argparse.Namespace) -> None:
     if done.missing:
         print(f'{done.output}: this part is done, {done.missing} of {done.shots} shots left to other parts')
         return
+    out = sys.stderr if str(done.output) == '-' else sys.stdout  # there goes the video
     held = f', {done.held:.0%} held' if args.reuse and done.held is not None else ''
     again = f', {done.resumed} of {done.shots} shots were there already' if done.resumed else ''
     print(
         f'{done.output}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s '
-        f'({done.fps:.2f} frames a second{held}){again}'
+        f'({done.fps:.2f} frames a second{held}){again}',
+        file=out,
     )
 
 

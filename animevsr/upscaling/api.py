@@ -17,6 +17,7 @@ from animevsr.engine.upscaler import choose_tile, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.estimate import Estimate
 from animevsr.upscaling.options import DEFAULT_WEIGHTS, UpscaleOptions, size_for
+from animevsr.upscaling.pipe import PIPE, upscale_pipe
 from animevsr.upscaling.run import Summary, Upscaling
 from animevsr.upscaling.worker import Job
 from animevsr.utils.device import select_device
@@ -55,7 +56,7 @@ def upscale(
 
     Args:
         input, output (str | Path): the output is a video or an image by its suffix, otherwise a new folder of
-            PNG images.
+            PNG images; '-' is Y4M on standard input, and on standard output.
         progress (bool): show frames, speed and time left on standard error.
         weights, outscale, fps, crf, codec, device, half, options: see `UpscaleOptions`, and in it
             `EncodeOptions` and `ComputeOptions`.
@@ -72,6 +73,8 @@ def upscale(
         weights=weights, outscale=outscale, fps=fps, crf=crf, codec=codec, device=device, half=half, **options
     )
     job, input, output = check_input(input, output, options, progress)
+    if PIPE in (job.input, job.output):
+        return upscale_pipe(job, progress)
     options = job.options
     with replace(job, input=str(input)).open_reader() as reader:  # an error names the input as it was given
         upscaling = Upscaling(job, input, output, progress)
@@ -107,6 +110,8 @@ def estimate(input: str | Path, output: str | Path, **options: Any) -> Estimate:
         as `upscale`; MediaError also where the disk is too small.
     """
     job, input, output = check_input(input, output, options)
+    if PIPE in (job.input, job.output):
+        raise ValueError('of a pipe (-) nothing can be estimated')
     return Upscaling(job, input, output, False).estimate()
 
 
@@ -116,19 +121,23 @@ def check_input(
     """(the job, input, output) of a call; with the black bars found where they are to be left out."""
     options = UpscaleOptions.of(**options)
     input, output = Path(input), Path(output) if Path(output).name else Path(output).absolute()
+    pipe = PIPE in (str(input), str(output))
+    if options.selection.crop == 'auto' and str(input) == PIPE:
+        raise ValueError('crop: auto cannot be had of a pipe (-); say TOP:BOTTOM:LEFT:RIGHT')
     if options.selection.crop == 'auto':
         options = options.with_selection(crop=str(find_crop(input)))
         if progress:
             tqdm.write(f'animevsr: crop {options.selection.crop} (top:bottom:left:right)', file=sys.stderr)
-    if options.selection.deinterlace == 'auto' and is_telecined_file(input):
+    if options.selection.deinterlace == 'auto' and str(input) != PIPE and is_telecined_file(input):
         options = options.with_selection(deinterlace='ivtc')
         warnings.warn(
             f'{input} is telecined film; it is brought back to its frames (deinterlace: off leaves it)',
             stacklevel=3,
         )
-    if output.exists() and input.exists() and output.samefile(input):
+    if not pipe and output.exists() and input.exists() and output.samefile(input):
         raise MediaError(f'{output}: is the input; name another output')
-    return Job(str(input.absolute()), str(output.absolute()), options), input, output
+    names = (PIPE if str(path) == PIPE else str(path.absolute()) for path in (input, output))
+    return Job(*names, options), input, output
 
 
 def is_telecined_file(path: Path) -> bool:

@@ -45,7 +45,7 @@ class Job:
     """What every worker is sent; it can be sent to another process.
 
     Attributes:
-        input, output (str): absolute paths. options (UpscaleOptions)
+        input, output (str): absolute paths, or '-'. options (UpscaleOptions)
     """
 
     input: str

@@ -35,6 +35,8 @@ def open_container(path: Path) -> Any:
     Raises:
         av.FFmpegError, OSError, ValueError: it is not readable.
     """
+    if str(path) == '-':  # standard input
+        return av.open('pipe:0')
     name = str(Path(path).absolute())  # 'a: b.mkv' would be taken for a protocol
     try:
         return av.open(name)

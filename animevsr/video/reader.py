@@ -24,6 +24,7 @@ from animevsr.video.telecine import InverseTelecine
 # frames before a part that are read as well, and seconds before those: what follows a key frame may refer
 # to frames before it
 WARM_UP = 8
+STANDARD_INPUT = '-'
 LEEWAY = 2
 
 
@@ -56,6 +57,8 @@ def open_reader(
 
 def open_whole(path: Path, fps: Fraction | None, **options: Any) -> FrameReader:
     """`open_reader` without a selection."""
+    if str(path) == STANDARD_INPUT:
+        return VideoReader(path, **options)
     if not path.exists():
         raise MediaError(f'{path}: no such file or folder')
     if path.is_dir():
@@ -99,7 +102,7 @@ class VideoReader(FrameReader):
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = (
                 'the file is empty'
-                if self.path.stat().st_size == 0
+                if self.path.is_file() and self.path.stat().st_size == 0
                 else f'not readable as a video ({explain(error)})'
             )
             raise MediaError(f'{path}: {reason}') from None

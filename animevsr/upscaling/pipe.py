@@ -1,0 +1,142 @@
+"""Upscaling in a pipe: frames come as Y4M on standard input, or go as Y4M to standard output, in one pass."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import nullcontext
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from animevsr.engine.grain import Grain
+from animevsr.engine.upscaler import choose_tile, fit
+from animevsr.errors import MediaError
+from animevsr.upscaling.options import size_for
+from animevsr.upscaling.run import Summary
+from animevsr.utils.device import select_device
+from animevsr.utils.progress import progress_bar
+from animevsr.utils.threads import BackgroundWriter, prefetch
+from animevsr.video.container import VIDEO_SUFFIXES
+from animevsr.video.encoders import check_output, choose_encoding, find_format
+from animevsr.video.segments import SegmentWriter
+from animevsr.video.shots import FLASH, CutDetector
+from animevsr.video.y4m import Y4MWriter
+
+if TYPE_CHECKING:
+    from animevsr.upscaling.options import UpscaleOptions
+    from animevsr.upscaling.worker import Job
+    from animevsr.video.frame_reader import FrameReader
+
+PIPE = '-'
+AHEAD = 4  # frames that are read before they are needed, and results that wait to be written
+
+
+def upscale_pipe(job: Job, progress: bool) -> Summary:
+    """`upscale` where the input or the output is '-'. Nothing can be resumed, and other tracks are not seen.
+
+    Raises:
+        ValueError: an option needs more than one pass. MediaError: as `upscale`.
+    """
+    options, start = job.options, time.monotonic()
+    check_options(options)
+    with job.open_reader() as reader:
+        info = reader.info
+        if job.output != PIPE:
+            if Path(job.output).suffix.lower() not in VIDEO_SUFFIXES:
+                raise MediaError(f'{job.output}: frames of a pipe can be written to a video, or to -')
+            check_output(Path(job.output), info, options.encode.codec)
+        tile = choose_tile(options.compute.tile, info.size, select_device(options.compute.device))
+        upscaler = job.open_upscaler(job.load(), tile)
+        # of Y4M the sides need not be even, but what reads it wants them so
+        size = size_for(info, Path('x.mkv'), options, upscaler.scale, options.encode.codec)
+        rate = options.fps or info.fps
+        grain = Grain(options.grain) if options.grain else None
+        shots = count = 0
+        bar = progress_bar(info.expected_frames, 'frames', progress)
+        with (
+            bar,
+            open_writer(job, reader, size, rate) as writer,
+            BackgroundWriter(writer.write, AHEAD) as write,
+        ):
+            for _, shot in groupby(settled(prefetch(images(reader), AHEAD), options.cuts), lambda f: f[0]):
+                shots += 1
+                for image in upscaler(frame for _, frame in shot):
+                    image = fit(image, size)
+                    write(grain.add(image, count) if grain else image)
+                    count += 1
+                    bar.update()
+        if not count:
+            raise MediaError(f'{job.input}: no frame can be decoded')
+        seconds = time.monotonic() - start
+        return Summary(
+            count, count / seconds, seconds, Path(job.output), size[1], size[0], Fraction(rate), shots
+        )
+
+
+def check_options(options: UpscaleOptions) -> None:
+    """ValueError for what cannot be done in one pass, by one process."""
+    selection = options.selection
+    impossible = dict(
+        jobs=options.jobs > 1,
+        cluster=options.cluster is not None,
+        part=options.part is not None,
+        start=selection.start is not None,
+        end=selection.end is not None,
+    )
+    for name, asked in impossible.items():
+        if asked:
+            raise ValueError(f'{name}: cannot be had in a pipe (-)')
+
+
+def images(reader: FrameReader) -> Iterator[Any]:
+    for image, _ in reader.frames():
+        yield image
+
+
+def settled(frames: Iterator[Any], cuts: bool) -> Iterator[tuple[int, Any]]:
+    """(number of its shot, frame) of each, as soon as it is certain: a few frames late."""
+    detector, waiting, starts, shot, given = CutDetector(), deque(), [], 0, 0
+
+    def give(certain):
+        nonlocal shot, given
+        while waiting and given < certain:
+            if starts and starts[0] == given:
+                starts.pop(0)
+                shot += 1
+            yield shot, waiting.popleft()
+            given += 1
+
+    pushed = 0
+    for frame in frames:
+        waiting.append(frame)
+        pushed += 1
+        if cuts:
+            starts += detector.push(frame if frame.dtype == 'uint8' else (frame >> 8).astype('uint8'))
+        yield from give(pushed - FLASH - 1 if cuts else pushed)
+    starts += detector.finish()
+    yield from give(pushed)
+
+
+def open_writer(job: Job, reader: FrameReader, size: tuple[int, int], rate: Fraction) -> Any:
+    """A context of what has `write`: Y4M, or a video file."""
+    encode, info = job.options.encode, reader.info
+    aspect = Fraction(1) if job.options.square_pixels else info.sample_aspect_ratio or Fraction(1)
+    if job.output == PIPE:
+        depth, chroma = find_format(info)
+        form = encode.chroma or chroma, encode.depth or (10 if depth > 8 else 8)
+        return nullcontext(Y4MWriter(size, rate, aspect, form, info.color))
+    encoding = choose_encoding(
+        encode.codec,
+        info,
+        size,
+        encode.crf,
+        encode.depth,
+        encode.chroma,
+        encode.hardware,
+        encode.extra_options(),
+        job.options.square_pixels,
+    )
+    return SegmentWriter(Path(job.output), encoding, info.color, Fraction(rate))

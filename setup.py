@@ -59,7 +59,9 @@ setup(
         'ncnn': NCNN,
         'speed': SPEED,
         'cluster': ['ray>=2.40'],
+        'pack': ['blosc2'],
         'test': [
+            'blosc2',
             'pytest',
             'pytest-xdist',
             'playwright',

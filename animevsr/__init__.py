@@ -14,7 +14,7 @@ from animevsr.version import __version__
 
 if TYPE_CHECKING:  # for editors, type checkers and the documentation
     from animevsr.archs.loading import load_network
-    from animevsr.curation import enhance, rescale
+    from animevsr.curation import enhance, pack_clips, rescale
     from animevsr.engine import export
     from animevsr.evaluation import atlas, compare, evaluate, preview, verify
     from animevsr.upscaling import estimate, upscale, upscale_folder
@@ -28,6 +28,7 @@ PUBLIC = {
     'evaluate': 'evaluation',
     'export': 'engine',
     'load_network': 'archs.loading',
+    'pack_clips': 'curation',
     'preview': 'evaluation',
     'rescale': 'curation',
     'upscale': 'upscaling',

@@ -17,6 +17,7 @@ from animevsr_cli.texts import (
     LEARN,
     LEARN_SIZES,
     MODELS,
+    PACK,
     PREVIEW,
     REPRODUCE,
     RESCALE,
@@ -141,6 +142,10 @@ def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         help='only every N-th clip from the I-th on, to share the work',
     )
     add_device(en)
+    pk = command('pack', 'pack a training set into files that are read quickly', PACK)
+    pk.add_argument('root', help='folder with one folder of frames, or one video, per clip')
+    pk.add_argument('-o', '--output', required=True, help='folder for the packed clips')
+    pk.add_argument('--jobs', type=int, help='threads (default: the CPUs)')
     ev = command('evaluate', 'measure methods on clips, in one table', EVALUATE)
     ev.add_argument(
         'methods', nargs='+', metavar='[NAME=]METHOD', help='folder of results, weights, ncnn:NAME or bicubic'

@@ -179,6 +179,19 @@ def run_enhance(args: argparse.Namespace) -> None:
     print(f'{args.out_root}: {written} frames written')
 
 
+def run_pack(args: argparse.Namespace) -> None:
+    """Call `animevsr.pack_clips`; the exit code tells whether all went well."""
+    failed = guarded(
+        lambda animevsr: animevsr.pack_clips(args.root, args.output, args.jobs, progress=True),
+        'rerun the command to resume',
+    )
+    for name, why in failed.items():
+        print(f'{name}: failed: {why}')
+    print(f'{args.output}: packed; train with dataroot_gt: {args.output}')
+    if failed:
+        sys.exit(1)
+
+
 def run_evaluate(args: argparse.Namespace) -> None:
     """Call `animevsr.evaluate`, print the table and write it."""
     methods = named_methods(args.methods)
@@ -428,5 +441,6 @@ def main(argv: list[str] | None = None) -> None:
         preview=run_preview,
         doctor=run_doctor,
         join=run_join,
+        pack=run_pack,
     )
     run[args.command](args)

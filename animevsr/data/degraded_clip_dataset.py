@@ -14,7 +14,7 @@ from animevsr.errors import MediaError
 from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
-from animevsr.video.clips import clip_lengths, list_clips, load_clip
+from animevsr.video.clips import clip_lengths, list_clips, load_clip, open_clip
 
 if TYPE_CHECKING:
     from animevsr.data.sampling import Draw
@@ -53,7 +53,7 @@ class DegradedClipDataset(data.Dataset):
     Args:
         opt (dict):
             dataroot_gt (str): a root of clips: folders of frames (any image format, numbered from anywhere)
-                or video files.
+                or video files; read fastest where `animevsr pack` has packed them.
             num_frame (int): frames of a window. Default: 15.
             gt_size (int): side of the square GT crop in pixels, a multiple of `scale`. Default: 256.
             scale (int): Default: 4.
@@ -111,10 +111,10 @@ class DegradedClipDataset(data.Dataset):
     def __getitem__(self, index: int | Draw) -> dict:
         rng = draw_generator(self, index)
         path, length = self.clips[index], self.lengths[index]
-        gt = load_clip(path, self._window(length, rng))
+        numbers = self._window(length, rng)
         if rng.random() < 0.5 and self.opt.get('random_reverse', True):
-            gt = gt[::-1]
-        gt = to_tensor(flip_and_turn(self._crop(gt, path, rng), self.opt, rng))
+            numbers = numbers[::-1]
+        gt = to_tensor(flip_and_turn(self._read(path, numbers, rng), self.opt, rng))
         params = self.pipeline.sample(rng, len(gt))
         sample = dict(gt=gt, key=path.name, params=json.dumps(params))
         if self.opt.get('degrade_on') == 'device':
@@ -141,8 +141,21 @@ class DegradedClipDataset(data.Dataset):
         start = int(rng.integers(length - span))
         return list(range(start, start + span + 1, interval))
 
-    def _crop(self, frames, path, rng):
-        h, w = frames.shape[1:3]
+    def _read(self, path, numbers, rng):
+        """A random crop of frames (t, gt_size, gt_size, 3); of each no more is read than that takes."""
+        clip = open_clip(path)
+        if clip is None:  # a video whose frames need those before them
+            order = sorted(set(numbers))
+            frames = dict(zip(order, load_clip(path, order)))
+            middle = frames[numbers[len(numbers) // 2]]
+            crop = self._place(path, middle.shape[:2], lambda: middle, rng)
+            return np.stack([frames[i][crop] for i in numbers])
+        crop = self._place(path, clip.size, lambda: clip.read([numbers[len(numbers) // 2]])[0], rng)
+        return clip.read(numbers, crop)
+
+    def _place(self, path, frame_size, middle, rng):
+        """The place of a crop, a pair of slices; `middle()` gives the frame in the middle of the window."""
+        h, w = frame_size
         size = self.gt_size
         if h < size or w < size:
             raise MediaError(f'{path}: frames are {w}x{h}, smaller than the crop of {size} (gt_size)')
@@ -151,8 +164,8 @@ class DegradedClipDataset(data.Dataset):
             for _ in range(self.opt.get('edge_bias', 1))
         ]
         if len(places) > 1:
-            middle = frames[len(frames) // 2].astype(np.float32).mean(-1)
-            edges = np.abs(np.diff(middle, axis=0))[:, :-1] + np.abs(np.diff(middle, axis=1))[:-1]
+            gray = middle().astype(np.float32).mean(-1)
+            edges = np.abs(np.diff(gray, axis=0))[:, :-1] + np.abs(np.diff(gray, axis=1))[:-1]
             places.sort(key=lambda p: float(edges[p[0] : p[0] + size, p[1] : p[1] + size].mean()))
         top, left = places[-1]
-        return frames[:, top : top + size, left : left + size]
+        return slice(top, top + size), slice(left, left + size)

@@ -11,6 +11,8 @@ import numpy as np
 from animevsr.errors import MediaError
 from animevsr.utils.resources import find
 from animevsr.video.container import VIDEO_SUFFIXES
+from animevsr.video.images import list_images
+from animevsr.video.packed import SUFFIX, FolderClip, PackedClip, read_manifest
 from animevsr.video.reader import count_frames, open_reader, read_frames
 
 
@@ -28,7 +30,7 @@ def list_clips(root: str | Path, key: str = 'dataroot_gt') -> list[Path]:
         for p in sorted(root.iterdir())
         if not p.name.startswith('.')
         and not p.name.endswith('.partial')
-        and (p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES)
+        and (p.is_dir() or p.suffix.lower() in (*VIDEO_SUFFIXES, SUFFIX))
     ]
     if not clips:
         raise MediaError(f'{key}: {root}: holds no clips (folders of frames, or video files)')
@@ -56,19 +58,36 @@ def clip_name(clip: Path) -> str:
 
 def clip_lengths(clips: list[Path], at_least: int, reason: str) -> list[int]:
     """Number of frames of each clip; MediaError that names the first clip with fewer than `at_least`."""
-    lengths = [count_frames(clip) for clip in clips]
+    manifest = read_manifest(clips[0].parent) if clips else {}
+    lengths = [manifest[c.name]['frames'] if c.name in manifest else count_clip(c) for c in clips]
     for clip, length in zip(clips, lengths):
         if length < at_least:
             raise MediaError(f'{clip}: has {length} frames, but {reason}')
     return lengths
 
 
+def count_clip(path: Path) -> int:
+    """Number of frames of a clip."""
+    return PackedClip(path).count if path.suffix == SUFFIX else count_frames(path)
+
+
 def load_clip(path: Path, indices: list[int]) -> np.ndarray:
     """Frames of a clip as uint8 array (t, h, w, 3), RGB."""
+    if path.suffix == SUFFIX:
+        return PackedClip(path).read(list(indices))
     frames = read_frames(path, indices)
     for i, frame in zip(indices, frames):
         _check_size(path, i, frame, indices[0], frames[0])
     return np.stack(frames)
+
+
+def open_clip(path: Path) -> PackedClip | FolderClip | None:
+    """What reads crops of a few frames of a clip; None for a video, of which every window is decoded from its
+    beginning (`animevsr pack` packs it).
+    """
+    if path.is_dir():
+        return FolderClip(path, list_images(path))
+    return PackedClip(path) if path.suffix == SUFFIX else None
 
 
 def stream_clip(path: Path, count: int) -> Iterator[np.ndarray]:
@@ -77,6 +96,10 @@ def stream_clip(path: Path, count: int) -> Iterator[np.ndarray]:
     Raises:
         MediaError: the clip ends before, or a frame has another size.
     """
+    if path.suffix == SUFFIX:
+        clip = PackedClip(path)
+        yield from (clip.read([i])[0] for i in range(count))
+        return
     first = None
     with open_reader(path) as reader:
         for i, (frame, _) in enumerate(itertools.islice(reader.frames(), count)):

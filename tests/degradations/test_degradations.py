@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import moving_frames
 
 from animevsr.degradations import DegradationPipeline, Operator, operator
@@ -143,6 +144,25 @@ def test_blur_width_on_pixels(sigmas, theta, device):
 def test_blur_of_a_picture_smaller_than_its_kernel(device):
     clip = torch.full((1, 3, 5, 7), 0.25, device=device)
     assert torch.allclose(D.gaussian_blur(clip, 21, 2.0, 2.0, 0.0), clip, atol=1e-5)
+
+
+@pytest.mark.parametrize('size', [(64, 48), (7, 64), (9, 5)])
+def test_filters_in_parts_are_the_filters(size):
+    """On a CPU a filter is a sum of a few products of two vectors: to far within a level of 255."""
+    kernels, rng = D.kernels(), np.random.default_rng(0)
+    clip = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    made = [kernels.circular_lowpass_kernel(2.0, 21, pad_to=False)]
+    for _ in range(12):
+        a, b, theta = rng.uniform(0.3, 4), rng.uniform(0.3, 4), rng.uniform(-3, 3)
+        made.append(kernels.bivariate_Gaussian(21, a, b, theta, isotropic=False))
+        made.append(kernels.bivariate_generalized_Gaussian(15, a, b, theta, 1.5, isotropic=False))
+        made.append(kernels.bivariate_plateau(15, a, b, theta, 1.5, isotropic=False))
+    for kernel in made:
+        half, weight = len(kernel) // 2, torch.from_numpy(kernel)[None, None]
+        mode = 'reflect' if min(size) > half else 'replicate'
+        padded = F.pad(clip.double().view(6, 1, *size), (half,) * 4, mode=mode)
+        expected = F.conv2d(padded, weight).view_as(clip)
+        assert (D.filter_clip(clip, kernel) - expected).abs().max() < 0.26 / 255
 
 
 def test_resize_modes_against_opencv(device):

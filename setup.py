@@ -60,8 +60,10 @@ setup(
         'speed': SPEED,
         'cluster': ['ray>=2.40'],
         'pack': ['blosc2'],
+        'app': ['gradio>=6'],
         'test': [
             'blosc2',
+            'gradio>=6',
             'pytest',
             'pytest-xdist',
             'playwright',

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from animevsr_cli.texts import (
+    APP,
     ATLAS,
     BENCH,
     COMPARE,
@@ -61,6 +62,11 @@ def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     pre.add_argument('--at', nargs='+', type=moment, metavar='TIME', help='e.g. 83.5 or 1:23.5')
     pre.add_argument('--count', type=int, default=4, help='moments without --at (default: %(default)s)')
     pre.add_argument('--device', default='auto', help='(default: %(default)s)')
+    ap = command('app', 'restore videos on a page in the browser', APP)
+    ap.add_argument('--host', default='127.0.0.1', help='(default: %(default)s)')
+    ap.add_argument('--port', type=int, default=7860, help='(default: %(default)s)')
+    ap.add_argument('--password', help='asked for by the page')
+    add_device(ap)
     command('doctor', 'say what is installed here, and what of it works', DOCTOR)
     learn = command('learn', 'learn a degradation from low-quality frames', LEARN)
     learn.add_argument('frames', help='folder that is searched for images and video files')

@@ -179,6 +179,19 @@ def run_enhance(args: argparse.Namespace) -> None:
     print(f'{args.out_root}: {written} frames written')
 
 
+def run_app(args: argparse.Namespace) -> None:
+    """Call `animevsr.app.page.serve`."""
+
+    def run(_):
+        try:
+            from animevsr.app.page import serve
+        except ModuleNotFoundError as error:
+            raise ValueError(f"the app needs the package {error.name}; run: pip install '.[app]'") from None
+        serve(args.host, args.port, args.password, args.device, lambda text: print(text, file=sys.stderr))
+
+    guarded(run, 'what runs goes on with the next start')
+
+
 def run_pack(args: argparse.Namespace) -> None:
     """Call `animevsr.pack_clips`; the exit code tells whether all went well."""
     failed = guarded(
@@ -442,5 +455,6 @@ def main(argv: list[str] | None = None) -> None:
         doctor=run_doctor,
         join=run_join,
         pack=run_pack,
+        app=run_app,
     )
     run[args.command](args)

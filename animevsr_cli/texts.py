@@ -59,6 +59,10 @@ largest difference printed."""
 BENCH = """Measure what this machine reaches: frames of a given size through every backend that is
 installed."""
 WEIGHTS = """weights file, or name of a model: `animevsr models` lists them (default: %(default)s)"""
+APP = """Show a page in the browser of this machine: choose a video, look at frames before and after, run it,
+and come back later; a queue of several; teaching of degradations. It calls what the commands call.
+
+Nothing is sent anywhere. --host other than this machine needs --password (the user is animevsr)."""
 PACK = """Pack the clips of a training set (folders of frames, or videos) into one file each, lossless, of
 which a training reads a few frames several times as fast as from PNG, and write manifest.jsonl, by which no
 clip is opened at the start.

@@ -15,7 +15,7 @@ LAYERS = [
     {'archs', 'losses', 'metrics', 'video'},
     {'engine', 'degradations'},
     {'data', 'models', 'upscaling', 'evaluation', 'curation'},
-    {'__init__', 'train', 'test', 'reproduce'},
+    {'__init__', 'train', 'test', 'reproduce', 'app'},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted((REPO / 'animevsr').rglob('*.py'))

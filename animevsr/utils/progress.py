@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -31,5 +32,6 @@ def progress_bar(
         file=sys.stderr,
         disable=not shown,
         bar_format=BAR if total else None,
-        mininterval=0.5 if sys.stderr.isatty() else 10,
+        # in a log file a line now and then; the app reads more
+        mininterval=float(os.environ.get('ANIMEVSR_PROGRESS') or (0.5 if sys.stderr.isatty() else 10)),
     )

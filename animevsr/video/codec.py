@@ -19,10 +19,11 @@ ROUND_TRIPS = {'h264': ('libx264', 'h264')}
 FPS = 25
 BICUBIC = 0x4  # the scaler of the ffmpeg command, for the same chroma samples
 AVX2 = 11  # CV_CPU_AVX2 of OpenCV, whose Python module does not name it
-# x264's AVX-512 code of the macroblock tree (mbtree_propagate_list) works on eight blocks at a time. In
-# pictures of up to six blocks (96 pixels) across it reads memory that was never written, so that the same
-# frames gave other bits. Its AVX2 code does not, and gives the same bits elsewhere. The tree itself must
-# stay: without it x264 spends up to 2.6 times the bits at the same crf.
+# x264's AVX-512 code of the macroblock tree (mbtree_propagate_list) works on eight blocks at a time. Where a
+# row of blocks of 16 pixels is not a multiple of eight of them, it reads memory that was never written, so
+# that the same frames gave other bits: at 14 of 18 widths between 96 and 640 (MALLOC_PERTURB_ shows it). Its
+# AVX2 code does not, and gives the same bits elsewhere. The tree itself must stay: without it x264 spends up
+# to 2.6 times the bits at the same crf.
 REPEATABLE = {'x264-params': 'asm=avx2'} if cv2.checkHardwareSupport(AVX2) else {}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import check_folder
+from animevsr.video.codec import REPEATABLE
 from animevsr.video.container import MP4, VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
-NARROW = 128  # pixels
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,11 @@ class Encoding:
 
     def stream(self, container: Any, rate: Fraction, time_base: Fraction) -> Any:
         """A video stream of `container` that encodes so."""
-        stream = container.add_stream(
-            self.encoder, rate=rate, options={key: str(value) for key, value in self.options.items()}
-        )
+        options = {key: str(value) for key, value in self.options.items()}
+        if self.encoder == 'libx264':  # on each machine what makes it repeat its bits there
+            for key, value in REPEATABLE.items():
+                options[key] = ':'.join(filter(None, (options.get(key), value)))
+        stream = container.add_stream(self.encoder, rate=rate, options=options)
         context = stream.codec_context
         context.width = self.width
         context.height = self.height
@@ -192,7 +194,7 @@ def choose_encoding(
     encoder = next(
         (name for name in kind.hardware if hardware and works(replace(encoding, encoder=name))), kind.software
     )
-    options = choose_options(encoder, kind.crf if crf is None else crf, sides, pix_fmt, size[1])
+    options = choose_options(encoder, kind.crf if crf is None else crf, sides, pix_fmt)
     for key, value in (extra or {}).items():
         # what stands inside such an option (x264-params) is added to
         options[key] = f'{options[key]}:{value}' if key.endswith('-params') and key in options else value
@@ -203,13 +205,10 @@ def choose_encoding(
     return encoding
 
 
-def choose_options(encoder: str, crf: int | None, sides: dict, pix_fmt: str, width: int) -> dict:
+def choose_options(encoder: str, crf: int | None, sides: dict, pix_fmt: str) -> dict:
     """Options of an encoder; with them it gives the same bits every time, but for hardware."""
     if encoder == 'libx264':
-        # the macroblock tree of narrow pictures is not repeatable on every processor (see video/codec.py,
-        # whose remedy would bind the parts of one output to one kind of processor); elsewhere it saves a
-        # fifth of the bits
-        parts = ['mbtree=0'] * (width <= NARROW) + [f'{key}={value}' for key, value in sides.items()]
+        parts = [f'{key}={value}' for key, value in sides.items()]
         return dict(crf=crf, threads=THREADS, **({'x264-params': ':'.join(parts)} if parts else {}))
     if encoder == 'libx265':
         names = {'mastering-display': 'master-display', 'cll': 'max-cll'}

@@ -157,3 +157,29 @@ def test_external_ffmpeg_raises_unless_its_frames_come_back():
         ffmpeg.roundtrip(frames, {'vcodec': 'mpeg4'}, 'avi', decode_filters="select='not(mod(n\\,2))'")
     with pytest.raises(codec.CodecError, match='ffmpeg failed'):
         ffmpeg.roundtrip(frames, {'vcodec': 'no-such-encoder'}, 'avi')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='MALLOC_PERTURB_ is of glibc')
+@pytest.mark.parametrize('width', [160, 192, 400])
+def test_segments_do_not_depend_on_what_was_in_memory(width, tmp_path):
+    """The encoder of outputs gives the same bits whatever its memory held (x264's AVX-512 code does not)."""
+    code = (
+        'import sys, hashlib; from pathlib import Path; from fractions import Fraction; import cv2\n'
+        f'sys.path.insert(0, {str(REPO / "tests")!r}); from conftest import three_shots\n'
+        'from animevsr.video.color import Color; from animevsr.video.encoders import choose_encoding\n'
+        'from animevsr.video.frame_reader import MediaInfo\n'
+        'from animevsr.video.segments import SegmentWriter\n'
+        f'w, h = {width}, {width} * 2 // 3 // 2 * 2\n'
+        'info = MediaInfo(w, h, Fraction(25), Color(), Fraction(1, 25))\n'
+        'frames = three_shots((30, 30, 30))[0][30:60]\n'
+        'path = Path(sys.argv[1])\n'
+        'with SegmentWriter(path, choose_encoding("h264", info, (h, w)), Color(), Fraction(25)) as out:\n'
+        '    for frame in frames: out.write(cv2.resize(frame, (w, h), interpolation=cv2.INTER_CUBIC))\n'
+        'import av; file = av.open(str(path))\n'
+        'print(hashlib.sha256(b"".join(bytes(p) for p in file.demux(video=0))).hexdigest())\n'
+    )
+    found = {
+        run_python('-c', code, tmp_path / f'{value}.mkv', cwd=tmp_path, MALLOC_PERTURB_=value).stdout
+        for value in ('1', '85', '170')
+    }
+    assert len(found) == 1

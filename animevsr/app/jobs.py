@@ -1,0 +1,227 @@
+"""The queue of the app: each video is one `animevsr upscale` in a process of its own, which can be paused and
+goes on after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from animevsr.errors import MediaError
+from animevsr.upscaling import UpscaleOptions, WorkFolder
+from animevsr.utils.files import write_text
+from animevsr.video.reader import VideoReader
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WAITING, RUNNING, PAUSED, DONE, FAILED = 'waiting', 'running', 'paused', 'done', 'failed'
+PROGRESS = re.compile(r'(\d+)/(\d+) frames \[[^<\]]*<([^,\]]+)')
+
+
+@dataclass
+class Entry:
+    """A video of the queue.
+
+    Attributes:
+        number (int): its name. input, output (str): paths. settings (dict): options of `upscale`.
+        state (str): waiting, running, paused, done or failed.
+        done, total (int): frames. left (str): time left. message (str): the last line that was said.
+    """
+
+    number: int
+    input: str
+    output: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    state: str = WAITING
+    done: int = 0
+    total: int = 0
+    left: str = ''
+    message: str = ''
+
+    def command(self) -> list[str]:
+        """What is run, as it would be typed."""
+        command = ['upscale', self.input, '-o', self.output]
+        for name, value in self.settings.items():
+            flag = f'--{name.replace("_", "-")}'
+            command += [flag] if value is True else [flag, str(value)] if value not in (None, False) else []
+        return command
+
+
+class JobQueue:
+    """Runs one entry after the other, in a thread; it is kept in a file, and what ran when the app was
+    stopped waits again.
+
+    Args:
+        folder (Path): for `queue.json`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / 'queue.json'
+        self.lock = threading.RLock()
+        self.entries: list[Entry] = []
+        self.process = None
+        self.closed = threading.Event()
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            self.entries = [Entry(**values) for values in json.loads(self.file.read_text(encoding='utf8'))]
+        for entry in self.entries:
+            if entry.state == RUNNING:
+                entry.state = WAITING
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def add(self, input: str, output: str, settings: dict[str, Any]) -> Entry:
+        """Put a video at the end.
+
+        Raises:
+            ValueError, MediaError: an option or the input cannot be; the output is there, or in the queue.
+        """
+        UpscaleOptions.of(**settings)
+        with VideoReader(input) as reader:
+            total = reader.info.expected_frames or 0
+        if Path(output).exists():
+            raise MediaError(f'{output}: is there already; name another output')
+        with self.lock:
+            if any(e.output == output and e.state not in (DONE, FAILED) for e in self.entries):
+                raise MediaError(f'{output}: is in the queue already')
+            number = max((e.number for e in self.entries), default=0) + 1
+            entry = Entry(number, input, output, settings, total=total)
+            self.entries.append(entry)
+            self._save()
+        return entry
+
+    def find(self, number: int) -> Entry | None:
+        return next((entry for entry in self.entries if entry.number == number), None)
+
+    def pause(self, number: int) -> None:
+        """Stop an entry; every shot that is finished is kept."""
+        with self.lock:
+            entry = self.find(number)
+            if entry and entry.state in (WAITING, RUNNING):
+                running, entry.state = entry.state == RUNNING, PAUSED
+                if running and self.process:
+                    self.process.send_signal(signal.SIGTERM)
+                self._save()
+
+    def resume(self, number: int) -> None:
+        """Let an entry that is paused or has failed go on when it is its turn."""
+        with self.lock:
+            entry = self.find(number)
+            if entry and entry.state in (PAUSED, FAILED):
+                entry.state, entry.message = WAITING, ''
+                self._save()
+
+    def remove(self, number: int) -> None:
+        """Take an entry out; its output, or what is finished of it, stays on the disk."""
+        with self.lock:
+            self.pause(number)
+            self.entries = [entry for entry in self.entries if entry.number != number]
+            self._save()
+
+    def close(self) -> None:
+        """Stop what runs; it goes on with the next start of the app."""
+        self.closed.set()
+        with self.lock:
+            if self.process:
+                self.process.send_signal(signal.SIGTERM)
+        self.thread.join(30)
+
+    def _save(self):
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.file, json.dumps([asdict(entry) for entry in self.entries], indent=1))
+
+    def _work(self):
+        while not self.closed.wait(0.2):
+            with self.lock:
+                entry = next((e for e in self.entries if e.state == WAITING), None)
+                if entry is None:
+                    continue
+                entry.state = RUNNING
+                self._save()
+                self.process = start(entry)
+            self._follow(entry)
+
+    def _follow(self, entry):
+        for line in lines(self.process.stderr):
+            found = PROGRESS.search(line)
+            if found:
+                entry.done, entry.total, entry.left = int(found[1]), int(found[2]), found[3]
+            elif line.startswith('animevsr: '):
+                entry.message = line.removeprefix('animevsr: ')
+        code = self.process.wait()
+        with self.lock:
+            self.process = None
+            if entry.state == RUNNING:  # else it was paused
+                if code == 0:
+                    entry.state, entry.done, entry.left = DONE, entry.total, ''
+                else:
+                    entry.state = WAITING if self.closed.is_set() else FAILED
+            self._save()
+
+
+def start(entry: Entry) -> subprocess.Popen:
+    """The process of an entry; it says how far it is on its standard error, twice a second."""
+    environment = {**os.environ, 'ANIMEVSR_PROGRESS': '0.5', 'PYTHONIOENCODING': 'utf8'}
+    return subprocess.Popen(
+        [sys.executable, '-m', 'animevsr_cli', *entry.command()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+
+
+def lines(stream: Any) -> Any:
+    """What a stream of bytes says, by lines that end with a new line or go back to the beginning."""
+    waiting = b''
+    while piece := stream.read1():
+        *whole, waiting = re.split(rb'[\r\n]', waiting + piece)
+        yield from (line.decode('utf8', 'replace') for line in whole if line)
+    if waiting:
+        yield waiting.decode('utf8', 'replace')
+
+
+def newest_frame(output: str | Path) -> np.ndarray | None:
+    """The last frame of the shot that was finished last, (h, w, 3) uint8 RGB; None where there is none."""
+    folder = WorkFolder(Path(output)).path
+    files = [Path(output)] if Path(output).is_file() else sorted(folder.glob('shot_*[0-9].mkv'), key=changed)
+    for file in reversed(files):
+        try:
+            with VideoReader(file) as reader:
+                return reader.image(reader.seek((reader.info.expected_frames or 1) / reader.info.fps))
+        except (MediaError, OSError):  # joined and removed in between
+            continue
+    return None
+
+
+def changed(path: Path) -> float:
+    """When a file was written; 0 where it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def wait(queue: JobQueue, number: int, *states: str, seconds: float = 600) -> Entry:
+    """The entry, once it is in one of the states.
+
+    Raises:
+        TimeoutError: it is not within `seconds`.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        entry = queue.find(number)
+        if entry.state in states:
+            return entry
+        time.sleep(0.1)
+    raise TimeoutError(f'{entry.input}: is {entry.state} after {seconds} s')

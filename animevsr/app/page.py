@@ -1,0 +1,356 @@
+"""The page of the app, by Gradio, and the server that shows it to this machine alone."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # before its import: nothing is told to anyone
+os.environ['HF_HUB_OFFLINE'] = '1'
+
+import cv2
+import gradio as gr
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from animevsr.app.describe import describe
+from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_frame
+from animevsr.archs.loading import load_upscaler
+from animevsr.engine.backends import open_backend
+from animevsr.engine.upscaler import Upscaler
+from animevsr.errors import MediaError
+from animevsr.evaluation.preview import shot_before
+from animevsr.utils.device import select_device
+from animevsr.utils.resources import cache_folder
+from animevsr.video.container import VIDEO_SUFFIXES
+from animevsr.video.reader import VideoReader
+from animevsr.zoo import MODELS
+
+PORT = 7860
+# a browser that keeps to it asks no other host for anything: no font, no script, no picture
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: blob:"
+HEADS = ['', 'video', 'state', 'frames', 'left', 'result', 'said']
+TEACH = """Two ways to learn how *your* video was damaged, both by commands that can also be typed:
+
+- **Pairs from one video** (AnimeSR): patches of it are made smaller by ten factors and restored; open the
+  page that comes of it and click the one that looks best.
+- **A degradation from many frames** (VQD-SR): a network learns the damage of a folder of images or videos.
+  Hours on a CPU; it goes on where it was stopped."""
+
+
+def problems(function: Any) -> Any:
+    """A handler whose problems with the input are one line on the page."""
+
+    @functools.wraps(function)
+    def handler(*arguments):
+        try:
+            return function(*arguments)
+        except (MediaError, ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return handler
+
+
+class Page:
+    """What the handlers of the page share, whatever tab of the browser they are called from.
+
+    Args:
+        folder (Path): for the queue, and for what is uploaded.
+        device (str): see `ComputeOptions`; for previews.
+    """
+
+    def __init__(self, folder: Path, device: str = 'auto') -> None:
+        self.folder = folder
+        self.device = select_device(device)
+        self.queue = JobQueue(folder)
+        self.upscalers = {}
+        self.blocks = None
+        self.teaching = None
+
+    # --- restore
+
+    def choose(self, path: str) -> tuple:
+        """A video was chosen: what it is, where the result would go, suggested settings."""
+        path = clean(path)
+        if not path:
+            return '', '', None, 0, gr.update(maximum=1, value=0)
+        found = describe(path)
+        facts = '\n'.join(f'- {line}' for line in found.lines)
+        advice = '\n'.join(f'- {line}' for line in found.advice)
+        output = Path(path).with_name(f'{Path(path).stem}_x4.mkv')
+        middle = round(found.seconds / 2, 1)
+        return (
+            f'{facts}\n\n**Suggested**\n\n{advice}',
+            str(output),
+            found.settings.get('crop', ''),
+            found.settings.get('height', 0),
+            gr.update(maximum=max(0.1, found.seconds), value=middle),
+        )
+
+    def preview(self, path: str, model: str, moment: float) -> tuple[np.ndarray, np.ndarray]:
+        """(bicubic, result) of a frame, with the frames before it as warm-up."""
+        path = clean(path)
+        if not path:
+            raise MediaError('choose a video first')
+        with VideoReader(path) as reader:
+            rate = float(reader.info.fps)
+        shot = shot_before(Path(path), float(moment), rate)
+        upscaler = self.upscaler(model)
+        *_, result = upscaler(shot)
+        size = result.shape[1], result.shape[0]
+        return cv2.resize(shot[-1], size, interpolation=cv2.INTER_CUBIC), result
+
+    def upscaler(self, model: str) -> Upscaler:
+        if model not in self.upscalers:
+            net = load_upscaler(model, self.device)
+            self.upscalers = {model: Upscaler(open_backend(net, self.device))}  # one at a time
+        return self.upscalers[model]
+
+    def enqueue(self, path: str, output: str, *values: Any) -> list:
+        """Put a video into the queue; the rows of it."""
+        path, output = clean(path), clean(output)
+        if not path or not output:
+            raise MediaError('choose a video, and say where the result goes')
+        names = 'weights', 'outscale', 'height', 'crop', 'grain', 'square_pixels', 'reuse', 'fast', 'crf'
+        settings = {name: value for name, value in zip(names, values) if value not in ('', None, False, 0)}
+        if 'height' in settings:
+            settings.pop('outscale', None)
+            settings['height'] = int(settings['height'])
+        self.queue.add(path, output, settings)
+        gr.Info(f'{Path(path).name} is in the queue')
+        return self.rows()
+
+    # --- queue
+
+    def rows(self) -> list:
+        return [
+            [
+                e.number,
+                Path(e.input).name,
+                e.state,
+                f'{e.done} of {e.total}' if e.total else '',
+                e.left,
+                e.output,
+                e.message,
+            ]
+            for e in self.queue.entries
+        ]
+
+    def refresh(self) -> tuple:
+        """(rows, how far it is, the newest frame, files that are done)."""
+        entries = list(self.queue.entries)
+        running = next((e for e in entries if e.state == RUNNING), None)
+        said = 'Nothing runs.'
+        if running:
+            share = running.done / max(1, running.total)
+            said = f'**{Path(running.input).name}**: {share:.0%}, {running.done} of {running.total} frames'
+            said += f', {running.left} left' if running.left else ''
+        last = running or next((e for e in reversed(entries) if e.state == DONE), None)
+        frame = newest_frame(last.output) if last else None
+        done = [e.output for e in entries if e.state == DONE and Path(e.output).is_file()]
+        for file in done:  # no other file of this machine is served
+            if file not in self.blocks.allowed_paths:
+                self.blocks.allowed_paths.append(file)
+        return self.rows(), said, frame, done or None
+
+    def act(self, action: str, number: float | None) -> tuple:
+        """Pause, resume or remove an entry."""
+        if self.queue.find(int(number or 0)) is None:
+            raise MediaError('say the number of a video of the queue')
+        getattr(self.queue, action)(int(number))
+        return self.refresh()
+
+    # --- teach
+
+    def teach(self, action: str, path: str) -> Any:
+        """Run `animevsr rescale` or `animevsr learn`, and show what it says."""
+        path = clean(path)
+        if not path or not Path(path).exists():
+            raise MediaError(f'{path or "choose a video or a folder"}: no such file or folder')
+        arguments = [action, path]
+        if action == 'rescale':
+            arguments += ['-o', str(self.folder / 'teach' / f'{Path(path).stem}_rescaled')]
+        shown = f'$ animevsr {" ".join(arguments)}\n'
+        yield shown
+        (self.folder / 'teach').mkdir(parents=True, exist_ok=True)
+        log = self.folder / 'teach/log.txt'
+        with log.open('wb') as file:
+            self.teaching = subprocess.Popen(
+                [sys.executable, '-m', 'animevsr_cli', *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder / 'teach',
+            )
+        while self.teaching.poll() is None:
+            time.sleep(0.5)
+            yield shown + tail(log)
+        yield shown + tail(log) + f'\nended with {self.teaching.returncode}'
+
+    def stop_teaching(self) -> None:
+        if self.teaching and self.teaching.poll() is None:
+            self.teaching.terminate()
+
+    def close(self) -> None:
+        self.stop_teaching()
+        self.queue.close()
+
+
+def clean(path: str | None) -> str:
+    """A path as it is typed or pasted."""
+    return (path or '').strip().strip('"')
+
+
+def tail(log: Path) -> str:
+    """The end of what a command said, with what it wrote over left out."""
+    text = log.read_text(encoding='utf8', errors='replace')
+    return '\n'.join(line.split('\r')[-1] for line in text.splitlines()[-40:])
+
+
+def build(page: Page) -> gr.Blocks:
+    """The page."""
+    with gr.Blocks(title='animevsr', analytics_enabled=False) as blocks:
+        page.blocks = blocks
+        blocks.allowed_paths = []
+        gr.Markdown('# animevsr\nOld cartoons at four times the size. Everything stays on this machine.')
+        with gr.Tab('Restore'):
+            restore_tab(page)
+        with gr.Tab('Queue'):
+            queue_tab(page)
+        with gr.Tab('Teach'):
+            teach_tab(page)
+    return blocks
+
+
+def restore_tab(page: Page) -> None:
+    with gr.Row():
+        with gr.Column():
+            path = gr.Textbox(label='Path of a video on this machine', elem_id='path')
+            upload = gr.File(label='or drop one here', file_types=list(VIDEO_SUFFIXES), type='filepath')
+            facts = gr.Markdown(elem_id='facts')
+        with gr.Column():
+            model = gr.Dropdown(list(MODELS), value='animevsr_x4', label='Model', allow_custom_value=True)
+            moment = gr.Slider(0, 1, 0, step=0.1, label='Moment to preview, in seconds')
+            look = gr.Button('Preview', elem_id='preview')
+            compared = gr.ImageSlider(label='bicubic | result', type='numpy', elem_id='compared')
+    with gr.Accordion('Settings', open=False), gr.Row():
+        outscale = gr.Slider(1, 4, 4, step=0.5, label='Times as large')
+        height = gr.Number(0, label='or a height in pixels (0: by the factor)', precision=0)
+        crop = gr.Textbox('', label='Crop TOP:BOTTOM:LEFT:RIGHT, or auto')
+        grain = gr.Slider(0, 10, 0, step=0.5, label='Film grain')
+        crf = gr.Slider(0, 35, 18, step=1, label='Quality (crf, lower is better)')
+        square = gr.Checkbox(False, label='Square pixels')
+        reuse = gr.Checkbox(True, label='Compute only what changes (much faster on held drawings)')
+        fast = gr.Checkbox(False, label='8-bit integers (faster, nearly the same)')
+    output = gr.Textbox(label='Result', elem_id='output')
+    run = gr.Button('Add to the queue', variant='primary', elem_id='run')
+    upload.change(lambda file: file or '', upload, path)
+    path.change(problems(page.choose), path, [facts, output, crop, height, moment])
+    look.click(problems(page.preview), [path, model, moment], compared, concurrency_limit=1)
+    settings = [model, outscale, height, crop, grain, square, reuse, fast, crf]
+    run.click(problems(page.enqueue), [path, output, *settings])
+
+
+def queue_tab(page: Page) -> None:
+    said = gr.Markdown(elem_id='said')
+    rows = gr.Dataframe(headers=HEADS, interactive=False, elem_id='rows', wrap=True)
+    with gr.Row():
+        number = gr.Number(1, label='Number', precision=0, elem_id='number')
+        buttons = {name: gr.Button(name.capitalize(), elem_id=name) for name in ('pause', 'resume', 'remove')}
+    with gr.Row():
+        frame = gr.Image(label='Newest frame', interactive=False, elem_id='newest')
+        files = gr.File(label='Results', interactive=False, file_count='multiple', elem_id='results')
+    shown = [rows, said, frame, files]
+    for name, button in buttons.items():
+        button.click(problems(functools.partial(page.act, name)), number, shown)
+    gr.Timer(2).tick(page.refresh, None, shown, show_progress='hidden')
+
+
+def teach_tab(page: Page) -> None:
+    gr.Markdown(TEACH)
+    path = gr.Textbox(label='A video, or a folder of images and videos', elem_id='lesson')
+    with gr.Row():
+        pairs, learn, stop = (
+            gr.Button('Pairs from a video'),
+            gr.Button('Learn from a folder'),
+            gr.Button('Stop'),
+        )
+    log = gr.Textbox(label='What is run, and what it says', lines=16, interactive=False, elem_id='log')
+    pairs.click(teaching(page, 'rescale'), path, log)
+    learn.click(teaching(page, 'learn'), path, log)
+    stop.click(page.stop_teaching)
+
+
+def teaching(page: Page, action: str) -> Any:
+    def handler(path):
+        try:
+            yield from page.teach(action, path)
+        except MediaError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return handler
+
+
+def make_server(page: Page, host: str, port: int, password: str | None) -> uvicorn.Server:
+    """What serves the page.
+
+    Raises:
+        ValueError: other machines could reach it, and there is no password.
+    """
+    if not is_local(host) and not password:
+        raise ValueError(f'host {host}: others could reach it; give a --password')
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware('http')
+    async def keep_to_this_host(request, call):
+        response = await call(request)
+        response.headers['Content-Security-Policy'] = POLICY
+        return response
+
+    theme = gr.themes.Default(
+        font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'], primary_hue='blue'
+    )
+    blocks = build(page)
+    login = ('animevsr', password) if password else None
+    app = gr.mount_gradio_app(
+        app, blocks, path='/', auth=login, allowed_paths=blocks.allowed_paths, theme=theme, pwa=False
+    )
+    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level='warning'))
+
+
+def is_local(host: str) -> bool:
+    if host == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(
+    host: str = '127.0.0.1',
+    port: int = PORT,
+    password: str | None = None,
+    device: str = 'auto',
+    say: Callable = lambda text: None,
+) -> None:
+    """Show the page until it is stopped (Ctrl+C); `say(text)` tells where.
+
+    Raises:
+        ValueError: see `make_server`.
+    """
+    page = Page(cache_folder() / 'app', device)
+    try:
+        server = make_server(page, host, port, password)
+        say(f'animevsr: open http://{host}:{port} in a browser; Ctrl+C stops')
+        server.run()
+    finally:
+        page.close()

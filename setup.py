@@ -50,6 +50,8 @@ setup(
         'imageio-ffmpeg',
         'lpips',
         'pillow',
+        'platformdirs',
+        'psutil',
         'pyyaml',
         'spandrel',
         'tomli; python_version < "3.11"',

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +36,10 @@ from animevsr.video.reader import VideoReader
 from animevsr.zoo import MODELS
 
 PORT = 7860
+UPLOADS = Path(os.environ.get('GRADIO_TEMP_DIR') or Path(tempfile.gettempdir()) / 'gradio')
 # a browser that keeps to it asks no other host for anything: no font, no script, no picture
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: blob:"
-HEADS = ['', 'video', 'state', 'frames', 'left', 'result', 'said']
+HEADS = ['number', 'video', 'state', 'frames', 'time left', 'result', 'message']
 TEACH = """Two ways to learn how *your* video was damaged, both by commands that can also be typed:
 
 - **Pairs from one video** (AnimeSR): patches of it are made smaller by ten factors and restored; open the
@@ -85,7 +87,10 @@ class Page:
         found = describe(path)
         facts = '\n'.join(f'- {line}' for line in found.lines)
         advice = '\n'.join(f'- {line}' for line in found.advice)
-        output = Path(path).with_name(f'{Path(path).stem}_x4.mkv')
+        folder = Path(path).parent
+        if UPLOADS in folder.parents:
+            folder = Path.cwd()
+        output = folder / f'{Path(path).stem}_x4.mkv'
         middle = round(found.seconds / 2, 1)
         return (
             f'{facts}\n\n**Suggested**\n\n{advice}',
@@ -266,7 +271,7 @@ def queue_tab(page: Page) -> None:
         number = gr.Number(1, label='Number', precision=0, elem_id='number')
         buttons = {name: gr.Button(name.capitalize(), elem_id=name) for name in ('pause', 'resume', 'remove')}
     with gr.Row():
-        frame = gr.Image(label='Newest frame', interactive=False, elem_id='newest')
+        frame = gr.Image(label='Newest frame', interactive=False, elem_id='newest', buttons=['fullscreen'])
         files = gr.File(label='Results', interactive=False, file_count='multiple', elem_id='results')
     shown = [rows, said, frame, files]
     for name, button in buttons.items():
@@ -321,7 +326,14 @@ def make_server(page: Page, host: str, port: int, password: str | None) -> uvico
     blocks = build(page)
     login = ('animevsr', password) if password else None
     app = gr.mount_gradio_app(
-        app, blocks, path='/', auth=login, allowed_paths=blocks.allowed_paths, theme=theme, pwa=False
+        app,
+        blocks,
+        path='/',
+        auth=login,
+        allowed_paths=blocks.allowed_paths,
+        theme=theme,
+        pwa=False,
+        footer_links=[],
     )
     return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level='warning'))
 

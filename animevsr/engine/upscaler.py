@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import psutil
 import torch
 from torch.nn import functional as F
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WINDOW, OVERLAP = 24, 4
 # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
 BYTES_PER_PIXEL = 17_000
+CGROUP = Path('/sys/fs/cgroup')  # where a container's limit of memory stands
 
 
 class Upscaler:
@@ -278,15 +279,16 @@ def memory(device: torch.device) -> int | None:
             if hasattr(getattr(torch, device.type, None), 'mem_get_info')
             else None
         )
-    if Path('/proc/meminfo').is_file():
-        return next(
-            int(line.split()[1]) * 1024
-            for line in Path('/proc/meminfo').read_text().splitlines()
-            if line.startswith('MemAvail')
-        )
+    free = psutil.virtual_memory().available
+    limit, used = (read_number(CGROUP / f'memory.{name}') for name in ('max', 'current'))
+    return free if limit is None or used is None else min(free, max(0, limit - used))
+
+
+def read_number(file: Path) -> int | None:
+    """The number in a file of the system, or None where there is none (a control group without a limit)."""
     try:
-        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 2
-    except (AttributeError, ValueError, OSError):
+        return int(file.read_text())
+    except (OSError, ValueError):
         return None
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import platformdirs
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -25,5 +27,4 @@ def find(path: str | Path) -> Path:
 
 def cache_folder() -> Path:
     """Where fetched and converted networks are kept: $ANIMEVSR_CACHE, or animevsr in the user's cache."""
-    default = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'animevsr'
-    return Path(os.environ.get('ANIMEVSR_CACHE') or default)
+    return Path(os.environ.get('ANIMEVSR_CACHE') or platformdirs.user_cache_dir('animevsr', False))

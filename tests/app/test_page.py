@@ -1,0 +1,168 @@
+"""The app in a real browser: choose, look, run, pause, come back, take the result."""
+
+import os
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import browser, decode, three_shots, write_video
+
+pytest.importorskip('gradio')
+from playwright import sync_api
+
+from animevsr.app.jobs import DONE, RUNNING, wait
+from animevsr.app.page import Page, make_server
+
+HOST = '127.0.0.1'
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """(page, its address)."""
+    monkeypatch.setenv('GRADIO_TEMP_DIR', str(tmp_path / 'gradio'))
+    page = Page(tmp_path / 'app', 'cpu')
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    server = make_server(page, HOST, port, None)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    for _ in range(200):
+        if server.started:
+            break
+        time.sleep(0.05)
+    yield page, f'http://{HOST}:{port}'
+    server.should_exit = True
+    page.close()
+    thread.join(10)
+
+
+@pytest.fixture
+def tab(served):
+    with sync_api.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser(), args=['--no-sandbox', '--disable-gpu'])
+        context = chromium.new_context(viewport=dict(width=1100, height=900), accept_downloads=True)
+        context.set_default_timeout(60_000)
+        elsewhere = []
+        own = (served[1], 'data:', 'blob:')
+        context.on('request', lambda r: elsewhere.append(r.url) if not r.url.startswith(own) else None)
+        tab = context.new_page()
+        tab.goto(served[1])
+        yield tab
+        assert not elsewhere, elsewhere
+        chromium.close()
+
+
+def choose(tab, source, weights):
+    tab.locator('#path textarea, #path input').fill(str(source))
+    tab.locator('#path textarea, #path input').press('Tab')
+    tab.get_by_text('frames a second').wait_for()
+    tab.get_by_label('Model').fill(str(weights))
+    tab.get_by_label('Model').press('Enter')
+
+
+def picture(tab, name):
+    """A picture for the documentation, where ANIMEVSR_PICTURES names a folder for it."""
+    if 'ANIMEVSR_PICTURES' in os.environ:
+        tab.screenshot(path=f'{os.environ["ANIMEVSR_PICTURES"]}/{name}.png')
+
+
+def shown(tab, text):
+    """Wait until the table of the queue shows a text."""
+    tab.locator('#rows').get_by_text(text).locator('visible=true').first.wait_for()
+
+
+@pytest.mark.slow
+def test_from_a_video_to_its_result(served, tab, tiny_weights, tmp_path):
+    page, address = served
+    source = write_video(tmp_path / 'old film.mkv', three_shots((60, 60, 60), (64, 96))[0], sound=True)
+    choose(tab, source, tiny_weights)
+    assert '96x64' in tab.locator('#facts').inner_text()
+    assert tab.locator('#output textarea, #output input').input_value() == str(tmp_path / 'old film_x4.mkv')
+    # before and after, on a frame of it
+    tab.locator('#preview').click()
+    size = (
+        '[...document.querySelectorAll("#compared img")].map(i => [i.naturalWidth, i.naturalHeight].join())'
+    )
+    tab.wait_for_function(f'{size}.filter(x => x === "384,256").length >= 2')
+    picture(tab, 'app_restore')
+    tab.locator('#run').click()
+    tab.get_by_text('is in the queue').wait_for()
+    entry = page.queue.entries[0]
+    assert entry.settings['weights'] == str(tiny_weights) and entry.settings['reuse'] is True
+    wait(page.queue, entry.number, RUNNING, DONE)
+    # another tab, and the same one loaded anew, see the same queue
+    other = tab.context.new_page()
+    other.goto(address)
+    for view in (tab, other):
+        view.reload()
+        view.get_by_role('tab', name='Queue').click()
+        shown(view, 'old film.mkv')
+    other.close()
+    wait(page.queue, entry.number, DONE)
+    shown(tab, 'done')
+    tab.wait_for_function("document.querySelector('#newest img')?.naturalWidth == 384")
+    picture(tab, 'app_queue')
+    link = tab.locator('#results a[download]').first
+    link.wait_for()
+    with tab.expect_download() as download:
+        link.click()
+    download.value.save_as(tmp_path / 'got.mkv')
+    assert (tmp_path / 'got.mkv').read_bytes() == (tmp_path / 'old film_x4.mkv').read_bytes()
+    assert len(decode(tmp_path / 'got.mkv')[0]) == 180
+
+
+@pytest.mark.slow
+def test_pause_and_resume_by_keyboard(served, tab, tiny_weights, tmp_path):
+    page, _ = served
+    source = write_video(tmp_path / 'in.mkv', three_shots((90, 90, 90), (96, 128))[0])
+    entry = page.queue.add(str(source), str(tmp_path / 'out.mkv'), dict(weights=str(tiny_weights), threads=1))
+    wait(page.queue, entry.number, RUNNING)
+    tab.get_by_role('tab', name='Queue').focus()
+    tab.keyboard.press('Enter')
+    tab.locator('#pause').focus()
+    tab.keyboard.press('Enter')
+    shown(tab, 'paused')
+    assert not (tmp_path / 'out.mkv').exists()
+    tab.locator('#resume').focus()
+    tab.keyboard.press('Enter')
+    wait(page.queue, entry.number, DONE)
+    assert len(decode(tmp_path / 'out.mkv')[0]) == 270
+
+
+def test_problems_are_one_line_and_a_narrow_window_scrolls_one_way(tab, tmp_path):
+    (tmp_path / 'bad.mkv').write_bytes(b'no video')
+    tab.set_viewport_size(dict(width=380, height=700))
+    tab.locator('#path textarea, #path input').fill(str(tmp_path / 'bad.mkv'))
+    tab.locator('#path textarea, #path input').press('Tab')
+    tab.get_by_text('not readable as a video').first.wait_for()
+    assert tab.evaluate('document.documentElement.scrollWidth <= window.innerWidth + 1')
+
+
+def status(address, path):
+    try:
+        return urllib.request.urlopen(f'{address}{path}').status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_no_other_file_is_served(served, tmp_path):
+    page, address = served
+    secret = tmp_path / 'secret.txt'
+    secret.write_text('x')
+    assert status(address, '/') == 200
+    for file in (secret, '/etc/passwd', __file__):
+        assert status(address, f'/gradio_api/file={file}') in (403, 404)
+
+
+def test_others_need_a_password(tmp_path):
+    page = Page(tmp_path / 'app', 'cpu')
+    try:
+        with pytest.raises(ValueError, match='host 0.0.0.0: others could reach it; give a --password'):
+            make_server(page, '0.0.0.0', 7999, None)
+        make_server(page, '0.0.0.0', 7999, 'word')
+    finally:
+        page.close()

@@ -2,13 +2,15 @@
 
 import argparse
 
-from animevsr_cli.arguments import UPSCALE, add_upscale_options
+from animevsr_cli.arguments import EXAMPLES, FORMATTER, UPSCALE, add_upscale_options
 from animevsr_cli.commands import end_on_sigterm, run_upscale
 from animevsr_cli.config import parse
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(
-        description=UPSCALE, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=UPSCALE,
+        formatter_class=FORMATTER,
+        epilog=EXAMPLES.replace('animevsr upscale', 'python inference_animevsr.py -i'),
     )
     parser.add_argument('-i', '--input', required=True, help='video file, folder of frames or image')
     parser.add_argument(

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The console script `animevsr`, and `python -m animevsr_cli`.
 
 It stands outside the package because importing `animevsr` fills BasicSR's registries, which takes torch and

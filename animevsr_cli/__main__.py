@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 from animevsr_cli import main
 
 main()

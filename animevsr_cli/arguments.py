@@ -13,6 +13,8 @@ from animevsr_cli.texts import (
     DOCTOR,
     ENHANCE,
     EVALUATE,
+    EXAMPLES,
+    EXIT_CODES,
     EXPORT,
     JOIN,
     LEARN,
@@ -22,11 +24,17 @@ from animevsr_cli.texts import (
     PREVIEW,
     REPRODUCE,
     RESCALE,
+    ROOT,
     UPSCALE,
     VERIFY,
     VOTES,
     WEIGHTS,
 )
+
+try:  # colours
+    from rich_argparse import RawDescriptionRichHelpFormatter as FORMATTER
+except ImportError:
+    from argparse import RawDescriptionHelpFormatter as FORMATTER
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,15 +44,16 @@ def parser() -> argparse.ArgumentParser:
 
 def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """(`parser`, in it that of `upscale`)."""
-    root = argparse.ArgumentParser(prog='animevsr', description='Animation video super-resolution.')
+    root = argparse.ArgumentParser(
+        prog='animevsr', description=ROOT, formatter_class=FORMATTER, epilog=EXIT_CODES
+    )
     commands = root.add_subparsers(dest='command', metavar='COMMAND', required=True)
 
     def command(name, summary, text):
-        return commands.add_parser(
-            name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        return commands.add_parser(name, help=summary, description=text, formatter_class=FORMATTER)
 
     up = command('upscale', 'upscale a video, a folder of frames or one image', UPSCALE)
+    up.usage, up.epilog = 'animevsr upscale INPUT -o OUTPUT [options]', EXAMPLES
     up.add_argument('input', help='video file, folder of frames or image; - reads Y4M from standard input')
     up.add_argument(
         '-o',
@@ -297,103 +306,80 @@ def tile(text: str) -> str:
 
 def add_upscale_options(up: Any) -> None:
     """Options shared by `animevsr upscale` and `inference_animevsr.py`, in the habits of this field."""
-    up.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
-    up.add_argument(
-        '-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)'
-    )
-    up.add_argument('--height', type=int, help='height of the output in pixels, instead of -s')
-    up.add_argument('--width', type=int, help='its width; the other side follows')
-    up.add_argument('--fit', metavar='WxH', help='as large as fits into it, e.g. 1920x1080')
-    up.add_argument(
-        '--square-pixels',
-        action='store_true',
-        help='stretch the width of a video whose pixels are not square',
-    )
-    up.add_argument('--start', metavar='TIME', help='begin there: 83.5, 1:23.5, or 1200f for frame 1200')
-    up.add_argument('--end', metavar='TIME', help='end before it; sound and subtitles are cut as well')
-    up.add_argument(
-        '--crop', metavar='T:B:L:R', help='leave out pixels of the input at each side; auto: the black bars'
-    )
-    up.add_argument(
-        '--grain',
-        type=float,
-        default=0,
-        help='put film grain onto the result, e.g. 3 levels of 255 (default: %(default)s)',
-    )
-    up.add_argument(
+    part_of = up.add_argument_group('input')
+    part_of.add_argument('--start', metavar='TIME', help='begin there: 83.5, 1:23.5, or 1200f for frame 1200')
+    part_of.add_argument('--end', metavar='TIME', help='end before it; sound and subtitles are cut as well')
+    part_of.add_argument(
         '--fps',
         help=(
             'frame rate of a folder of frames, e.g. 24000/1001 (default: 24); retimes a video, without its'
             ' sound'
         ),
     )
-    up.add_argument(
-        '--codec',
-        choices=['h264', 'h265', 'av1', 'ffv1', 'prores'],
-        default='h264',
-        help='ffv1 is lossless (default: %(default)s)',
-    )
-    up.add_argument(
-        '--crf',
-        type=int,
-        help='quality of h264 and h265 (0 to 51) and av1 (to 63), lower is better (default: 18, 20, 24)',
-    )
-    up.add_argument('--depth', type=int, choices=[8, 10], help='bits of a sample (default: as in the input)')
-    up.add_argument(
-        '--chroma', choices=['420', '422', '444'], help='resolution of colour (default: as in the input)'
-    )
-    up.add_argument('--preset', help='of the encoder, e.g. slow, or 4 for av1')
-    up.add_argument('--tune', help='of the encoder, e.g. animation, grain')
-    up.add_argument(
-        '--encoder-options',
-        nargs='+',
-        default=(),
-        metavar='KEY=VALUE',
-        help='more of them, as FFmpeg names them',
-    )
-    up.add_argument(
-        '--audio',
-        choices=['copy', 'none'],
-        default='copy',
-        help='none leaves sound out (default: %(default)s)',
-    )
-    up.add_argument('--hardware', action='store_true', help='encode on the graphics hardware where it can')
-    up.add_argument(
-        '--deinterlace',
-        choices=['auto', 'bwdif', 'ivtc', 'off'],
-        default='auto',
-        help='auto: what is marked as interlaced; telecined film back to its frames (default: %(default)s)',
-    )
-    up.add_argument(
+    part_of.add_argument(
         '--no-cuts',
         dest='cuts',
         action='store_false',
         help='do not look for cuts: the whole video is one shot',
     )
-    up.add_argument(
+    picture = up.add_argument_group('picture')
+    picture.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
+    picture.add_argument(
+        '-s', '--outscale', type=float, help='size of the output over that of the input, up to 4 (default: 4)'
+    )
+    picture.add_argument('--height', type=int, help='height of the output in pixels, instead of -s')
+    picture.add_argument('--width', type=int, help='its width; the other side follows')
+    picture.add_argument('--fit', metavar='WxH', help='as large as fits into it, e.g. 1920x1080')
+    picture.add_argument(
+        '--square-pixels',
+        action='store_true',
+        help='stretch the width of a video whose pixels are not square',
+    )
+    picture.add_argument(
+        '--crop', metavar='T:B:L:R', help='leave out pixels of the input at each side; auto: the black bars'
+    )
+    picture.add_argument(
+        '--strength',
+        type=float,
+        help='0: keep grain and texture, 1: clean (default), or between; for animevsr_x4',
+    )
+    picture.add_argument(
+        '--grain',
+        type=float,
+        default=0,
+        help='put film grain onto the result, e.g. 3 levels of 255 (default: %(default)s)',
+    )
+    picture.add_argument(
+        '--deinterlace',
+        choices=['auto', 'bwdif', 'ivtc', 'off'],
+        default='auto',
+        help='auto: what is marked as interlaced; telecined film back to its frames (default: %(default)s)',
+    )
+    speed = up.add_argument_group('speed')
+    speed.add_argument(
         '--fast',
         action='store_true',
         help='8-bit integers on a CPU, float16 on a GPU: faster, nearly the same picture',
     )
-    up.add_argument(
+    speed.add_argument(
         '--reuse',
         action='store_true',
         help='compute only what changes from frame to frame: much faster on held drawings',
     )
-    up.add_argument(
+    speed.add_argument(
         '--backend',
         choices=['auto', 'torch', 'ncnn', 'openvino', 'onnxruntime'],
         default='auto',
         help='auto: the fastest one that is installed (default: %(default)s)',
     )
-    up.add_argument(
+    speed.add_argument(
         '--jobs', type=int, default=1, help='processes, each on shots of its own (default: %(default)s)'
     )
-    up.add_argument('--threads', type=int, help='CPU threads of each process (default: the cores)')
-    up.add_argument(
+    speed.add_argument('--threads', type=int, help='CPU threads of each process (default: the cores)')
+    speed.add_argument(
         '--cluster', metavar='ADDRESS', help='compute on the nodes of a Ray cluster: auto, or its address'
     )
-    up.add_argument(
+    speed.add_argument(
         '--part',
         type=part,
         metavar='I/N',
@@ -401,27 +387,65 @@ def add_upscale_options(up: Any) -> None:
             'do the I-th of N shares of the shots, as one task of an array job does; the last one joins them'
         ),
     )
-    up.add_argument(
+    speed.add_argument(
         '--tile',
         type=tile,
         default='auto',
         help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)',
     )
-    up.add_argument('--config', metavar='FILE', help='settings in TOML; the command line goes before them')
-    up.add_argument('--save-config', metavar='FILE', help='write the settings of this call into one')
-    up.add_argument(
-        '--dry-run',
-        action='store_true',
-        help='say how many frames, how large, how long and how much space, and stop',
-    )
-    add_device(up)
-    up.add_argument(
+    add_device(speed)
+    speed.add_argument(
         '--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory'
     )
-    up.add_argument('--bf16', action='store_true', help='compute in bfloat16, in PyTorch')
-    up.add_argument(
+    speed.add_argument('--bf16', action='store_true', help='compute in bfloat16, in PyTorch')
+    speed.add_argument(
         '--compile',
         dest='compiled',
         action='store_true',
         help='through torch.compile, in PyTorch: slow to start',
+    )
+    output = up.add_argument_group('output')
+    output.add_argument(
+        '--codec',
+        choices=['h264', 'h265', 'av1', 'ffv1', 'prores'],
+        default='h264',
+        help='ffv1 is lossless (default: %(default)s)',
+    )
+    output.add_argument(
+        '--crf',
+        type=int,
+        help='quality of h264 and h265 (0 to 51) and av1 (to 63), lower is better (default: 18, 20, 24)',
+    )
+    output.add_argument(
+        '--depth', type=int, choices=[8, 10], help='bits of a sample (default: as in the input)'
+    )
+    output.add_argument(
+        '--chroma', choices=['420', '422', '444'], help='resolution of colour (default: as in the input)'
+    )
+    output.add_argument('--preset', help='of the encoder, e.g. slow, or 4 for av1')
+    output.add_argument('--tune', help='of the encoder, e.g. animation, grain')
+    output.add_argument(
+        '--encoder-options',
+        nargs='+',
+        default=(),
+        metavar='KEY=VALUE',
+        help='more of them, as FFmpeg names them',
+    )
+    output.add_argument(
+        '--audio',
+        choices=['copy', 'none'],
+        default='copy',
+        help='none leaves sound out (default: %(default)s)',
+    )
+    output.add_argument(
+        '--hardware', action='store_true', help='encode on the graphics hardware where it can'
+    )
+    output.add_argument(
+        '--config', metavar='FILE', help='settings in TOML; the command line goes before them'
+    )
+    output.add_argument('--save-config', metavar='FILE', help='write the settings of this call into one')
+    output.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='say how many frames, how large, how long and how much space, and stop',
     )

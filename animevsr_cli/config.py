@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def parse(
     Args:
         root: the whole parser. up: the one that has the options of `upscale`: in it, or the same.
     """
+    complete(root)
     args = root.parse_args(argv)
     actions = {action.dest: action for action in up._actions if action.dest not in (*NOT_SETTINGS, 'help')}
     defaults = {name: action.default for name, action in actions.items()}
@@ -40,6 +42,14 @@ def parse(
     if getattr(args, 'save_config', None):
         write_config(args.save_config, args, defaults)
     return args
+
+
+def complete(root: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks how a command line could go on, where argcomplete is installed."""
+    if '_ARGCOMPLETE' in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(root)
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:

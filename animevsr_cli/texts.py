@@ -1,5 +1,17 @@
 """What `--help` says of each command."""
 
+ROOT = 'Animation video super-resolution: old cartoons at four times the size.'
+EXIT_CODES = """exit codes: 0 done; 1 something is wrong with the input, an option or the disk, said in one
+line; 2 the command line is wrong; 130 interrupted (rerun the command to resume).
+
+shell completion: eval "$(register-python-argcomplete animevsr)" (bash and zsh)"""
+EXAMPLES = """examples:
+
+    animevsr upscale cartoon.avi -o out.mkv
+    animevsr upscale cartoon.avi -o out.mkv --start 1:23 --end 1:40 --crop auto --height 1080
+    animevsr upscale cartoon.avi -o out.mkv --fast --reuse --jobs 2
+    animevsr upscale old_cartoons/ -o restored/
+    ffmpeg -i cartoon.avi -f yuv4mpegpipe - | animevsr upscale - -o - | mpv -"""
 UPSCALE = """Upscale a video, a folder of frames or one image; or all videos of a folder and of the folders
 in it.
 

@@ -119,13 +119,15 @@ class Page:
             self.upscalers = {model: Upscaler(open_backend(net, self.device))}  # one at a time
         return self.upscalers[model]
 
-    def enqueue(self, path: str, output: str, *values: Any) -> list:
+    def enqueue(self, path: str, output: str, strength: float, *values: Any) -> list:
         """Put a video into the queue; the rows of it."""
         path, output = clean(path), clean(output)
         if not path or not output:
             raise MediaError('choose a video, and say where the result goes')
         names = 'weights', 'outscale', 'height', 'crop', 'grain', 'square_pixels', 'reuse', 'fast', 'crf'
         settings = {name: value for name, value in zip(names, values) if value not in ('', None, False, 0)}
+        if strength < 1:  # else it is the model itself
+            settings['strength'] = strength
         if 'height' in settings:
             settings.pop('outscale', None)
             settings['height'] = int(settings['height'])
@@ -250,6 +252,7 @@ def restore_tab(page: Page) -> None:
         outscale = gr.Slider(1, 4, 4, step=0.5, label='Times as large')
         height = gr.Number(0, label='or a height in pixels (0: by the factor)', precision=0)
         crop = gr.Textbox('', label='Crop TOP:BOTTOM:LEFT:RIGHT, or auto')
+        strength = gr.Slider(0, 1, 1, step=0.05, label='Strength: 0 keeps grain and texture (animevsr_x4)')
         grain = gr.Slider(0, 10, 0, step=0.5, label='Film grain')
         crf = gr.Slider(0, 35, 18, step=1, label='Quality (crf, lower is better)')
         square = gr.Checkbox(False, label='Square pixels')
@@ -261,7 +264,7 @@ def restore_tab(page: Page) -> None:
     path.change(problems(page.choose), path, [facts, output, crop, height, moment])
     look.click(problems(page.preview), [path, model, moment], compared, concurrency_limit=1)
     settings = [model, outscale, height, crop, grain, square, reuse, fast, crf]
-    run.click(problems(page.enqueue), [path, output, *settings])
+    run.click(problems(page.enqueue), [path, output, strength, *settings])
 
 
 def queue_tab(page: Page) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from animevsr.archs.interfaces import ClipNetwork, FrameNetwork
 from animevsr.archs.lbo_arch import LearnableBasicOperator
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
@@ -14,10 +16,9 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
-from animevsr.zoo import find_weights
+from animevsr.zoo import MODELS, find_weights
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 
@@ -48,6 +49,30 @@ def load_upscaler(weights: str | Path, device: str | torch.device = 'cpu', clips
             f'{weights}: holds a {type(net).__name__}, which looks both ways in time; this needs a network'
             ' that goes frame by frame'
         )
+    return net
+
+
+def load_mixed(
+    weights: str | Path, strength: float, device: str | torch.device = 'cpu', clips: bool = False
+) -> nn.Module:
+    """The network between a model and its faithful twin, by interpolation of their parameters: both were
+    trained from one start.
+
+    Args:
+        weights: of a model by name, that has a twin `NAME_faithful`.
+        strength (float): 0 is the twin, which keeps grain and texture; 1 the model.
+
+    Raises:
+        CheckpointError: as `load_network`; or there is no twin.
+    """
+    twin = f'{weights}_faithful'
+    if twin not in MODELS:
+        known = ', '.join(name for name in MODELS if f'{name}_faithful' in MODELS)
+        raise CheckpointError(f'{weights}: has no faithful twin, which strength needs; known: {known}')
+    net = load_upscaler(weights, device, clips)
+    with torch.no_grad():
+        for mine, other in zip(net.parameters(), load_upscaler(twin, device, clips).parameters()):
+            mine.lerp_(other, 1 - strength)
     return net
 
 

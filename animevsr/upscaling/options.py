@@ -152,6 +152,8 @@ class UpscaleOptions:
         fps (Fraction | None): frame rate for a folder of frames (default 24); a video is retimed, without its
             other tracks.
         square_pixels (bool): stretch the width of a video whose pixels are not square.
+        strength (float | None): from 0, a twin of the model that keeps grain and texture, to 1, the model
+            itself (the default); see `archs.loading.load_mixed`.
         grain (float): film grain that is put onto the result: its standard deviation in levels of 255.
         cuts (bool): look for cuts; else the whole video is one shot.
         selection (SelectionOptions), encode (EncodeOptions), compute (ComputeOptions)
@@ -168,6 +170,7 @@ class UpscaleOptions:
     fit: str | None = None
     fps: Fraction | None = None
     square_pixels: bool = False
+    strength: float | None = None
     grain: float = 0
     cuts: bool = True
     selection: SelectionOptions = field(default_factory=SelectionOptions)
@@ -209,6 +212,8 @@ class UpscaleOptions:
         """ValueError that names the first option that is out of range."""
         for name in GROUPS:
             getattr(self, name).validate()
+        if self.strength is not None and not 0 <= self.strength <= 1:
+            raise ValueError(f'strength must be between 0 and 1, got {self.strength}')
         if not 0 <= self.grain <= 50:
             raise ValueError(f'grain must be between 0 and 50, got {self.grain}')
         for name in ('jobs', 'height', 'width'):

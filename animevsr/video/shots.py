@@ -14,6 +14,11 @@ SIDE = 96  # pixels of the longer side at which frames are compared
 THRESHOLD = 20
 # correlation of two frames' brightness, or of one with the other moved, from which they show the same picture
 ALIKE = 0.82
+# correlation of the detail in half of a frame with some place of the next one, from which it is a pan too
+# fast to follow; detail is what a box of so many pixels blurs away. By benchmarks/cuts.py, seeds 0 to 2
+SLID, DETAIL = 0.5, 15
+# share of a frame, not flat, that stays where it is (within so many levels) where only a part was replaced
+STAYS, SAME, FLAT = 0.35, 8, 8
 FLASH = 4  # frames after which a flash is over
 
 
@@ -93,6 +98,8 @@ class Small:
             self.change(other) > THRESHOLD
             and correlation(self.gray, other.gray) < ALIKE
             and not self.moved_to(other)
+            and not self.slid_to(other)
+            and not self.stays_in(other)
         )
 
     def resembles(self, other: Small) -> bool:
@@ -111,6 +118,24 @@ class Small:
         ours = self.gray[max(0, -dy) : h - max(0, dy), max(0, -dx) : w - max(0, dx)]
         theirs = other.gray[max(0, dy) : h - max(0, -dy), max(0, dx) : w - max(0, -dx)]
         return correlation(ours, theirs) > ALIKE
+
+    def slid_to(self, other: Small) -> bool:
+        """Whether one half of this frame is found again somewhere in the other: a pan too fast to follow."""
+        h, w = self.gray.shape
+        if min(h, w) < 16:
+            return False
+        detail, others = (gray - cv2.blur(gray, (DETAIL, DETAIL)) for gray in (self.gray, other.gray))
+        margin = h // 8  # the camera may move up or down a little as well
+        for left in (0, w - w // 2):
+            half = detail[margin : h - margin, left : left + w // 2]
+            if half.std() > 1 and cv2.matchTemplate(others, half, cv2.TM_CCOEFF_NORMED).max() > SLID:
+                return True
+        return False
+
+    def stays_in(self, other: Small) -> bool:
+        """Whether a large part of the picture, which is not flat, stays: a split screen, a caption."""
+        same = (np.abs(self.hsv - other.hsv).max(-1) <= SAME) & (np.abs(self.gray - other.gray) <= SAME)
+        return bool(same.mean() > STAYS and self.gray[same].std() > FLAT)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -75,6 +75,18 @@ MODELS = {
         'Apache-2.0',
         (('animevsr_x4.pth', None, 0),),
     ),
+    'animevsr_x4_lite': Model(
+        'the same in light: four times as fast on a CPU, softer lines, steadier',
+        f'{OWN}: weights/README.md',
+        'Apache-2.0',
+        (('animevsr_x4_lite.pth', None, 0),),
+    ),
+    'animevsr_x4_faithful': Model(
+        'keeps grain and texture; upscale --strength mixes it with animevsr_x4',
+        f'{OWN}: weights/README.md',
+        'Apache-2.0',
+        (('animevsr_x4_faithful.pth', None, 0),),
+    ),
     'animesr_v2': animesr(
         'AnimeSR_v2.pth',
         'd0f29c8966b53718828bd424bbdc306e7ff0cbf6350beadaf8b5b2500b108548',

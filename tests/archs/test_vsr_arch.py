@@ -68,3 +68,23 @@ def test_padding_does_not_change_whole_sizes():
 def test_refuses_block_counts_that_grow():
     with pytest.raises(ValueError, match='num_block'):
         MSRBVSR(num_block=(1, 2, 1))
+
+
+def test_strength_mixes_a_model_and_its_twin():
+    from animevsr.archs.loading import load_mixed, load_upscaler
+    from animevsr.errors import CheckpointError
+
+    clean, faithful = (load_upscaler(name) for name in ('animevsr_x4', 'animevsr_x4_faithful'))
+    frame = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        results = [
+            net.step(frame, frame, frame)[0]
+            for net in (faithful, load_mixed('animevsr_x4', 0.0), load_mixed('animevsr_x4', 0.5), clean)
+        ]
+    assert torch.equal(results[0], results[1])
+    apart = (results[0] - results[3]).abs().mean()
+    between = [(results[2] - results[i]).abs().mean() for i in (0, 3)]
+    assert 0 < max(between) < apart  # one start, so that what lies between is between
+    assert torch.equal(load_mixed('animevsr_x4', 1.0).step(frame, frame, frame)[0], results[3])
+    with pytest.raises(CheckpointError, match='animesr_v2: has no faithful twin.*known: animevsr_x4$'):
+        load_mixed('animesr_v2', 0.5)

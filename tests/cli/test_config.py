@@ -1,5 +1,9 @@
 """Settings in files: `--config`, `--save-config`, and `queue.toml` of a folder of videos."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from conftest import moving_frames, write_video
 
@@ -83,3 +87,27 @@ def test_a_queue_that_cannot_be_is_told_before_the_work(text, said, tiny_weights
     with pytest.raises(ValueError, match=said):
         animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights)
     assert not (tmp_path / 'out').exists()
+
+
+def test_help_has_groups_and_examples():
+    done = subprocess.run(
+        [sys.executable, '-m', 'animevsr_cli', 'upscale', '--help'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [
+        name
+        for name in ('input:', 'picture:', 'speed:', 'output:', 'examples:')
+        if f'\n{name}' in done.stdout.lower()
+    ]
+    assert len(found) == 5 and 'animevsr upscale INPUT -o OUTPUT [options]' in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='needs a file descriptor of its own')
+def test_a_shell_is_told_how_a_line_goes_on():
+    line = 'animevsr upscale in.mkv --squ'
+    asked = {**os.environ, '_ARGCOMPLETE': '1', 'COMP_LINE': line, 'COMP_POINT': str(len(line))}
+    command = f'{sys.executable} -m animevsr_cli 8>&1 9>/dev/null'
+    done = subprocess.run(['bash', '-c', command], env=asked, capture_output=True, text=True)
+    assert done.stdout.strip() == '--square-pixels'

@@ -396,6 +396,7 @@ def test_what_the_pixels_depend_on():
         fit='64x64',
         fps=25,
         square_pixels=True,
+        strength=0.5,
         grain=2.0,
         start='3',
         end='200f',

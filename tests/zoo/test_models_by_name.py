@@ -111,7 +111,9 @@ def test_what_cannot_be_fetched_says_where_it_is(monkeypatch, tmp_path):
         match='vqdsr: cannot be fetched .*researchmm.*animevsr models add vqdsr_gan.pth vqdsr',
     ):
         zoo.get('vqdsr')
-    with pytest.raises(CheckpointError, match='no model of that name; known: animevsr_x4, animesr_v2'):
+    with pytest.raises(
+        CheckpointError, match='no model of that name; known: animevsr_x4, animevsr_x4_lite, '
+    ):
         zoo.get('animesr_v3')
 
 

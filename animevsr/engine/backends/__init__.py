@@ -4,6 +4,7 @@ interface (`Backend`). Converted networks are cached by the hash of their weight
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from animevsr.archs.interfaces import RecurrentNetwork
+from animevsr.engine.backends.fastest import sort_by_speed
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.utils.device import exact_float32
 
@@ -50,8 +52,8 @@ def open_backend(
         net: in eval mode, with `step` and `scale`.
         device (torch.device): a CPU takes any backend; others PyTorch (and ncnn, by Vulkan, where it is asked
             for by name).
-        name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: ncnn, OpenVINO, PyTorch on
-            a CPU.
+        name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: on a CPU ncnn or OpenVINO,
+            whichever a short measurement shows to be faster here (it is remembered), else PyTorch.
         fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not
             exact.
         half (bool): float16, where the device is not a CPU.
@@ -98,6 +100,11 @@ def open_backend(
     if name == 'auto' and (device.type != 'cpu' or bf16 or compiled):
         return _told(say, *in_torch)
     candidates = ['ncnn', 'openvino', 'torch'] if name == 'auto' else [name]
+    here = [c for c in candidates[:-1] if all(map(importlib.util.find_spec, OTHERS[c][2]))]
+    if name == 'auto' and len(here) > 1:
+        openers = {c: functools.partial(_open, c, net, device, threads, lambda text: None) for c in here}
+        packages = sorted({package for c in here for package in OTHERS[c][2]})
+        candidates = [*sort_by_speed(openers, packages, net, threads, say), 'torch']
     for candidate in candidates:
         if candidate == 'torch':
             return _told(say, *in_torch)

@@ -1,0 +1,77 @@
+"""Which backend is the fastest here for a network of this shape: measured once, and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import torch
+
+from animevsr.engine.backends.cache import make_example
+from animevsr.utils.device import device_name
+from animevsr.utils.files import write_text
+from animevsr.utils.resources import cache_folder
+
+if TYPE_CHECKING:
+    from animevsr.archs.interfaces import RecurrentNetwork
+    from animevsr.engine.backends.base import Backend
+
+
+SIZE = 192, 256  # height and width of the frames that are measured
+STEPS = 3  # of each backend; the fastest counts
+FILE = 'fastest.json'
+
+
+def sort_by_speed(
+    openers: dict[str, Callable[[], Backend]],
+    packages: list[str],
+    net: RecurrentNetwork,
+    threads: int,
+    say: Callable = lambda text: None,
+) -> list[str]:
+    """The names of backends, the fastest first; those that cannot run the network are left out.
+
+    Args:
+        openers: name -> what opens it. packages: of them, whose versions count.
+        threads (int): of a CPU.
+    """
+    key, file = describe(packages, net, threads), cache_folder() / FILE
+    try:
+        known = json.loads(file.read_text(encoding='utf8'))
+    except (OSError, ValueError):
+        known = {}
+    if sorted(known.get(key, ())) != sorted(openers):
+        say(f'measuring which backend is the fastest here ({", ".join(openers)}); once')
+        known[key] = {name: measure(opener, net) for name, opener in openers.items()}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(known, indent=1))
+    seconds = known[key]
+    return sorted((name for name in openers if seconds[name] is not None), key=lambda name: seconds[name])
+
+
+def measure(opener: Callable[[], Backend], net: RecurrentNetwork) -> float | None:
+    """Seconds of a step; None where the backend cannot run the network."""
+    try:
+        backend = opener()
+        frames = [frame.to(backend.device, backend.dtype) for frame in make_example(net, *SIZE)[:3]]
+        state, times = backend.initial_state(*SIZE), []
+        for _ in range(STEPS + 1):  # the first one warms up
+            start = time.perf_counter()
+            with torch.inference_mode():
+                _, state = backend.step(*frames, state)
+            times.append(time.perf_counter() - start)
+        return min(times[1:])
+    except (RuntimeError, ValueError, OSError, ImportError):
+        return None
+
+
+def describe(packages: list[str], net: RecurrentNetwork, threads: int) -> str:
+    """What a measurement holds for: processor, threads, versions, and the shape of the network."""
+    versions = [f'{package} {metadata.version(package)}' for package in sorted(packages)]
+    shape = [type(net).__name__, *(str(tuple(tensor.shape)) for tensor in net.state_dict().values())]
+    digest = hashlib.sha256(' '.join(shape).encode()).hexdigest()[:12]
+    return ', '.join([device_name(torch.device('cpu')), f'{threads} threads', *versions, digest])

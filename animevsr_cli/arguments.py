@@ -208,6 +208,8 @@ def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     ve.add_argument('input', help='the source')
     ve.add_argument('output', help='what was made of it')
     ve.add_argument('--every', type=int, default=10, help='compare every n-th picture (default: %(default)s)')
+    for name in ('start', 'end', 'crop'):
+        ve.add_argument(f'--{name}', help='as upscale was given it')
     ex = command('export', 'write a network for other runtimes', EXPORT)
     ex.add_argument('-n', '--weights', default='animevsr_x4', help=WEIGHTS)
     ex.add_argument(

@@ -302,7 +302,10 @@ def run_reproduce(args: argparse.Namespace) -> Any:
 def run_verify(args: argparse.Namespace) -> None:
     """Call `animevsr.verify`, print its lines."""
     checks = guarded(
-        lambda animevsr: animevsr.verify(args.input, args.output, args.every), 'nothing was written'
+        lambda animevsr: animevsr.verify(
+            args.input, args.output, args.every, args.start, args.end, args.crop
+        ),
+        'nothing was written',
     )
     for check in checks:
         print(f'{"ok  " if check.ok else "FAIL"}  {check.name}: {check.what}')

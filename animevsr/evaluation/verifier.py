@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +26,7 @@ from animevsr.video.container import (
     track_end,
 )
 from animevsr.video.reader import VideoReader
+from animevsr.video.selection import Crop, Part, find_crop
 from animevsr.video.tracks import JITTER
 
 if TYPE_CHECKING:
@@ -45,11 +48,20 @@ class Check:
     what: str
 
 
-def verify(input: str | Path, output: str | Path, every: int = 10) -> list[Check]:
+def verify(
+    input: str | Path,
+    output: str | Path,
+    every: int = 10,
+    start: str | None = None,
+    end: str | None = None,
+    crop: str | None = None,
+) -> list[Check]:
     """Compare an upscaled video with its source.
 
     Args:
         input, output (str | Path): video files. every (int): compare the pictures of every n-th frame.
+        start, end (str | None), crop (str | None): as `upscale` was given them (`SelectionOptions`). Of the
+            other tracks of a part it is only looked whether they are there.
 
     Returns:
         list[Check]: frames, times, size, colours, picture, tracks, chapters, attachments, metadata.
@@ -63,26 +75,49 @@ def verify(input: str | Path, output: str | Path, every: int = 10) -> list[Check
             raise MediaError(f'{path}: no such file')
     if every < 1:
         raise ValueError(f'every must be at least 1, got {every}')
-    checks = []
+    checks, part = [], Part.parse(start, end)
+    sides = find_crop(input) if crop == 'auto' else Crop.parse(crop or '0:0:0:0')
     with VideoReader(input) as source, VideoReader(output) as result:
         # film frames were made of telecined pictures
         film = abs(result.info.fps / source.info.fps - Fraction(4, 5)) < Fraction(1, 1000)
     how = 'ivtc' if film else 'marked'
     with VideoReader(input, conceal=True, deinterlace=how) as source, VideoReader(output) as result:
-        checks += compare_pictures(source, result, every)
+        source.crop_to(sides)
+        checks += compare_pictures(source, result, every, part)
         checks += compare_headers(source, result)
         main = source.stream.index, result.stream.index
     with open_container(input) as before, open_container(output) as after:
-        checks += compare_tracks(before, after, main, output.suffix.lower() in MP4)
+        if part:
+            checks.append(count_tracks(before, after))
+        else:
+            checks += compare_tracks(before, after, main, output.suffix.lower() in MP4)
     return checks
 
 
-def compare_pictures(source: FrameReader, result: FrameReader, every: int) -> list[Check]:
+def selected(source: FrameReader, part: Part | None) -> Iterator[tuple[Any, Fraction | None]]:
+    """The frames of a part, with their times."""
+    for number, (frame, time) in enumerate(source.timed()):
+        since = number / source.info.fps if time is None or source.zero is None else time - source.zero
+        if part and part.end and part.end.reached(number, since):
+            return
+        if not part or not part.start or part.start.reached(number, since):
+            yield frame, time
+
+
+def count_tracks(before: Any, after: Any) -> Check:
+    """Whether there are as many tracks of each kind."""
+    counts = [Counter(stream.type for stream in file.streams) for file in (before, after)]
+    return Check('tracks', counts[0] == counts[1], f'{dict(counts[0])} -> {dict(counts[1])}')
+
+
+def compare_pictures(
+    source: FrameReader, result: FrameReader, every: int, part: Part | None = None
+) -> list[Check]:
     """Frames, their times, and what they show."""
     ours, theirs, values = [], [], []
     tick = max(source.info.time_base, result.info.time_base, CLOCK)  # how exact times are
     pairs, extra = result.timed(), 0
-    for i, (frame, time) in enumerate(source.timed()):
+    for i, (frame, time) in enumerate(selected(source, part)):
         ours.append(time if not source.timeless else i / source.info.fps)
         other = next(pairs, None)
         if other is None:
@@ -94,6 +129,7 @@ def compare_pictures(source: FrameReader, result: FrameReader, every: int) -> li
     extra += sum(1 for _ in pairs)
     checks = [Check('frames', extra == 0, f'{len(ours)} in the source, {len(ours) + extra} in the result')]
     zero = min(0, ours[0]) if ours else 0  # what starts before zero comes out later as a whole
+    zero = ours[0] if part and ours else zero  # and a part begins at zero
     worst = max((abs(a - zero - b) for a, b in zip(ours, theirs)), default=0)
     spans = [float(times[-1] - times[0]) if times else 0.0 for times in (ours, theirs)]
     checks.append(

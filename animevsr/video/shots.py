@@ -17,6 +17,7 @@ ALIKE = 0.82
 # correlation of the detail in half of a frame with some place of the next one, from which it is a pan too
 # fast to follow; detail is what a box of so many pixels blurs away. By benchmarks/cuts.py, seeds 0 to 2
 SLID, DETAIL = 0.5, 15
+LEAST = 40  # pixels of the shorter side: in less something alike is found by chance
 # share of a frame, not flat, that stays where it is (within so many levels) where only a part was replaced
 STAYS, SAME, FLAT = 0.35, 8, 8
 FLASH = 4  # frames after which a flash is over
@@ -122,7 +123,7 @@ class Small:
     def slid_to(self, other: Small) -> bool:
         """Whether one half of this frame is found again somewhere in the other: a pan too fast to follow."""
         h, w = self.gray.shape
-        if min(h, w) < 16:
+        if min(h, w) < LEAST:
             return False
         detail, others = (gray - cv2.blur(gray, (DETAIL, DETAIL)) for gray in (self.gray, other.gray))
         margin = h // 8  # the camera may move up or down a little as well

@@ -77,6 +77,10 @@ def test_other_tracks_are_cut_to_the_part(tmp_path):
     with av.open(str(tmp_path / 'out.mkv')) as file:
         chapters = [(c['metadata']['title'], float(c['start'] * c['time_base'])) for c in file.chapters()]
     assert chapters == [('One', 0), ('Two', pytest.approx(0.48, abs=0.002))]
+    checks = animevsr.verify(source, tmp_path / 'out.mkv', start='2.52', end='0:00:04.52')
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
+    wrong = animevsr.verify(source, tmp_path / 'out.mkv', start='2.52', end='0:00:04')
+    assert 'frames' in [check.name for check in wrong if not check.ok]
 
 
 def test_a_part_that_starts_at_a_cut_is_the_whole_run_s(tiny_weights, tmp_path):
@@ -170,6 +174,8 @@ def test_black_bars(tmp_path):
     assert (done.width, done.height) == (122, 72)
     frames, _ = decode(tmp_path / 'out.mkv')
     assert np.abs(frames.astype(int) - decode(source)[0][:, 14:86, :122]).mean() < 6
+    checks = animevsr.verify(source, tmp_path / 'out.mkv', every=1, crop='auto')
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
     write_clip(tmp_path / 'frames', letterboxed(9))
     assert find_crop(tmp_path / 'frames') == Crop(14, 10, 0, 6)
     dark = write_video(tmp_path / 'dark.mkv', np.zeros((4, 32, 48, 3), np.uint8))

@@ -71,8 +71,9 @@ def count_clip(path: Path) -> int:
     return PackedClip(path).count if path.suffix == SUFFIX else count_frames(path)
 
 
-def load_clip(path: Path, indices: list[int]) -> np.ndarray:
+def load_clip(path: str | Path, indices: list[int]) -> np.ndarray:
     """Frames of a clip as uint8 array (t, h, w, 3), RGB."""
+    path = Path(path)
     if path.suffix == SUFFIX:
         return PackedClip(path).read(list(indices))
     frames = read_frames(path, indices)

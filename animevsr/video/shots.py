@@ -17,6 +17,7 @@ ALIKE = 0.82
 # correlation of the detail in half of a frame with some place of the next one, from which it is a pan too
 # fast to follow; detail is what a box of so many pixels blurs away. By benchmarks/cuts.py, seeds 0 to 2
 SLID, DETAIL = 0.5, 15
+NEAR = 60  # levels of 255 by which the two places differ at most
 LEAST = 40  # pixels of the shorter side: in less something alike is found by chance
 # share of a frame, not flat, that stays where it is (within so many levels) where only a part was replaced
 STAYS, SAME, FLAT = 0.35, 8, 8
@@ -63,6 +64,11 @@ class CutDetector:
         self.count += 1
         if self.count <= self.flash_until or not before.differs_from(after):
             return []
+        if before.slid_to(after) and any(
+            after.change(other) > THRESHOLD and (after.slid_to(other) or after.moved_to(other))
+            for other in later[:FLASH]
+        ):
+            return []  # within a pan, which goes on
         back = next((i for i, other in enumerate(later[:FLASH], 1) if before.resembles(other)), None)
         if back is not None:  # a flash, and nothing up to its end is a cut
             self.flash_until = self.count + back
@@ -99,7 +105,6 @@ class Small:
             self.change(other) > THRESHOLD
             and correlation(self.gray, other.gray) < ALIKE
             and not self.moved_to(other)
-            and not self.slid_to(other)
             and not self.stays_in(other)
         )
 
@@ -128,8 +133,13 @@ class Small:
         detail, others = (gray - cv2.blur(gray, (DETAIL, DETAIL)) for gray in (self.gray, other.gray))
         margin = h // 8  # the camera may move up or down a little as well
         for left in (0, w - w // 2):
-            half = detail[margin : h - margin, left : left + w // 2]
-            if half.std() > 1 and cv2.matchTemplate(others, half, cv2.TM_CCOEFF_NORMED).max() > SLID:
+            place = slice(margin, h - margin), slice(left, left + w // 2)
+            half = detail[place]
+            if half.std() <= 1:
+                continue
+            _, alike, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(others, half, cv2.TM_CCOEFF_NORMED))
+            found = other.gray[y : y + half.shape[0], x : x + half.shape[1]]
+            if alike > SLID and np.abs(found - self.gray[place]).mean() < NEAR:
                 return True
         return False
 

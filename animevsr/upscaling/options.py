@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from animevsr.engine.upscaler import output_size
 from animevsr.utils.options import check_part
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.encoders import CODECS
+from animevsr.video.encoders import CODECS, Encoding, choose_encoding
 from animevsr.video.selection import Crop, Part
 
 if TYPE_CHECKING:
@@ -251,6 +251,22 @@ def check_one_of(name: str, value: str | None, known: tuple) -> None:
 def check_at_least_one(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise ValueError(f'{name} must be at least 1, got {value}')
+
+
+def encoding_for(info: MediaInfo, size: tuple[int, int], options: UpscaleOptions) -> Encoding:
+    """How an output of (height, width) is encoded; see `choose_encoding`."""
+    encode = options.encode
+    return choose_encoding(
+        encode.codec,
+        info,
+        size,
+        encode.crf,
+        encode.depth,
+        encode.chroma,
+        encode.hardware,
+        encode.extra_options(),
+        options.square_pixels,
+    )
 
 
 def size_for(

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from animevsr.engine.grain import Grain
 from animevsr.engine.upscaler import choose_tile, fit
 from animevsr.errors import MediaError
-from animevsr.upscaling.options import size_for
+from animevsr.upscaling.options import encoding_for, size_for
 from animevsr.upscaling.run import Summary
 from animevsr.utils.device import select_device
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.threads import BackgroundWriter, prefetch
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.encoders import check_output, choose_encoding, find_format
+from animevsr.video.encoders import check_output, find_format
 from animevsr.video.segments import SegmentWriter
 from animevsr.video.shots import FLASH, CutDetector
 from animevsr.video.y4m import Y4MWriter
@@ -128,15 +128,5 @@ def open_writer(job: Job, reader: FrameReader, size: tuple[int, int], rate: Frac
         depth, chroma = find_format(info)
         form = encode.chroma or chroma, encode.depth or (10 if depth > 8 else 8)
         return nullcontext(Y4MWriter(size, rate, aspect, form, info.color))
-    encoding = choose_encoding(
-        encode.codec,
-        info,
-        size,
-        encode.crf,
-        encode.depth,
-        encode.chroma,
-        encode.hardware,
-        encode.extra_options(),
-        job.options.square_pixels,
-    )
+    encoding = encoding_for(info, size, job.options)
     return SegmentWriter(Path(job.output), encoding, info.color, Fraction(rate))

@@ -17,14 +17,14 @@ from animevsr.errors import MediaError
 from animevsr.upscaling.estimate import Estimate, make_estimate, measure_step
 from animevsr.upscaling.executors import executor_for
 from animevsr.upscaling.joining import join_segments
-from animevsr.upscaling.options import size_for
+from animevsr.upscaling.options import encoding_for, size_for
 from animevsr.upscaling.plan import Plan
 from animevsr.upscaling.workdir import WorkFolder, fingerprint
 from animevsr.upscaling.worker import Job, work
 from animevsr.utils.device import select_device
 from animevsr.utils.progress import progress_bar
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.encoders import check_output, choose_encoding
+from animevsr.video.encoders import check_output
 from animevsr.video.images import image_name
 from animevsr.video.reader import open_reader
 from animevsr.video.scan import scan
@@ -230,19 +230,7 @@ class Upscaling:
             size = size_for(reader.info, self.output, self.options, loaded[0].scale, encode.codec)
             is_video, encoding = self.output.suffix.lower() in VIDEO_SUFFIXES, None
             if is_video:
-                encoding = vars(
-                    choose_encoding(
-                        encode.codec,
-                        reader.info,
-                        size,
-                        encode.crf,
-                        encode.depth,
-                        encode.chroma,
-                        encode.hardware,
-                        encode.extra_options(),
-                        self.options.square_pixels,
-                    )
-                )
+                encoding = vars(encoding_for(reader.info, size, self.options))
             tile = choose_tile(
                 self.options.compute.tile, reader.info.size, select_device(self.options.compute.device)
             )

@@ -54,7 +54,13 @@ class Entry:
         command = ['upscale', self.input, '-o', self.output]
         for name, value in self.settings.items():
             flag = f'--{name.replace("_", "-")}'
-            command += [flag] if value is True else [flag, str(value)] if value not in (None, False) else []
+            command += (
+                [flag]
+                if value is True
+                else [flag, str(value)]
+                if value is not None and value is not False
+                else []
+            )
         return command
 
 

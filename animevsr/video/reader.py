@@ -50,7 +50,9 @@ def open_reader(
     reader = open_whole(Path(path), fps, **options)
     if crop:
         reader.crop_to(crop)
-    if part and part.start and part.start.seconds is not None:
+    # frames are counted from the first one where the end is a number
+    counted = part and part.end and part.end.frame is not None
+    if part and part.start and part.start.seconds is not None and not counted:
         reader.skip_to(part.start.seconds - WARM_UP / reader.info.fps)
     return reader
 

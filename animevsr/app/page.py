@@ -338,6 +338,7 @@ def make_server(page: Page, host: str, port: int, password: str | None) -> uvico
         pwa=False,
         footer_links=[],
     )
+    blocks.has_launched = True  # else Gradio does not check the paths of what it is sent
     return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level='warning'))
 
 

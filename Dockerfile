@@ -1,7 +1,7 @@
 # animevsr for a CPU:
 #   docker build -t animevsr --build-arg TORCH_INDEX=<index of PyTorch's CPU wheels> .
-#   docker run --rm -v "$PWD":/work animevsr upscale in.mkv -o out.mkv
-#   docker run --rm -v "$PWD":/work -p 127.0.0.1:7860:7860 animevsr app --host 0.0.0.0 --password WORD
+#   docker run --rm -v "$PWD":/data animevsr upscale in.mkv -o out.mkv
+#   docker run --rm -v "$PWD":/data -p 127.0.0.1:7860:7860 animevsr app --host 0.0.0.0 --password WORD
 # Without TORCH_INDEX PyTorch comes with CUDA, and the image is larger by some GB.
 FROM python:3.11-slim
 ARG TORCH_INDEX=
@@ -11,7 +11,7 @@ RUN apt-get update \
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
 COPY . /src
 RUN pip install --no-cache-dir 'setuptools<81' wheel '/src[speed,app]' && animevsr setup && rm -rf /src
-ENV ANIMEVSR_CACHE=/work/.animevsr
-WORKDIR /work
+ENV ANIMEVSR_CACHE=/data/.animevsr
+WORKDIR /data
 EXPOSE 7860
 ENTRYPOINT ["animevsr"]

@@ -97,7 +97,7 @@ def verify(
 def selected(source: FrameReader, part: Part | None) -> Iterator[tuple[Any, Fraction | None]]:
     """The frames of a part, with their times."""
     for number, (frame, time) in enumerate(source.timed()):
-        since = number / source.info.fps if time is None or source.zero is None else time - source.zero
+        since = source.since_first(number, time)
         if part and part.end and part.end.reached(number, since):
             return
         if not part or not part.start or part.start.reached(number, since):

@@ -119,6 +119,10 @@ class FrameReader(ABC):
         width, height = crop.size(self.info.width, self.info.height)
         self.info = replace(self.info, width=width, height=height)
 
+    def since_first(self, number: int, time: Fraction | None) -> Fraction:
+        """Seconds from the input's first frame to the frame `number` that `timed` gave with `time`."""
+        return number / self.info.fps if time is None or self.zero is None else time - self.zero
+
     def skip_to(self, seconds: Fraction) -> None:  # noqa: B027  (a reader may know no short cut)
         """Let `timed` begin at some frame no later than `seconds` after the first one, where there is a short
         cut to it; always the same frame.

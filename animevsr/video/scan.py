@@ -66,7 +66,7 @@ def scan(
     detector, lead = CutDetector(), deque(maxlen=WARM_UP)
     lookahead = 0
     for number, (frame, time) in enumerate(reader.timed()):
-        since = number / reader.info.fps if time is None or reader.zero is None else time - reader.zero
+        since = reader.since_first(number, time)
         small = reader.small(frame, SIDE) if cuts else None
         progress()
         if first is None:

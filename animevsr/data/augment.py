@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +13,29 @@ if TYPE_CHECKING:
 
 
 def flip_and_turn(frames: np.ndarray, opt: dict, rng: np.random.Generator) -> np.ndarray:
-    """Frames (t, h, w, 3) in one of the orientations that BasicSR's `augment` gives.
+    """Frames (t, h, w, 3) in one of the orientations that BasicSR's `augment` gives; see `orientation`."""
+    return orientation(opt, rng)(frames)
+
+
+def orientation(opt: dict, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that brings frames (t, h, w, 3) into a random orientation, each time the same.
 
     `opt` switches, each for half of the draws: `use_hflip` a flip (default: true); `use_rot` a flip upside
     down and, drawn on its own, an exchange of rows and columns (true: all 8 orientations together with
     `use_hflip`); `use_vflip` the flip upside down alone (false).
     """
     draws, turns = rng.random(3) < 0.5, opt.get('use_rot', True)
-    if draws[0] and opt.get('use_hflip', True):
-        frames = frames[:, :, ::-1]
-    if draws[1] and (turns or opt.get('use_vflip', False)):
-        frames = frames[:, ::-1]
-    if draws[2] and turns:
-        frames = frames.transpose(0, 2, 1, 3)
-    return frames
+
+    def turned(frames):
+        if draws[0] and opt.get('use_hflip', True):
+            frames = frames[:, :, ::-1]
+        if draws[1] and (turns or opt.get('use_vflip', False)):
+            frames = frames[:, ::-1]
+        if draws[2] and turns:
+            frames = frames.transpose(0, 2, 1, 3)
+        return frames
+
+    return turned
 
 
 def draw_generator(dataset: Any, index: int | Draw) -> np.random.Generator:

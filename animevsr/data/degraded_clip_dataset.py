@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils import data
 
-from animevsr.data.augment import draw_generator, flip_and_turn
+from animevsr.data.augment import draw_generator, flip_and_turn, orientation
+from animevsr.data.echo import EchoPool
 from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
-from animevsr.utils.images import to_tensor
+from animevsr.utils.images import to_bytes, to_images, to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.video.clips import clip_lengths, list_clips, load_clip, open_clip
@@ -35,6 +36,7 @@ KEYS = (
     'hold',
     'degrade_on',
     'degrade_threads',
+    'echo',
 )
 
 
@@ -70,6 +72,10 @@ class DegradedClipDataset(data.Dataset):
                 while the batch before is trained on. For degradations with a network on a GPU. The same
                 parameters, but on a GPU other noise (it is drawn there) and other rounding. Default:
                 'loader'.
+            echo (dict): {folder: /dev/shm/echo, size: 8000, fresh: 0.3}: train on windows that were degraded
+                before as well, where the processor degrades fewer than a GPU could train on (`EchoPool`).
+                What is drawn then depends on the time, too, and samples are uint8, in [0, 255], which
+                `RecurrentVSRModel` makes float on its device. Not with `degrade_on: device`. Default: none.
             seed (int): Default: 0.
             edge_bias (int): how many random crops are looked at; the one with the most edges is taken,
                 because crops of flat areas teach nothing. 1 is the papers' plain random crop. Default: 1.
@@ -98,6 +104,9 @@ class DegradedClipDataset(data.Dataset):
             raise ValueError(f'num_frame must be a whole number >= 1, got {self.num_frame}')
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
+        self.echo = EchoPool(opt['echo']) if opt.get('echo') else None
+        if self.echo and opt.get('degrade_on') == 'device':
+            raise ValueError("echo: needs windows that are degraded as they are loaded (degrade_on: 'loader')")
         self.pipeline = DegradationPipeline(opt['degradation'])
         self.clips = list_clips(opt['dataroot_gt'])
         need = (self.num_frame - 1) * min(self.intervals) + 1
@@ -110,6 +119,9 @@ class DegradedClipDataset(data.Dataset):
 
     def __getitem__(self, index: int | Draw) -> dict:
         rng = draw_generator(self, index)
+        kept = self.echo and self.echo.take(rng)
+        if kept:
+            return self._kept(kept, rng)
         path, length = self.clips[index], self.lengths[index]
         numbers = self._window(length, rng)
         if rng.random() < 0.5 and self.opt.get('random_reverse', True):
@@ -125,7 +137,18 @@ class DegradedClipDataset(data.Dataset):
                 f'the degradation gives {lq.shape[-1]} pixels for a GT of {self.gt_size}, but scale is'
                 f' {self.scale}'
             )
+        if self.echo:
+            texts = {name: np.array(sample[name]) for name in ('key', 'params')}
+            window = dict(gt=to_images(gt), lq=to_images(lq), **texts)
+            self.echo.keep(rng, **window)
+            return self._kept(window, rng)
         return dict(lq=lq, **sample)
+
+    def _kept(self, window, rng):
+        """A sample of a window of the pool, in an orientation of its own."""
+        turn = orientation(self.opt, rng)
+        images = {name: to_bytes(turn(window[name])) for name in ('gt', 'lq')}
+        return dict(images, **{name: str(window[name]) for name in ('key', 'params')})
 
     def _window(self, length, rng):
         """Frame numbers of a random window; those of held drawings are repeated."""

@@ -66,6 +66,7 @@ class BaseSRModel(SRModel):
             raise ValueError(
                 f"amp must be 'bf16' (float16 would need scaled losses), got {self.opt['train']['amp']!r}"
             )
+        self.net_g.to(memory_format=torch.channels_last)  # what convolutions compute fastest in
         super().init_training_settings()
         limit = self.opt['train'].get('grad_clip')
         if limit is not None:

@@ -139,10 +139,11 @@ class RecurrentVSRModel(BaseSRModel):
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """A batch of the training set: `gt` (b, t, 3, H, W), and `lq` (b, t, 3, h, w) or, to make it here,
-        `params`.
+        `params`; float in [0, 1] or uint8.
         """
         if 'lq' in data:
             super().feed_data(data)
+            self.lq, self.gt = as_float(self.lq), as_float(self.gt)
         else:
             self.lq, self.gt = self.degrader(data)
             if self.lq.shape[-1] * self.opt['scale'] != self.gt.shape[-1]:
@@ -239,6 +240,11 @@ class RecurrentVSRModel(BaseSRModel):
         for metric, value in self.metric_results.items():
             self._update_best_metric_result(name, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, name, tb_logger)
+
+
+def as_float(clip: Tensor) -> Tensor:
+    """uint8 in [0, 255] as float in [0, 1]; float as it is."""
+    return clip.float() / 255 if clip.dtype == torch.uint8 else clip
 
 
 class MeanMeter:

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 def to_tensor(frames: list[np.ndarray] | np.ndarray) -> Tensor:
     """uint8 (t, h, w, 3) -> float tensor (t, 3, h, w) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(np.asarray(frames).transpose(0, 3, 1, 2))).float() / 255
+    return to_bytes(frames).float() / 255
+
+
+def to_bytes(frames: list[np.ndarray] | np.ndarray) -> Tensor:
+    """uint8 (t, h, w, 3) -> uint8 tensor (t, 3, h, w)."""
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(frames).transpose(0, 3, 1, 2)))
 
 
 def to_images(frames: Tensor) -> np.ndarray:

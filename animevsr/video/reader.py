@@ -119,7 +119,8 @@ class VideoReader(FrameReader):
         self.timeless = 'avi' in self.container.format.name
         # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container.
         # Before the first frame is decoded: by that both may change
-        rate = self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS
+        # (a type of PyAV's own, since 19)
+        rate = Fraction(self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS)
         self._lost = 0
         self._filter = None
         self._frames = None
@@ -142,7 +143,7 @@ class VideoReader(FrameReader):
         """`info`, with what the first frame tells."""
         upright = self.rotation % 180 == 0
         width, height = self.size if upright else self.size[::-1]
-        shape = self.stream.sample_aspect_ratio
+        shape = Fraction(self.stream.sample_aspect_ratio or 0) or None
         data = first.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
         items = (item if hasattr(item, 'type') else data[item] for item in data)
         count, seconds = self.stream.frames or None, (self.container.duration or 0) / av.time_base
@@ -151,7 +152,7 @@ class VideoReader(FrameReader):
             height,
             rate,
             Color.of_frame(first),
-            self.stream.time_base,
+            Fraction(self.stream.time_base),
             depth=max(component.bits for component in first.format.components),
             frame_count=count,
             expected_frames=count or round(seconds * rate) or None,

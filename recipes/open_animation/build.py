@@ -20,9 +20,10 @@ from materials import build
 def write_credits(root, split):
     """ROOT/<split>/CREDITS.md: every source and licence that the clips of a split were composed from."""
     folder, clips_of = Path(root) / split, {}
-    for path in sorted(folder.glob('*/credits.json')):
+    for path in sorted([*folder.glob('*/credits.json'), *folder.glob('*.credits.json')]):
+        clip = path.parent.name if path.name == 'credits.json' else path.name.split('.')[0]
         for used in json.loads(path.read_text()):
-            clips_of.setdefault((used['source'], used['licence']), set()).add(path.parent.name)
+            clips_of.setdefault((used['source'], used['licence']), set()).add(clip)
     lines = ['# Credits', '', '| source | licence | clips |', '| --- | --- | --- |']
     lines += [
         f'| {source} | {licence} | {len(clips)} |' for (source, licence), clips in sorted(clips_of.items())

@@ -5,8 +5,9 @@
 Cut-out animation with the habits of real animation: a background that holds, pans, tilts or zooms;
 characters drawn on ones, twos or threes that blink and move their lips; parallax between layers; shallow
 depth of field, cel shade, thin ink lines, rain, speed lines, titles, cuts, fades and a little film grain.
-Each clip is a folder of PNG frames, composed at twice its size and averaged down. One clip depends on
-(split, seed, number) alone, so any part of the set can be made again; finished clips are skipped.
+Each clip is a folder of PNG frames, or with --packed one file (`animevsr pack`), composed at twice its size
+and averaged down. One clip depends on (split, seed, number) alone, so any part of the set can be made again;
+finished clips are skipped.
 """
 
 import argparse
@@ -21,6 +22,8 @@ import numpy as np
 from drawings import drawing, hue_turn, mottle, place, render_character, shade_plan, tint
 from effects import SS, make_overlays
 from jobs import run_jobs
+
+from animevsr.video.packed import SUFFIX, pack
 
 HOLDS = [1, 2, 2, 2, 3, 3, 4, 5]  # frames for which a drawing is held
 
@@ -268,28 +271,36 @@ class Library:
         return entry
 
 
-def make_clip(root, split, number, seed, size, length):
-    """Compose clip `number` into ROOT/<split>/<number>/, with the credits of its drawings; it appears only
-    when it is complete.
+def make_clip(root, split, number, seed, size, length, packed):
+    """Compose clip `number` into ROOT/<split>/<number>/, or ROOT/<split>/<number>.b2nd, with the credits of
+    its drawings; it appears only when it is complete.
     """
     cv2.setNumThreads(1)
-    target = Path(root) / split / f'{number:04d}'
+    folder, name = Path(root) / split, f'{number:04d}'
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / (name + SUFFIX if packed else name)
     if target.exists():
         return number
     library = Library(Path(root) / 'materials', split)
-    partial = target.with_name(target.name + '.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    rng = random.Random(f'{split} {seed} {number}')
-    for t, frame in enumerate(clip_frames(library, *size, length, rng)):
-        cv2.imwrite(str(partial / f'{t:08d}.png'), frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    (partial / 'credits.json').write_text(json.dumps(library.used, indent=1))
-    partial.rename(target)
+    frames = clip_frames(library, *size, length, random.Random(f'{split} {seed} {number}'))
+    if packed:
+        pack(frames, target)
+        credits_file = folder / f'{name}.credits.json'
+    else:
+        partial = target.with_name(target.name + '.partial')
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        for t, frame in enumerate(frames):
+            cv2.imwrite(str(partial / f'{t:08d}.png'), frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        partial.rename(target)
+        credits_file = target / 'credits.json'
+    credits_file.write_text(json.dumps(library.used, indent=1))
     return number
 
 
-def compose(root, split, clips, seed=1, size=(640, 384), length=24, jobs=2):
-    run_jobs(make_clip, [(root, split, n, seed, size, length) for n in range(clips)], f'clips, {split}', jobs)
+def compose(root, split, clips, seed=1, size=(640, 384), length=24, jobs=2, packed=False):
+    calls = [(root, split, n, seed, size, length, packed) for n in range(clips)]
+    run_jobs(make_clip, calls, f'clips, {split}', jobs)
 
 
 if __name__ == '__main__':
@@ -301,5 +312,7 @@ if __name__ == '__main__':
     parser.add_argument('--length', type=int, default=24, help='frames of a clip')
     parser.add_argument('--size', type=int, nargs=2, default=(640, 384), metavar=('WIDTH', 'HEIGHT'))
     parser.add_argument('--jobs', type=int, default=2)
+    parser.add_argument('--packed', action='store_true', help='one file a clip, which is read faster')
     args = parser.parse_args()
-    compose(args.root, args.split, args.clips, args.seed, tuple(args.size), args.length, args.jobs)
+    size = tuple(args.size)
+    compose(args.root, args.split, args.clips, args.seed, size, args.length, args.jobs, args.packed)

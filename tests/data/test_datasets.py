@@ -169,6 +169,38 @@ def test_edge_bias_prefers_edges(tmp_path):
     assert busy(6) > busy(1) + 0.2
 
 
+def test_echoed_windows_are_those_that_were_made_before(root, tmp_path):
+    echo = dict(folder=str(tmp_path / 'pool'), size=3, fresh=0.2)
+    dataset = train_set(root, echo=echo)
+    samples = [sample_of(dataset, n % 4, n) for n in range(40)]
+    made = {sample['params'] for sample in samples}
+    assert 3 <= len(made) < 30  # each of 40 without an echo
+    assert len(list((tmp_path / 'pool').iterdir())) == 3
+    other = train_set(root, echo=dict(echo, fresh=1e-9))  # another run: all of its windows come from the pool
+    shared = [sample_of(other, 0, n) for n in range(20)]
+    assert {sample['params'] for sample in shared} <= made
+    assert {str(sample['key']) for sample in shared} <= {path.stem for path in root.iterdir()}
+    first = shared[0]
+    same = [s for s in samples if s['params'] == first['params']]
+    assert first['gt'].shape == (3, 3, 32, 32) and first['lq'].shape == (3, 3, 8, 8)
+    assert first['gt'].dtype == first['lq'].dtype == torch.uint8
+    assert any(s['gt'].sum() == first['gt'].sum() for s in same)
+
+
+def test_echoed_pairs_are_turned_together(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    write_clip(tmp_path / 'gt/clip', [image] * 3)
+    echo = dict(folder=str(tmp_path / 'pool'), size=1, fresh=0.1)
+    small = [{'resize_to': {'factor': 4, 'modes': ['area']}}]
+    dataset = train_set(tmp_path / 'gt', gt_size=64, degradation=small, echo=echo)
+    seen = set()
+    for n in range(30):
+        sample = sample_of(dataset, 0, n)
+        assert (sample['gt'][..., ::4, ::4].int() - sample['lq'].int()).abs().max() <= 1
+        seen.add(sample['gt'].numpy().tobytes())
+    assert len(seen) > 4
+
+
 def test_training_set_errors_name_the_culprit(root, tmp_path):
     (tmp_path / 'empty').mkdir()
     cases = [
@@ -178,6 +210,10 @@ def test_training_set_errors_name_the_culprit(root, tmp_path):
         (dict(gt_size=30), 'gt_size must be a multiple'),
         (dict(gt_sise=32), "unknown key 'gt_sise' .* did you mean 'gt_size'"),
         (dict(degradation=['blur', {'nois': 1}]), "'nois'"),
+        (dict(echo={'folder': str(tmp_path)}), 'echo: size, fresh missing'),
+        (dict(echo={'folder': str(tmp_path), 'size': 0, 'fresh': 1}), 'size must be a whole number >= 1'),
+        (dict(echo={'folder': str(tmp_path), 'size': 1, 'fresh': 0}), 'fresh must be above 0'),
+        (dict(echo={'folder': str(tmp_path), 'size': 1, 'fresh': 1}, degrade_on='device'), 'echo: needs'),
     ]
     for options, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -265,7 +265,7 @@ def test_weights_that_are_not_finite_are_not_saved(name, tmp_path):
     model.save(0, 1)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     assert set(before) == {'net_g_1.pth', 'net_d_1.pth', '1.state'}
-    next(getattr(model, name).parameters()).data.view(-1)[0] = float('nan')
+    next(getattr(model, name).parameters()).data.fill_(float('nan'))
     for iteration in (1, 2):
         with pytest.raises(ValueError, match=f'not finite at iteration {iteration}: nothing is saved'):
             model.save(0, iteration)

@@ -10,10 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from animevsr.utils.files import read_toml
 
 NOT_SETTINGS = ('command', 'input', 'output', 'config', 'save_config', 'dry_run')
 
@@ -64,12 +61,9 @@ def read_config(path: str, known: list[str]) -> dict[str, Any]:
         SystemExit: it cannot be read, or has a key that is no setting; one line.
     """
     try:
-        with Path(path).open('rb') as file:
-            values = tomllib.load(file)
-    except OSError as error:
-        sys.exit(f'animevsr: {path}: cannot be read ({error.strerror})')
-    except tomllib.TOMLDecodeError as error:
-        sys.exit(f'animevsr: {path}: is not TOML ({error})')
+        values = read_toml(path)
+    except ValueError as error:
+        sys.exit(f'animevsr: {error}')
     settings = {}
     for key, value in values.items():
         name = key.replace('-', '_')

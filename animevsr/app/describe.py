@@ -67,7 +67,7 @@ def describe(path: str | Path) -> Description:
         advice.append('Square pixels, if programs show it too narrow or too wide.')
     if info.height >= 720:
         advice.append('It is large already: a height of 2160 is enough, and saves space.')
-        settings['height'] = min(2160, 4 * info.height)
+        settings['height'] = min(2160, 4 * (info.height - crop.top - crop.bottom))
     if total / max(1, info.fps) > 300:
         advice.append('It is long: preview first, and take --reuse where drawings are held.')
     return Description(lines, advice or ['Nothing special: the usual settings will do.'], settings, seconds)

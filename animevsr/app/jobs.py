@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from animevsr.errors import MediaError
 from animevsr.upscaling import UpscaleOptions, WorkFolder
@@ -70,10 +71,19 @@ class JobQueue:
 
     Args:
         folder (Path): for `queue.json`.
+
+    Raises:
+        MediaError: another process runs the queue of this folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / 'queue.json'
+        folder.mkdir(parents=True, exist_ok=True)
+        self.alone = FileLock(folder / 'queue.lock')
+        try:
+            self.alone.acquire(timeout=0)
+        except Timeout:
+            raise MediaError(f'{folder}: another app runs this queue; close it first') from None
         self.lock = threading.RLock()
         self.entries: list[Entry] = []
         self.process = None
@@ -141,6 +151,7 @@ class JobQueue:
             if self.process:
                 self.process.send_signal(signal.SIGTERM)
         self.thread.join(30)
+        self.alone.release()
 
     def _save(self):
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -216,18 +227,3 @@ def changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def wait(queue: JobQueue, number: int, *states: str, seconds: float = 600) -> Entry:
-    """The entry, once it is in one of the states.
-
-    Raises:
-        TimeoutError: it is not within `seconds`.
-    """
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        entry = queue.find(number)
-        if entry.state in states:
-            return entry
-        time.sleep(0.1)
-    raise TimeoutError(f'{entry.input}: is {entry.state} after {seconds} s')

@@ -21,6 +21,7 @@ import gradio as gr
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from animevsr.app.describe import describe
 from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_frame
@@ -36,7 +37,6 @@ from animevsr.video.reader import VideoReader
 from animevsr.zoo import MODELS
 
 PORT = 7860
-UPLOADS = Path(os.environ.get('GRADIO_TEMP_DIR') or Path(tempfile.gettempdir()) / 'gradio')
 # a browser that keeps to it asks no other host for anything: no font, no script, no picture
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: blob:"
 HEADS = ['number', 'video', 'state', 'frames', 'time left', 'result', 'message']
@@ -87,10 +87,7 @@ class Page:
         found = describe(path)
         facts = '\n'.join(f'- {line}' for line in found.lines)
         advice = '\n'.join(f'- {line}' for line in found.advice)
-        folder = Path(path).parent
-        if UPLOADS in folder.parents:
-            folder = Path.cwd()
-        output = folder / f'{Path(path).stem}_x4.mkv'
+        output = beside(path) / f'{Path(path).stem}_x4.mkv'
         middle = round(found.seconds / 2, 1)
         return (
             f'{facts}\n\n**Suggested**\n\n{advice}',
@@ -125,7 +122,15 @@ class Page:
         if not path or not output:
             raise MediaError('choose a video, and say where the result goes')
         names = 'weights', 'outscale', 'height', 'crop', 'grain', 'square_pixels', 'reuse', 'fast', 'crf'
-        settings = {name: value for name, value in zip(names, values) if value not in ('', None, False, 0)}
+        settings = dict(zip(names, values))
+        unset = dict(dict.fromkeys(names, (None, '', False)), height=(None, 0), grain=(None, 0))
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if not any(value is none or value == none and name != 'crf' for none in unset[name])
+        }
+        if settings.get('reuse') and not self.upscaler(settings['weights']).backend.is_recurrent:
+            del settings['reuse']  # it has no state that could be held
         if strength < 1:  # else it is the model itself
             settings['strength'] = strength
         if 'height' in settings:
@@ -151,8 +156,12 @@ class Page:
             for e in self.queue.entries
         ]
 
-    def refresh(self) -> tuple:
-        """(rows, how far it is, the newest frame, files that are done)."""
+    def refresh(self, seen: list | None = None) -> tuple:
+        """(rows, how far it is, the newest frame, files that are done, the same for `seen` of the next call).
+
+        Args:
+            seen: the files that this view of the page shows already.
+        """
         entries = list(self.queue.entries)
         running = next((e for e in entries if e.state == RUNNING), None)
         said = 'Nothing runs.'
@@ -166,14 +175,15 @@ class Page:
         for file in done:  # no other file of this machine is served
             if file not in self.blocks.allowed_paths:
                 self.blocks.allowed_paths.append(file)
-        return self.rows(), said, frame, done or None
+        shown = gr.skip() if done == seen else done or None  # Gradio copies what it is given
+        return self.rows(), said, frame, shown, done
 
-    def act(self, action: str, number: float | None) -> tuple:
-        """Pause, resume or remove an entry."""
+    def act(self, action: str, number: float | None, seen: list | None) -> tuple:
+        """Pause, resume or remove an entry; see `refresh`."""
         if self.queue.find(int(number or 0)) is None:
             raise MediaError('say the number of a video of the queue')
         getattr(self.queue, action)(int(number))
-        return self.refresh()
+        return self.refresh(seen)
 
     # --- teach
 
@@ -182,20 +192,19 @@ class Page:
         path = clean(path)
         if not path or not Path(path).exists():
             raise MediaError(f'{path or "choose a video or a folder"}: no such file or folder')
-        arguments = [action, path]
+        arguments = [action, os.path.abspath(path)]
         if action == 'rescale':
-            arguments += ['-o', str(self.folder / 'teach' / f'{Path(path).stem}_rescaled')]
-        shown = f'$ animevsr {" ".join(arguments)}\n'
+            arguments += ['-o', str(beside(path) / f'{Path(path).stem}_rescaled')]
+        shown = f'in {Path.cwd()}\n$ animevsr {" ".join(arguments)}\n'
         yield shown
-        (self.folder / 'teach').mkdir(parents=True, exist_ok=True)
-        log = self.folder / 'teach/log.txt'
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / 'teach.log'
         with log.open('wb') as file:
             self.teaching = subprocess.Popen(
                 [sys.executable, '-m', 'animevsr_cli', *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                cwd=self.folder / 'teach',
             )
         while self.teaching.poll() is None:
             time.sleep(0.5)
@@ -214,6 +223,15 @@ class Page:
 def clean(path: str | None) -> str:
     """A path as it is typed or pasted."""
     return (path or '').strip().strip('"')
+
+
+def beside(path: str) -> Path:
+    """Where results of an input go: its folder; of one that was dropped on the page, where the app was
+    started.
+    """
+    uploads = Path(os.environ.get('GRADIO_TEMP_DIR') or Path(tempfile.gettempdir()) / 'gradio').resolve()
+    folder = Path(path).resolve().parent
+    return Path.cwd() if uploads in folder.parents else folder
 
 
 def tail(log: Path) -> str:
@@ -241,7 +259,9 @@ def restore_tab(page: Page) -> None:
     with gr.Row():
         with gr.Column():
             path = gr.Textbox(label='Path of a video on this machine', elem_id='path')
-            upload = gr.File(label='or drop one here', file_types=list(VIDEO_SUFFIXES), type='filepath')
+            upload = gr.File(
+                label='or drop one here', file_types=list(VIDEO_SUFFIXES), type='filepath', elem_id='upload'
+            )
             facts = gr.Markdown(elem_id='facts')
         with gr.Column():
             model = gr.Dropdown(list(MODELS), value='animevsr_x4', label='Model', allow_custom_value=True)
@@ -276,10 +296,11 @@ def queue_tab(page: Page) -> None:
     with gr.Row():
         frame = gr.Image(label='Newest frame', interactive=False, elem_id='newest', buttons=['fullscreen'])
         files = gr.File(label='Results', interactive=False, file_count='multiple', elem_id='results')
-    shown = [rows, said, frame, files]
+    seen = gr.State()
+    shown = [rows, said, frame, files, seen]
     for name, button in buttons.items():
-        button.click(problems(functools.partial(page.act, name)), number, shown)
-    gr.Timer(2).tick(page.refresh, None, shown, show_progress='hidden')
+        button.click(problems(functools.partial(page.act, name)), [number, seen], shown)
+    gr.Timer(2).tick(page.refresh, seen, shown, show_progress='hidden')
 
 
 def teach_tab(page: Page) -> None:
@@ -316,6 +337,8 @@ def make_server(page: Page, host: str, port: int, password: str | None) -> uvico
     if not is_local(host) and not password:
         raise ValueError(f'host {host}: others could reach it; give a --password')
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    if is_local(host):  # a page of elsewhere whose name was made to point here is not answered
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[host, 'localhost', '127.0.0.1', '[::1]'])
 
     @app.middleware('http')
     async def keep_to_this_host(request, call):

@@ -325,8 +325,8 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, width, h, w) -> the same."""
         y = self.norm(x)
-        # (b, h*w, width); copied, because the kernels of a GPU want rows that are aligned, and with one position
-        # a transposed view is none ("cutlassF: no kernel found to launch", seen on an H100)
+        # (b, h*w, width); copied, because the kernels of a GPU want rows that are aligned, and with one
+        # position those of a transposed view are not ("cutlassF: no kernel found to launch", seen on an H100)
         q, k, v = (
             layer(y).flatten(2).transpose(1, 2).clone(memory_format=torch.contiguous_format)
             for layer in (self.q, self.k, self.v)

@@ -106,7 +106,9 @@ class DegradedClipDataset(data.Dataset):
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
         self.echo = EchoPool(opt['echo']) if opt.get('echo') else None
         if self.echo and opt.get('degrade_on') == 'device':
-            raise ValueError("echo: needs windows that are degraded as they are loaded (degrade_on: 'loader')")
+            raise ValueError(
+                "echo: needs windows that are degraded as they are loaded (degrade_on: 'loader')"
+            )
         self.pipeline = DegradationPipeline(opt['degradation'])
         self.clips = list_clips(opt['dataroot_gt'])
         need = (self.num_frame - 1) * min(self.intervals) + 1

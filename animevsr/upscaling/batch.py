@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import warnings
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,14 +14,10 @@ from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import estimate, upscale
 from animevsr.upscaling.options import UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
-from animevsr.utils.files import write_text
+from animevsr.utils.files import read_toml, write_text
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -90,7 +85,7 @@ def upscale_folder(
             )
         except CheckpointError:
             raise
-        except (MediaError, OSError, RuntimeError) as error:
+        except (MediaError, ValueError, OSError, RuntimeError) as error:  # a size, say, that one cannot have
             results[name] = f'failed: {error}'
             if progress:
                 warnings.warn(f'{name} failed: {error}', stacklevel=2)
@@ -111,7 +106,9 @@ def estimate_folder(
             try:
                 place = output if output.is_dir() else Path.cwd()
                 yield video, estimate(video, place / target.name, **settings)
-            except MediaError as error:
+            except CheckpointError:
+                raise
+            except (MediaError, ValueError) as error:
                 yield video, str(error)
 
 
@@ -124,15 +121,13 @@ class Queue:
     """
 
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+        UpscaleOptions.of(**options)  # what cannot be used for any of them is said once
         self.options = options
         self.tables = {}
         file = folder / QUEUE
         if not file.is_file():
             return
-        try:
-            tables = tomllib.loads(file.read_text(encoding='utf8'))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f'{file}: is not TOML ({error})') from None
+        tables = read_toml(file)
         for pattern, table in tables.items():
             if not isinstance(table, dict):
                 raise ValueError(f'{file}: {pattern} must be a table that is named by a video or a pattern')

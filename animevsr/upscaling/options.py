@@ -188,8 +188,9 @@ class UpscaleOptions:
             ValueError: one is out of range. TypeError: one is unknown.
         """
         groups = GROUPS
-        if 'device' in keywords:
-            keywords['device'] = str(keywords['device'])
+        for name in ('device', 'start', 'end', 'crop'):  # TOML has times of its own: start = 00:01:23
+            if keywords.get(name) is not None:
+                keywords[name] = str(keywords[name])
         parts = {
             name: kind(**{f.name: keywords.pop(f.name) for f in fields(kind) if f.name in keywords})
             for name, kind in groups.items()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from animevsr.engine.grain import Grain
 from animevsr.engine.upscaler import choose_tile, fit
 from animevsr.errors import MediaError
-from animevsr.upscaling.options import encoding_for, size_for
+from animevsr.upscaling.options import EncodeOptions, encoding_for, size_for
 from animevsr.upscaling.run import Summary
 from animevsr.utils.device import select_device
 from animevsr.utils.progress import progress_bar
@@ -41,7 +42,7 @@ def upscale_pipe(job: Job, progress: bool) -> Summary:
         ValueError: an option needs more than one pass. MediaError: as `upscale`.
     """
     options, start = job.options, time.monotonic()
-    check_options(options)
+    check_options(options, job.output == PIPE)
     with job.open_reader() as reader:
         info = reader.info
         if job.output != PIPE:
@@ -58,10 +59,12 @@ def upscale_pipe(job: Job, progress: bool) -> Summary:
         bar = progress_bar(info.expected_frames, 'frames', progress)
         with (
             bar,
+            # ends the reading thread before the file is closed, also where what reads the pipe went away
+            closing(prefetch(images(reader, late := Lateness(rate)), AHEAD)) as frames,
             open_writer(job, reader, size, rate) as writer,
             BackgroundWriter(writer.write, AHEAD) as write,
         ):
-            for _, shot in groupby(settled(prefetch(images(reader), AHEAD), options.cuts), lambda f: f[0]):
+            for _, shot in groupby(settled(frames, options.cuts), lambda f: f[0]):
                 shots += 1
                 for image in upscaler(frame for _, frame in shot):
                     image = fit(image, size)
@@ -70,15 +73,18 @@ def upscale_pipe(job: Job, progress: bool) -> Summary:
                     bar.update()
         if not count:
             raise MediaError(f'{job.input}: no frame can be decoded')
+        late.warn(job.input)
         seconds = time.monotonic() - start
         return Summary(
             count, count / seconds, seconds, Path(job.output), size[1], size[0], Fraction(rate), shots
         )
 
 
-def check_options(options: UpscaleOptions) -> None:
-    """ValueError for what cannot be done in one pass, by one process."""
-    selection = options.selection
+def check_options(options: UpscaleOptions, raw: bool) -> None:
+    """ValueError for what cannot be done in one pass, by one process, or where the frames are not encoded
+    (`raw`).
+    """
+    selection, encode, usual = options.selection, options.encode, EncodeOptions()
     impossible = dict(
         jobs=options.jobs > 1,
         cluster=options.cluster is not None,
@@ -86,13 +92,39 @@ def check_options(options: UpscaleOptions) -> None:
         start=selection.start is not None,
         end=selection.end is not None,
     )
+    if raw:
+        own = ('codec', 'crf', 'preset', 'tune', 'encoder_options', 'hardware', 'audio')
+        impossible.update({name: getattr(encode, name) != getattr(usual, name) for name in own})
     for name, asked in impossible.items():
         if asked:
             raise ValueError(f'{name}: cannot be had in a pipe (-)')
 
 
-def images(reader: FrameReader) -> Iterator[Any]:
-    for image, _ in reader.frames():
+class Lateness:
+    """How far the times of frames are from one rate, which is all that a pipe has."""
+
+    def __init__(self, rate: Fraction) -> None:
+        self.rate = rate
+        self.count = 0
+        self.most = Fraction(0)
+
+    def watch(self, time: Fraction | None) -> None:
+        if time is not None:
+            self.most = max(self.most, abs(time - self.count / self.rate))
+        self.count += 1
+
+    def warn(self, name: str | Path) -> None:
+        if self.most > 1.5 / self.rate:
+            warnings.warn(
+                f'{name}: its frames come at uneven times, those of the pipe at {float(self.rate):.3f} a'
+                f' second: up to {float(self.most):.2f} s apart from its sound',
+                stacklevel=2,
+            )
+
+
+def images(reader: FrameReader, late: Lateness) -> Iterator[Any]:
+    for image, shown in reader.frames():
+        late.watch(shown)
         yield image
 
 

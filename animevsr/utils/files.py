@@ -7,12 +7,32 @@ import errno
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from animevsr.errors import MediaError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        ValueError: it cannot be read, or is not TOML; names it.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding='utf8'))
+    except OSError as error:
+        raise ValueError(f'{path}: cannot be read ({error.strerror})') from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: is not TOML ({error})') from None
 
 
 def make_partial_path(path: Path) -> Path:

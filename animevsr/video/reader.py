@@ -168,7 +168,7 @@ class VideoReader(FrameReader):
     def skip_to(self, seconds: Fraction) -> None:
         """By the key frames, where the times of frames can be trusted."""
         seconds -= LEEWAY
-        if self.zero is None or seconds <= 0:
+        if self.zero is None or getattr(self._filter, 'timeless', False) or seconds <= 0:
             return
         time = self.zero + seconds
         self.container.seek(int(time / self.stream.time_base), stream=self.stream)
@@ -179,6 +179,8 @@ class VideoReader(FrameReader):
             self.container = open_container(self.path)
             self.stream = self.container.streams[self.info.stream_index]
             self.stream.thread_type = 'AUTO'
+            if self._filter is not None:
+                self._filter.stream = self.stream
             self._first = self._decode_first()
 
     def _decode_first(self):

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from animevsr.errors import MediaError
+
 if TYPE_CHECKING:
-    from animevsr.video.frame_reader import MediaInfo
+    from animevsr.video.frame_reader import FrameReader, MediaInfo
 
 
 LOOKS = 32  # frames in which black bars are looked for
@@ -137,7 +139,7 @@ def find_crop(path: str | Path) -> Crop:
         if isinstance(reader, VideoReader):
             total = (reader.info.expected_frames or 1) / reader.info.fps
             moments = [total * Fraction(2 * i + 1, 2 * LOOKS) for i in range(LOOKS)]
-            images = (reader.image(reader.seek(moment)) for moment in moments)
+            images = (image for moment in moments if (image := look(reader, moment)) is not None)
         else:
             every = max(1, (reader.info.frame_count or 1) // LOOKS)
             images = (reader.image(frame) for i, (frame, _) in enumerate(reader.timed()) if i % every == 0)
@@ -155,6 +157,14 @@ def find_crop(path: str | Path) -> Crop:
         max(0, n - (length - m - n) % 2) for length, m, n in ((height, top, bottom), (width, left, right))
     )
     return Crop(top, bottom, left, right)
+
+
+def look(reader: FrameReader, moment: Fraction) -> np.ndarray | None:
+    """The frame at a moment; None where the video is damaged there."""
+    try:
+        return reader.image(reader.seek(moment))
+    except MediaError:
+        return None
 
 
 def measure_bars(image: np.ndarray) -> tuple[int, int, int, int] | None:

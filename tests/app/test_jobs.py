@@ -6,20 +6,10 @@ import sys
 import numpy as np
 import pytest
 from conftest import decode, moving_frames, three_shots, write_video
+from waiting import wait
 
 from animevsr.app.describe import describe
-from animevsr.app.jobs import (
-    DONE,
-    FAILED,
-    PAUSED,
-    RUNNING,
-    WAITING,
-    Entry,
-    JobQueue,
-    lines,
-    newest_frame,
-    wait,
-)
+from animevsr.app.jobs import DONE, FAILED, PAUSED, RUNNING, WAITING, Entry, JobQueue, lines, newest_frame
 from animevsr.errors import MediaError
 
 
@@ -28,6 +18,11 @@ def queue(tmp_path):
     queue = JobQueue(tmp_path / 'app')
     yield queue
     queue.close()
+
+
+def test_one_app_runs_a_queue(queue):
+    with pytest.raises(MediaError, match='another app runs this queue'):
+        JobQueue(queue.file.parent)
 
 
 def test_a_video_is_done(queue, tiny_weights, tmp_path):

@@ -1,19 +1,24 @@
 """The app in a real browser: choose, look, run, pause, come back, take the result."""
 
+import json
 import os
 import socket
 import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
-from conftest import browser, decode, three_shots, write_video
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from conftest import browser, decode, moving_frames, three_shots, write_video
 
 pytest.importorskip('gradio')
 from playwright import sync_api
+from waiting import wait
 
-from animevsr.app.jobs import DONE, RUNNING, wait
+from animevsr.app.jobs import DONE, RUNNING
 from animevsr.app.page import Page, make_server
 
 HOST = '127.0.0.1'
@@ -156,6 +161,58 @@ def test_no_other_file_is_served(served, tmp_path):
     assert status(address, '/') == 200
     for file in (secret, '/etc/passwd', __file__):
         assert status(address, f'/gradio_api/file={file}') in (403, 404)
+
+
+def ask(address, number, *values):
+    """What the page's handler with this number answers to values as a browser sends them."""
+    call = json.dumps(dict(data=values, fn_index=number, session_hash='x')).encode()
+    headers = {'Content-Type': 'application/json'}
+    request = urllib.request.Request(f'{address}/gradio_api/queue/join', call, headers)
+    urllib.request.urlopen(request).read()
+    for line in urllib.request.urlopen(f'{address}/gradio_api/queue/data?session_hash=x'):
+        event = json.loads(line[6:]) if line.startswith(b'data: ') else {}
+        if event.get('msg') == 'process_completed':
+            return event
+    raise AssertionError('no answer')
+
+
+def test_no_file_can_be_smuggled_in_as_an_upload(served, tmp_path):
+    _, address = served
+    secret = tmp_path / 'secret.mkv'
+    secret.write_text('x')
+    for path in (str(secret), '/etc/passwd'):
+        answer = ask(address, 0, dict(path=path, meta={'_type': 'gradio.FileData'}))
+        assert not answer['success'] and path not in str(answer['output'].get('data'))
+
+
+def test_a_name_of_elsewhere_is_not_answered(served):
+    _, address = served
+    request = urllib.request.Request(address, headers={'Host': 'evil.example'})
+    with pytest.raises(urllib.error.HTTPError, match='400'):
+        urllib.request.urlopen(request)
+
+
+def test_what_is_dropped_is_described_and_its_result_goes_where_the_app_was_started(served, tab, tmp_path):
+    source = write_video(tmp_path / 'dropped film.mkv', moving_frames(4, 32, 48))
+    tab.locator('#upload input[type=file]').set_input_files(str(source))
+    tab.get_by_text('frames a second').wait_for()
+    assert '48x32' in tab.locator('#facts').inner_text()
+    output = tab.locator('#output textarea, #output input').input_value()
+    assert output == str(Path.cwd() / 'dropped film_x4.mkv')
+
+
+def test_settings_are_those_of_the_page(served, tiny_weights, tmp_path):
+    page, _ = served
+    source = write_video(tmp_path / 'in.mkv', moving_frames(4, 32, 48))
+    page.queue.closed.set()  # nothing is run
+    usual = (2, 0, '', 0, False, True, False)
+    page.enqueue(str(source), str(tmp_path / 'a.mkv'), 1, str(tiny_weights), *usual, 0)
+    single = tmp_path / 'single.pth'
+    torch.save(RRDBNet(3, 3, num_feat=16, num_block=1, num_grow_ch=32).state_dict(), single)
+    page.enqueue(str(source), str(tmp_path / 'b.mkv'), 0, str(single), *usual, 18)
+    first, second = (entry.settings for entry in page.queue.entries)
+    assert first == dict(weights=str(tiny_weights), outscale=2, reuse=True, crf=0)
+    assert second == dict(weights=str(single), outscale=2, crf=18, strength=0)
 
 
 def test_others_need_a_password(tmp_path):

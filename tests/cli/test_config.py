@@ -8,6 +8,9 @@ import pytest
 from conftest import moving_frames, write_video
 
 import animevsr
+from animevsr.upscaling.batch import estimate_folder
+from animevsr.upscaling.options import UpscaleOptions
+from animevsr.video.selection import Part
 from animevsr_cli.arguments import build
 from animevsr_cli.config import parse, settings_of
 
@@ -37,6 +40,7 @@ def test_what_is_saved_is_read_again(tmp_path):
         ('crff = 3', "unknown setting 'crff'; did you mean 'crf'?"),
         ('codec = "h261"', 'codec must be one of h264'),
         ('crf = ', 'is not TOML'),
+        ('weights = "ä"', 'is not TOML'),
         ('input = "x"', "unknown setting 'input'"),
         (None, 'cannot be read'),
     ],
@@ -44,10 +48,32 @@ def test_what_is_saved_is_read_again(tmp_path):
 def test_what_cannot_be(text, said, tmp_path):
     file = tmp_path / 'my.toml'
     if text is not None:
-        file.write_text(text)
+        file.write_bytes(text.encode('latin1'))
     with pytest.raises(SystemExit, match='my.toml: ') as error:
         parsed('--config', file)
     assert said in str(error.value) and '\n' not in str(error.value)
+
+
+def test_times_of_toml(tmp_path):
+    file = tmp_path / 'my.toml'
+    file.write_text('start = 00:01:23\nend = 90.5\n')
+    options = UpscaleOptions.of(**settings_of(parsed('--config', file)))
+    assert options.selection.part() == Part.parse('83', '90.5')
+
+
+def test_one_video_that_cannot_be_does_not_stop_the_others(tiny_weights, tmp_path):
+    (tmp_path / 'in').mkdir()
+    for name, size in (('a', (32, 48)), ('b', (64, 48)), ('c', (32, 48))):
+        write_video(tmp_path / f'in/{name}.mkv', moving_frames(2, *size))
+    options = dict(weights=tiny_weights, backend='torch', height=192)  # of b it would be fewer than its own
+    options['crop'] = '20:20:0:0'
+    done = animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', **options)
+    assert 'failed: ' in done['a.mkv'] and 'failed: ' in done['c.mkv'] and 'done' in done['b.mkv'], done
+    looked = dict(estimate_folder(tmp_path / 'in', tmp_path / 'other', **options))
+    assert [isinstance(looked[tmp_path / f'in/{name}.mkv'], str) for name in 'abc'] == [True, False, True]
+    with pytest.raises(ValueError, match='crf must be between'):
+        animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'none', crf=99)
+    assert not (tmp_path / 'none').exists()
 
 
 def test_a_queue(tiny_weights, tmp_path):

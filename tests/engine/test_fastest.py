@@ -40,7 +40,7 @@ def refuses():
 
 def test_measured_once_for_a_shape(cache):
     net, said = network(), []
-    openers = {'a': lambda: Slowed(net, 0.2), 'b': lambda: Slowed(net, 0.0), 'c': refuses}
+    openers = {'a': lambda: Slowed(net, 0.2), 'b': lambda: Slowed(net, 0.0)}
     Slowed.opened = 0
     assert sort_by_speed(openers, ['torch'], net, 1, said.append) == ['b', 'a']
     assert Slowed.opened == 2 and 'measuring which backend is the fastest' in said[0]
@@ -53,6 +53,20 @@ def test_measured_once_for_a_shape(cache):
     sort_by_speed(openers, ['torch'], net, 2)  # other threads
     sort_by_speed(openers, ['torch'], network(num_block=(3, 1, 1)), 1)  # another shape
     assert Slowed.opened == 6 and len(json.loads((cache / FILE).read_text())) == 3
+
+
+def test_a_failure_is_not_remembered(cache):
+    net = network()
+    openers = {'a': lambda: Slowed(net, 0.0), 'c': refuses}
+    assert sort_by_speed(openers, ['torch'], net, 1) == ['a']
+    assert not (cache / FILE).exists()
+
+
+def test_where_nothing_can_be_kept_it_is_measured_again(cache, monkeypatch):
+    net = network()
+    (cache / 'folder').write_text('no folder')
+    monkeypatch.setenv('ANIMEVSR_CACHE', str(cache / 'folder'))
+    assert sort_by_speed({'a': lambda: Slowed(net, 0.0)}, ['no such package'], net, 1) == ['a']
 
 
 def test_a_damaged_note_is_made_anew(cache):

@@ -72,6 +72,7 @@ def test_from_a_file_and_into_one(tiny_weights, tmp_path):
         (['-', '-o', '-'], b'YUV4MPEG2 W48 H32 F25:1 C420\n', b'no frame of its video can be decoded'),
         (['-', '-o', '-', '--jobs', '2'], b'', b'jobs: cannot be had in a pipe'),
         (['-', '-o', '-', '--crop', 'auto'], b'', b'crop: auto cannot be had of a pipe'),
+        (['-', '-o', '-', '--crf', '20'], b'', b'crf: cannot be had in a pipe'),
         (['-', '-o', 'folder'], None, b'can be written to a video, or to -'),
     ],
 )
@@ -101,6 +102,26 @@ def test_what_is_written_is_read_back(form, full, tmp_path):
     assert len(frames) == 2 and frames[0].dtype == image.dtype
     difference = np.abs(frames[1].astype(int) - image)[:, [0, 5, 60, 65]] / (1 if bits == 8 else 257)
     assert difference.max() < 3
+
+
+def test_who_reads_may_go_away(tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', moving_frames(300, 64, 96))
+    command = [sys.executable, '-m', 'animevsr_cli', 'upscale', source, '-o', '-', '-n', tiny_weights]
+    with subprocess.Popen([*command, '--backend', 'torch'], stdout=-1, stderr=-1) as process:
+        process.stdout.read(1000)
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 1 and said.count(b'\nanimevsr: ') <= 1 and b'Traceback' not in said, said
+
+
+def test_uneven_times_are_told(tiny_weights, tmp_path):
+    even = write_video(tmp_path / 'even.mkv', moving_frames(8, 32, 48))
+    uneven = tmp_path / 'uneven.mkv'
+    late = "setpts='PTS+gte(N,4)*0.5/TB'"
+    subprocess.run([FFMPEG, '-v', 'error', '-i', even, '-vf', late, '-fps_mode', 'vfr', uneven], check=True)
+    options = ['-o', '-', '-n', tiny_weights, '--backend', 'torch']
+    assert b'uneven times' not in run([even, *options], b'', tmp_path).stderr
+    assert b'uneven.mkv: its frames come at uneven times' in run([uneven, *options], b'', tmp_path).stderr
 
 
 def test_shots_are_those_of_the_detector():

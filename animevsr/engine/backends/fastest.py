@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -47,8 +48,11 @@ def sort_by_speed(
     if sorted(known.get(key, ())) != sorted(openers):
         say(f'measuring which backend is the fastest here ({", ".join(openers)}); once')
         known[key] = {name: measure(opener, net) for name, opener in openers.items()}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(known, indent=1))
+        # a failure (memory, say) may be of this time alone; where nothing can be kept it is measured again
+        if None not in known[key].values():
+            with contextlib.suppress(OSError):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_text(file, json.dumps(known, indent=1))
     seconds = known[key]
     return sorted((name for name in openers if seconds[name] is not None), key=lambda name: seconds[name])
 
@@ -71,7 +75,15 @@ def measure(opener: Callable[[], Backend], net: RecurrentNetwork) -> float | Non
 
 def describe(packages: list[str], net: RecurrentNetwork, threads: int) -> str:
     """What a measurement holds for: processor, threads, versions, and the shape of the network."""
-    versions = [f'{package} {metadata.version(package)}' for package in sorted(packages)]
+    versions = [f'{package} {version(package)}' for package in sorted(packages)]
     shape = [type(net).__name__, *(str(tuple(tensor.shape)) for tensor in net.state_dict().values())]
     digest = hashlib.sha256(' '.join(shape).encode()).hexdigest()[:12]
     return ', '.join([device_name(torch.device('cpu')), f'{threads} threads', *versions, digest])
+
+
+def version(package: str) -> str:
+    """Of an installed package; '?' where it was put there without saying one."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return '?'

@@ -14,7 +14,7 @@ from animevsr.version import __version__
 
 if TYPE_CHECKING:  # for editors, type checkers and the documentation
     from animevsr.archs.loading import load_network
-    from animevsr.curation import enhance, pack_clips, rescale
+    from animevsr.curation import curate_clips, curate_frames, enhance, pack_clips, rescale
     from animevsr.engine import export
     from animevsr.evaluation import atlas, compare, evaluate, preview, verify
     from animevsr.upscaling import estimate, upscale, upscale_folder
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # for editors, type checkers and the documentation
 PUBLIC = {
     'atlas': 'evaluation',
     'compare': 'evaluation',
+    'curate_clips': 'curation',
+    'curate_frames': 'curation',
     'enhance': 'curation',
     'estimate': 'upscaling',
     'evaluate': 'evaluation',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from animevsr_cli.texts import (
@@ -10,6 +11,7 @@ from animevsr_cli.texts import (
     ATLAS,
     BENCH,
     COMPARE,
+    CURATE,
     DOCTOR,
     ENHANCE,
     EVALUATE,
@@ -157,6 +159,7 @@ def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         help='only every N-th clip from the I-th on, to share the work',
     )
     add_device(en)
+    add_curate(command)
     pk = command('pack', 'pack a training set into files that are read quickly', PACK)
     pk.add_argument('root', help='folder with one folder of frames, or one video, per clip')
     pk.add_argument('-o', '--output', required=True, help='folder for the packed clips')
@@ -304,6 +307,30 @@ def part(text: str) -> Any:
 def tile(text: str) -> str:
     """A number of pixels, or the word that it is."""
     return int(text) if text.isdecimal() else text
+
+
+def add_curate(command: Callable) -> None:
+    cu = command('curate', 'choose training data out of raw video', CURATE)
+    cu.add_argument('what', choices=['clips', 'frames'], help='high-quality clips, or low-quality frames')
+    cu.add_argument('root', help='folder of videos, searched with all its folders')
+    cu.add_argument('-o', '--output', required=True, help='folder for the clips or the frames')
+    cu.add_argument('--per-video', type=int, metavar='N', help='at most (default: 10 clips, 20 frames)')
+    cu.add_argument('--jobs', type=int, help='processes (default: the CPUs)')
+    cu.add_argument('--cluster', metavar='ADDRESS', help='on a Ray cluster instead: auto, or its address')
+    cl = cu.add_argument_group('clips')
+    cl.add_argument('--frames', type=int, help='of a clip (default: 24)')
+    cl.add_argument('--least-height', type=int, metavar='ROWS', help='without black bars (default: 360)')
+    cl.add_argument(
+        '--least-rate', type=float, metavar='BITS', help='bits a pixel of the file (default: no matter)'
+    )
+    cl.add_argument('--least-quality', type=float, metavar='Q', help='0 to 100, our score (default: 35)')
+    cl.add_argument(
+        '--motion', type=float, nargs=2, metavar=('MIN', 'MAX'), help='%% of the height a frame (0.05 6)'
+    )
+    cl.add_argument('--held', type=float, metavar='SHARE', help='of frames like the one before (0.75)')
+    cl.add_argument('--text', action='store_true', default=None, help='keep what has subtitles')
+    fr = cu.add_argument_group('frames')
+    fr.add_argument('--change', type=float, metavar='LEVELS', help='from the last one kept (default: 4)')
 
 
 def add_upscale_options(up: Any) -> None:

@@ -192,6 +192,30 @@ def run_app(args: argparse.Namespace) -> None:
     guarded(run, 'what runs goes on with the next start')
 
 
+def run_curate(args: argparse.Namespace) -> None:
+    """Call `animevsr.curate_clips` or `curate_frames`; the exit code tells whether all went well."""
+    own = dict(
+        clips=('frames', 'least_height', 'least_rate', 'least_quality', 'motion', 'held', 'text'),
+        frames=('change',),
+    )
+    given = {name: getattr(args, name) for names in own.values() for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    if foreign := sorted(set(given) - set(own[args.what])):
+        sys.exit(f'animevsr: --{foreign[0].replace("_", "-")} is no option of curate {args.what}')
+    if args.per_video is not None:
+        given['per_video'] = args.per_video
+
+    def run(animevsr):
+        call = animevsr.curate_clips if args.what == 'clips' else animevsr.curate_frames
+        return call(args.root, args.output, jobs=args.jobs, cluster=args.cluster, progress=True, **given)
+
+    failed = guarded(run, 'rerun the command to resume')
+    for name, why in failed.items():
+        print(f'{name}: {why}')
+    seen = dict(clips='report.html shows what was kept and why', frames='damage.md counts their damage')
+    print(f'{args.output}: {seen[args.what]}')
+
+
 def run_pack(args: argparse.Namespace) -> None:
     """Call `animevsr.pack_clips`; the exit code tells whether all went well."""
     failed = guarded(
@@ -458,6 +482,7 @@ def main(argv: list[str] | None = None) -> None:
         doctor=run_doctor,
         join=run_join,
         pack=run_pack,
+        curate=run_curate,
         app=run_app,
     )
     run[args.command](args)

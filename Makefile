@@ -19,8 +19,8 @@ $(VENV)/.done: setup.py animevsr_cli/install_basicsr.py Makefile
 	touch $@
 
 demo: setup  ## upscale the bundled clip 4x into demo.mp4 and draw before-and-after pictures
-	$(BIN)/animevsr upscale assets/demo/butterfly.avi -o demo.mp4
-	$(BIN)/python assets/demo/compare.py assets/demo/butterfly.avi demo.mp4 demo.png
+	$(BIN)/animevsr upscale assets/demo/cartoon.avi -o demo.mp4
+	$(BIN)/python assets/demo/compare.py assets/demo/cartoon.avi demo.mp4 demo.png
 
 test: setup lint  ## the whole test suite, two tests at a time
 	$(BIN)/python -m pytest -q -n 2 tests

@@ -60,9 +60,9 @@ def main(rounds):
         )
     with tempfile.TemporaryDirectory() as folder:
         done = animevsr.upscale(
-            ROOT / 'assets/demo/butterfly.avi', Path(folder) / 'out.mp4', device=str(device)
+            ROOT / 'assets/demo/cartoon.avi', Path(folder) / 'out.mp4', device=str(device)
         )
-    print(f'upscale of the demo clip (520x380, {done.frames} frames): {done.fps:.2f} frames a second')
+    print(f'upscale of the demo clip (400x300, {done.frames} frames): {done.fps:.2f} frames a second')
 
 
 if __name__ == '__main__':

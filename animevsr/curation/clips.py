@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -22,12 +23,13 @@ from animevsr.utils.files import write_text
 from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.tasks import run_tasks
+from animevsr.video.frame_reader import FrameReader
 from animevsr.video.listing import list_videos
 from animevsr.video.packed import SUFFIX, pack, read_manifest
 from animevsr.video.reader import open_reader
 from animevsr.video.selection import Crop
 
-VERSION = 2  # of what a survey holds
+VERSION = 3  # of what a survey holds
 SURVEYS = '.surveys'  # folder in the output
 STILL = 0.35  # change, in levels, up to which a frame is the one before
 LEEWAY = Fraction(1)  # seconds before a clip at which reading begins: by the key frames
@@ -122,7 +124,9 @@ def curate_clips(
     return failed
 
 
-def survey_all(root, output, jobs, cluster, progress):
+def survey_all(
+    root: Path, output: Path, jobs: int | None, cluster: str | None, progress: bool
+) -> tuple[list[Survey], dict[str, str]]:
     """([Survey], {video: why it could not be read}); those that were made before are read."""
     folder = output / SURVEYS
     folder.mkdir(parents=True, exist_ok=True)
@@ -280,7 +284,9 @@ def differing_bits(numbers: np.ndarray) -> np.ndarray:
     return np.unpackbits(numbers.view(np.uint8).reshape(*numbers.shape, 8), axis=-1).sum(-1)
 
 
-def extract_all(kept, output, frames, jobs, cluster, progress):
+def extract_all(
+    kept: list[Candidate], output: Path, frames: int, jobs: int | None, cluster: str | None, progress: bool
+) -> dict[str, str]:
     """Pack the chosen clips that are not there yet, remove those that are no longer chosen, write the
     manifest; {clip: why it could not be packed}.
     """
@@ -318,7 +324,7 @@ def extract_one(task: tuple[Candidate, str, int]) -> tuple[dict, str]:
     return entry, ''
 
 
-def pack_stretch(candidate, frames, target):
+def pack_stretch(candidate: Candidate, frames: int, target: Path) -> tuple[int, int, int, str]:
     """(frames, height, width, rate) of the packed clip."""
     crop, start = Crop.parse(candidate.crop), Fraction(candidate.start).limit_denominator(90_000)
     with open_reader(candidate.video, crop=crop if crop != Crop() else None) as reader:
@@ -328,7 +334,7 @@ def pack_stretch(candidate, frames, target):
         return *pack(images, target), str(rate)
 
 
-def stretch(reader, start, frames):
+def stretch(reader: FrameReader, start: Fraction, frames: int) -> Iterator[np.ndarray]:
     """`frames` images from a time on, in seconds from the first frame of the video."""
     given = 0
     for number, (frame, time) in enumerate(reader.timed()):

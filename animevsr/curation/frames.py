@@ -14,7 +14,7 @@ import numpy as np
 
 from animevsr.curation.clips import key_of
 from animevsr.curation.measures import Damage, measure
-from animevsr.curation.survey import timed_images
+from animevsr.curation.survey import as_bytes, glance_at, timed
 from animevsr.errors import MediaError
 from animevsr.utils.files import write_text
 from animevsr.utils.interrupts import check
@@ -27,7 +27,6 @@ from animevsr.video.reader import open_reader
 
 NOTE = 'frames.json'  # in the folder of a video: what was kept of it
 TABLE, HISTOGRAM = 'damage.csv', 'damage.md'
-WIDTH = 160  # at which frames are compared
 DARK = 16  # mean brightness up to which a frame shows nothing
 BINS = 6
 
@@ -94,12 +93,13 @@ def keep_of(task: tuple[str, str, int, float]) -> str:
             old.unlink()
         damage = {}
         with open_reader(video) as reader:
-            for number, (image, _) in enumerate(timed_images(reader)):
+            for number, (frame, _) in enumerate(timed(reader)):
                 if number in chosen:
-                    write_image(folder / f'{number:08d}.png', image)
-                    damage[f'{number:08d}.png'] = measure(image).to_json()
-                    if number == max(chosen):
-                        break
+                    image, name = as_bytes(reader.image(frame)), f'{number:08d}.png'
+                    write_image(folder / name, image)
+                    damage[name] = measure(image).to_json()
+                if number == max(chosen):
+                    break
         write_text(folder / NOTE, json.dumps(dict(source=video, numbers=numbers, damage=damage), indent=1))
     except MediaError as error:
         return str(error)
@@ -110,9 +110,8 @@ def choose(video: str, per_video: int, change: float) -> set[int]:
     """Numbers of the frames of a video that differ from the one before among them, `per_video` at most."""
     found, last = [], None
     with open_reader(video) as reader:
-        for number, (image, _) in enumerate(timed_images(reader)):
-            height = max(1, round(image.shape[0] * WIDTH / image.shape[1]))
-            small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
+        for number, (frame, _) in enumerate(timed(reader)):
+            small = glance_at(reader, frame)
             if small.mean() > DARK and (last is None or cv2.absdiff(small, last).mean() > change):
                 last = small
                 found.append(number)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,11 +13,11 @@ import numpy as np
 from animevsr.curation.measures import Damage, has_text, measure
 from animevsr.errors import MediaError
 from animevsr.video.frame_reader import FrameReader
-from animevsr.video.reader import open_reader
+from animevsr.video.reader import VideoReader, open_reader
 from animevsr.video.selection import Crop, find_crop
 from animevsr.video.shots import CutDetector
 
-SMALL = 128  # width at which motion is measured
+GLANCE, SMALL = 288, 128  # longer side at which frames are looked at; width at which motion is measured
 LOGO_WIDTH = 320  # width at which standing edges are looked for
 LOGO_SHOTS, STANDING = 8, 0.85  # shots that are needed, and the share of them in which an edge must stand
 MARGIN, LARGEST = 0.25, 0.06  # of a side, in which a logo lies; of the picture, that it covers at most
@@ -89,20 +91,21 @@ def survey(path: str | Path, every: float = 0.5) -> Survey:
         found = Survey(str(path), info.width, info.height, float(info.fps), str(crop))
         cuts, flow = CutDetector(), cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         before, starts, due, edges = None, [], 0.0, []
-        for image, time in timed_images(reader):
+        for frame, time in timed(reader):
             number = len(found.times)
-            found.times.append(float(time))
-            starts += cuts.push(image)
-            small = shrink(image, SMALL)
+            found.times.append(time)
+            glance = glance_at(reader, frame)
+            starts += cuts.push(glance)
+            small = shrink(glance, SMALL)
             moved, change = (0.0, 0.0) if before is None else compare(flow, before, small)
-            found.motion.append(round(moved * image.shape[1] / SMALL, 2))
+            found.motion.append(round(moved * info.width / SMALL, 2))
             found.change.append(round(change, 2))
             found.light.append(round(float(small.mean()), 1))
             found.contrast.append(round(float(small.std()), 1))
-            found.hashes.append(difference_hash(image))
+            found.hashes.append(difference_hash(glance))
             before = small
             if time >= due:
-                due = float(time) + every
+                due, image = time + every, as_bytes(reader.image(frame))
                 found.damage[number] = measure(image).to_json()
                 if has_text(image):
                     found.texts.append(number)
@@ -115,13 +118,29 @@ def survey(path: str | Path, every: float = 0.5) -> Survey:
     return found
 
 
-def timed_images(reader: FrameReader):
-    """(uint8 image, seconds from the first frame) of each frame."""
-    first = None
-    for number, (image, time) in enumerate(reader.frames()):
-        time = float(number / reader.info.fps if time is None else time)
-        first = time if first is None else first
-        yield image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8), time - first
+def timed(reader: FrameReader) -> Iterator[tuple[Any, float]]:
+    """(frame as the reader gives it, seconds from the first one) of each."""
+    for number, (frame, time) in enumerate(reader.timed()):
+        yield frame, float(reader.since_first(number, time))
+
+
+def as_bytes(image: np.ndarray) -> np.ndarray:
+    """An image of a reader as uint8."""
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+
+
+def glance_at(reader: FrameReader, frame: Any) -> np.ndarray:
+    """A frame made small, without what is cropped: quicker than the whole of it."""
+    image = as_bytes(reader.small(frame, GLANCE))
+    if not isinstance(reader, VideoReader):
+        return image
+    if reader.rotation:
+        image = np.ascontiguousarray(np.rot90(image, reader.rotation // 90))
+    if reader.crop:
+        ratio = image.shape[1] / (reader.info.width + reader.crop.left + reader.crop.right)
+        top, bottom, left, right = (round(side * ratio) for side in astuple(reader.crop))
+        image = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
+    return image
 
 
 def shrink(image: np.ndarray, width: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Before and after: frames of a clip beside bicubic and the upscaled video, whole and zoomed in, as one
 picture.
 
-python assets/demo/compare.py BEFORE AFTER PICTURE [--frame 16] [--zoom X Y SIZE]
+python assets/demo/compare.py BEFORE AFTER PICTURE [--frame 20] [--zoom X Y SIZE]
 """
 
 import argparse
@@ -44,8 +44,8 @@ if __name__ == '__main__':
     parser.add_argument('before')
     parser.add_argument('after')
     parser.add_argument('picture')
-    parser.add_argument('--frame', type=int, default=16)
-    parser.add_argument('--zoom', type=int, nargs=3, default=(240, 180, 110), metavar=('X', 'Y', 'SIZE'))
+    parser.add_argument('--frame', type=int, default=20)
+    parser.add_argument('--zoom', type=int, nargs=3, default=(60, 80, 110), metavar=('X', 'Y', 'SIZE'))
     args = parser.parse_args()
     with VideoReader(args.after) as reader:
         print(

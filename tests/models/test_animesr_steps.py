@@ -55,7 +55,7 @@ def test_five_steps(tmp_path):
         '-m',
         'animevsr_cli',
         'rescale',
-        'assets/demo/butterfly.avi',
+        'assets/demo/cartoon.avi',
         '-o',
         'experiments/tiny_animesr_pairs',
         '-n',

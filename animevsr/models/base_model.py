@@ -66,7 +66,6 @@ class BaseSRModel(SRModel):
             raise ValueError(
                 f"amp must be 'bf16' (float16 would need scaled losses), got {self.opt['train']['amp']!r}"
             )
-        self.net_g.to(memory_format=torch.channels_last)  # what convolutions compute fastest in
         super().init_training_settings()
         limit = self.opt['train'].get('grad_clip')
         if limit is not None:
@@ -104,6 +103,12 @@ class BaseSRModel(SRModel):
                         f'The learning rate was {group["initial_lr"]:g}, it is {rate:g} from now on.'
                     )
                     group['lr'], group['initial_lr'], scheduler.base_lrs[i] = group['lr'] * factor, rate, rate
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """BasicSR's, in the memory format in which convolutions are fastest. Before the network is wrapped:
+        DistributedDataParallel remembers the strides of the parameters.
+        """
+        return super().model_to_device(net.to(memory_format=torch.channels_last))
 
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params'

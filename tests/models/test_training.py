@@ -165,6 +165,27 @@ def test_two_processes_train_on_a_cpu(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_resume_may_change_the_number_of_processes(tmp_path):
+    """Two processes begin, one with the batch of both goes on, and sees what it would have seen alone."""
+    changes = {'datasets.train.dataset_enlarge_ratio': 16, 'logger.save_checkpoint_freq': 3}
+    four = {'datasets.train.batch_size_per_gpu': 4}
+    command = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', 2, '-m', 'animevsr.train']
+    first = options(tmp_path, 'changed', **changes, **{'train.total_iter': 3})
+    run_python(*command, '-opt', first, '--launcher', 'pytorch', cwd=tmp_path, CUDA_VISIBLE_DEVICES='')
+    rest = options(tmp_path, 'changed', **changes, **four)
+    resumed = run_python('-m', 'animevsr.train', '-opt', rest, '--auto_resume', cwd=tmp_path)
+    alone = run_python(
+        '-m', 'animevsr.train', '-opt', options(tmp_path, 'one', **changes, **four), cwd=tmp_path
+    )
+    assert sorted(losses(resumed.stderr)) == [4, 5, 6]
+    one, changed = losses(alone.stderr), losses(resumed.stderr)
+    for i, loss in changed.items():
+        assert float(loss) == pytest.approx(float(one[i]), rel=1e-4)
+    one, changed = (weights_of(tmp_path, name)['params'] for name in ('one', 'changed'))
+    assert all(torch.allclose(changed[k], one[k], atol=1e-5) for k in one)
+
+
+@pytest.mark.slow
 def test_processes_whose_weights_differ_save_nothing(tmp_path):
     """What the tests of several processes rely on: a parameter that is another one on the second process is
     found.

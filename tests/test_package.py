@@ -1,6 +1,8 @@
 """The package as it is installed: files, console script, registration."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 from basicsr.utils.registry import (
@@ -46,6 +48,45 @@ def test_everything_is_installed(installed):
     for path in REPO.glob('animevsr/**/*.html'):
         assert (installed / path.relative_to(REPO)).read_bytes() == path.read_bytes()
     assert not (installed / 'tests').exists() and (installed / 'bin/animevsr').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['bdist_wheel', 'sdist'])
+def test_a_release_installs_into_a_new_environment_and_upscales(kind, tmp_path):
+    """Built from what git would hand over; dependencies are those of this environment."""
+    copy, place = tmp_path / 'copy', tmp_path / 'Films – été'
+    copy.mkdir()
+    place.mkdir()
+    for name in ('animevsr', 'animevsr_cli', 'options', 'weights'):
+        shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'MANIFEST.in'):
+        if (REPO / name).exists():
+            shutil.copy(REPO / name, copy)
+    run_python('setup.py', '-q', kind, cwd=copy)
+    (release,) = (copy / 'dist').iterdir()
+    shutil.rmtree(copy / 'animevsr')
+    run_python('-m', 'venv', '--without-pip', tmp_path / 'env', cwd=tmp_path)
+    python = next(p for p in (tmp_path / 'env/bin/python', tmp_path / 'env/Scripts/python.exe') if p.exists())
+    site = next((tmp_path / 'env').rglob('site-packages'))
+    run_python(
+        *('-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--target', site, release),
+        cwd=place,
+    )
+    # what is installed beside it, but not the editable install of the repository
+    (site / 'others.pth').write_text('\n'.join(p for p in sys.path if p.endswith('-packages')))
+    shutil.copy(REPO / 'assets/demo/cartoon.avi', place / 'ein Film.avi')
+    code = 'import animevsr; print(animevsr.__file__)'
+    where = subprocess.run([python, '-c', code], capture_output=True, text=True, cwd=place, check=True).stdout
+    assert str(site) in where
+    command = ['upscale', 'ein Film.avi', '-o', 'größer.mkv', '-n', 'animevsr_x4_lite', '--end', '3f']
+    done = subprocess.run(
+        [python, '-m', 'animevsr_cli', *command, '--backend', 'torch'],
+        capture_output=True,
+        text=True,
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    assert decode(place / 'größer.mkv')[0].shape == (3, 1200, 1600, 3)
 
 
 def test_console_script_runs_from_another_directory(installed, tmp_path):

@@ -11,8 +11,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 
 from animevsr.errors import CodecError
@@ -21,6 +19,8 @@ from animevsr.video.codec import FPS
 
 def binary() -> str:
     """Path of ffmpeg: the one on PATH, else the one that imageio-ffmpeg brings."""
+    import imageio_ffmpeg  # where it is wanted: its import looks for the program
+
     return shutil.which('ffmpeg') or imageio_ffmpeg.get_ffmpeg_exe()
 
 
@@ -54,6 +54,8 @@ def roundtrip(
     Raises:
         CodecError: ffmpeg failed, or not exactly t frames of this size came back.
     """
+    import ffmpeg
+
     t, h, w, _ = frames.shape
     # most encoders need even sizes
     padded = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode='edge')
@@ -85,6 +87,8 @@ def _chain(filters):
 
 def _run(stream, data=None):
     """Standard output of ffmpeg; its last line of complaint as CodecError."""
+    import ffmpeg
+
     try:
         return ffmpeg.run(
             stream, cmd=binary(), input=data, capture_stdout=True, capture_stderr=True, quiet=True

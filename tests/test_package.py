@@ -42,6 +42,7 @@ def installed(tmp_path_factory):
     return target
 
 
+@pytest.mark.slow
 def test_everything_is_installed(installed):
     for path in [*REPO.glob('options/*/*.yml'), *REPO.glob('weights/*.pth')]:
         assert (installed / 'animevsr' / path.relative_to(REPO)).read_bytes() == path.read_bytes()
@@ -89,6 +90,7 @@ def test_a_release_installs_into_a_new_environment_and_upscales(kind, tmp_path):
     assert decode(place / 'größer.mkv')[0].shape == (3, 1200, 1600, 3)
 
 
+@pytest.mark.slow
 def test_console_script_runs_from_another_directory(installed, tmp_path):
     write_video(tmp_path / 'in.mp4', moving_frames(2, 16, 20))
     done = run_python(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from conftest import REPO, moving_frames, write_clip
 
+from animevsr.video.packed import PackedClip
+
 pytest.importorskip('resvg_py')
 sys.path.insert(0, str(REPO / 'recipes/open_animation'))
 import compose  # noqa: E402
@@ -49,15 +51,19 @@ def clip(root, number):
 def test_clips_are_reproducible_and_moving(root, tmp_path):
     moving = 0
     for number in range(6):
-        compose.make_clip(root, 'train', number, 1, (96, 64), 8)
+        compose.make_clip(root, 'train', number, 1, (96, 64), 8, False)
         first = clip(root, number)
         assert first.shape == (8, 64, 96, 3)
         credits = json.loads((root / f'train/{number:04d}/credits.json').read_text())
         assert credits and all(c['source'].startswith('source') for c in credits)
         moving += np.abs(np.diff(first.astype(int), axis=0)).mean() > 0.5
         (root / f'train/{number:04d}').rename(root / f'old{number}')
-        compose.make_clip(root, 'train', number, 1, (96, 64), 8)
+        compose.make_clip(root, 'train', number, 1, (96, 64), 8, False)
         assert np.array_equal(first, clip(root, number))
+        compose.make_clip(root, 'train', number, 1, (96, 64), 8, True)
+        packed = PackedClip(root / f'train/{number:04d}.b2nd').read(list(range(8)))
+        assert np.array_equal(packed[..., ::-1], first)
+        assert json.loads((root / f'train/{number:04d}.credits.json').read_text()) == credits
     assert moving >= 3
     assert not np.array_equal(clip(root, 0), clip(root, 1))
 

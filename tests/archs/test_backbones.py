@@ -187,6 +187,7 @@ def test_trains_and_validates(name, kind):
     assert value.item() == pytest.approx((-10 * mse.log10()).mean().item(), abs=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', list(NETWORKS))
 def test_learns_one_clip(name):
     """Overfitted on one clip of a drawing, the pixel loss falls by more than a third: gradients reach what

@@ -50,6 +50,7 @@ def test_held_regions_are_not_computed_again_and_stay_close(noise):
     assert abs(flicker(held, still) / flicker(exact, still) - 1) < 0.1  # what moves does move
 
 
+@pytest.mark.slow
 def test_held_regions_in_tiles(device):
     net, frames, sizes = network().to(device), held_frames(count=30), []
     real = net.core
@@ -76,6 +77,7 @@ def test_what_moves_or_is_grainy_is_computed():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16])
 def test_a_slow_fade_is_followed(kind):
     picture = moving_frames(1, 64, 96)[0]

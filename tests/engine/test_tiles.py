@@ -14,6 +14,7 @@ from animevsr.engine.rectangles import tiles
 from animevsr.engine.upscaler import choose_tile
 
 
+@pytest.mark.slow
 def test_reach_is_as_far_as_a_result_depends_on():
     """A change farther away than `reach` changes nothing, one nearer does; for several depths."""
     for blocks in ((2, 1, 1), (5, 3, 2), (4, 4, 1)):

@@ -135,6 +135,7 @@ def test_resumed_run_continues_exactly(stage, frames, tmp_path):
     assert len(last_used) == 1 and last_used[0].max() == 5
 
 
+@pytest.mark.slow
 def test_two_processes_train_on_a_cpu(frames, tmp_path):
     """Entries that are revived and the discriminator are the same in both processes: their weights stay
     alike, which each save checks (`check_alike`, and a test of it in test_training.py)."""

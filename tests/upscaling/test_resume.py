@@ -49,6 +49,7 @@ def test_the_state_starts_anew_at_a_cut(tiny_weights, tmp_path):
     assert whole.shots == 1 and not np.array_equal(decode(tmp_path / 'whole.mkv')[0][6:], outputs[0])
 
 
+@pytest.mark.slow
 def test_killed_at_ten_moments_and_run_again(tiny_weights, tmp_path):
     frames = np.concatenate([three_shots((7, 6, 8), (64, 96))[0]] * 3)
     source = write_video(tmp_path / 'in.mkv', frames, codec='ffv1', pix_fmt='bgr0', sound=True)

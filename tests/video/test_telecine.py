@@ -117,6 +117,7 @@ def test_the_place_of_a_held_drawing_is_kept():
     assert find_place([moving, moving, moving, repeated, moving] * 3, 2) == 3
 
 
+@pytest.mark.slow
 def test_upscaled_and_verified(tmp_path):
     film = cartoon(48)
     source = telecine(film, tmp_path / 'in.mpg', 'top.mpg')

@@ -137,6 +137,19 @@ def test_a_rerun_does_what_is_new_and_follows_the_page(raw, tmp_path, monkeypatc
         (tmp_path / 'broken.mkv').rename(raw / 'broken.mkv')
 
 
+@pytest.mark.slow
+def test_on_a_ray_cluster_it_is_the_same(raw, tmp_path):
+    ray = pytest.importorskip('ray')
+    failed = animevsr.curate_clips(raw, tmp_path / 'here', jobs=2, **RULES)
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        assert animevsr.curate_clips(raw, tmp_path / 'there', cluster='auto', **RULES) == failed
+    finally:
+        ray.shutdown()
+    here, there = (read_manifest(tmp_path / name) for name in ('here', 'there'))
+    assert here == there and len(here) == 2
+
+
 def test_the_best_of_a_video_and_none_twice():
     rng = np.random.default_rng(0)
 

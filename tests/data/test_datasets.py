@@ -1,11 +1,13 @@
 """The datasets: windows, reproducibility, and errors that name the culprit."""
 
+import gc
 import re
 import shutil
 import weakref
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 from basicsr.data import build_dataset
@@ -199,6 +201,26 @@ def test_echoed_pairs_are_turned_together(tmp_path):
         assert (sample['gt'][..., ::4, ::4].int() - sample['lq'].int()).abs().max() <= 1
         seen.add(sample['gt'].numpy().tobytes())
     assert len(seen) > 4
+
+
+@pytest.mark.slow
+def test_workers_leak_nothing(tmp_path):
+    """What a worker holds does not grow with the samples that it has made, whatever the degradation."""
+    write_clip(tmp_path / 'gt/clip', moving_frames(8, 160, 160))
+    choice = [
+        {'prob': 0.5, 'degradation': PIPELINE},
+        {'prob': 0.5, 'degradation': ['blur', {'down': 4}, {'ffmpeg': {'options': {'vcodec': 'mpeg4'}}}]},
+    ]
+    dataset = train_set(tmp_path / 'gt', gt_size=128, degradation=[{'choice': choice}], num_frame=5)
+    worker = psutil.Process()
+    sizes = []
+    for number in range(400):
+        sample_of(dataset, 0, number)
+        if number % 100 == 99:
+            gc.collect()
+            sizes.append((worker.memory_info().rss / 2**20, worker.num_fds(), worker.num_threads()))
+    first, *_, last = sizes
+    assert last[0] < first[0] + 8 and last[1:] == first[1:], sizes
 
 
 def test_training_set_errors_name_the_culprit(root, tmp_path):

@@ -211,7 +211,7 @@ def run_curate(args: argparse.Namespace) -> None:
 
     failed = guarded(run, 'rerun the command to resume')
     for name, why in failed.items():
-        print(f'{name}: {why}')
+        print(f'{name}: {why}'.encode('utf8', 'replace').decode())
     seen = dict(clips='report.html shows what was kept and why', frames='damage.md counts their damage')
     print(f'{args.output}: {seen[args.what]}')
 

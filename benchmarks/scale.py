@@ -29,6 +29,7 @@ def simulate(tasks, cores, seconds, lost, seed=0):
     speed = np.where(rng.random(cores) < STRAGGLER, 1 / SLOW, 1.0)
     need = seconds / 3600 * rng.lognormal(-0.045, 0.3, tasks)  # the mean is as measured
     waiting, tries, again, given_up = list(range(tasks))[::-1], np.zeros(tasks, int), set(), 0
+    ready = np.zeros(tasks)
     free = [(0.0, core) for core in range(cores)]
     heapq.heapify(free)
     end = useful = spent = 0.0
@@ -39,6 +40,7 @@ def simulate(tasks, cores, seconds, lost, seed=0):
             end = max(end, when)
             if failed:
                 waiting.append(task)
+                ready[task] = when
             continue
         now, core = heapq.heappop(free)
         while running and running[0][0] <= now:
@@ -46,7 +48,9 @@ def simulate(tasks, cores, seconds, lost, seed=0):
             end = max(end, when)
             if failed:
                 waiting.append(task)
+                ready[task] = when
         task = waiting.pop()
+        now = max(now, ready[task])  # a core may be free before it is known that a task was lost
         takes, survives = need[task] / speed[core], rng.exponential(lost)
         if tries[task]:
             again.add(task)

@@ -29,9 +29,11 @@ from animevsr.video.packed import SUFFIX, pack, read_manifest
 from animevsr.video.reader import open_reader
 from animevsr.video.selection import Crop
 
-VERSION = 3  # of what a survey holds
+VERSION = 4  # of what a survey holds
 SURVEYS = '.surveys'  # folder in the output
 STILL = 0.35  # change, in levels, up to which a frame is the one before
+LEAST_LEFT = 0.7  # of a side, when what has logos on it is cut away
+JUST = Fraction(1, 2000)  # seconds by which times may be rounded
 LEEWAY = Fraction(1)  # seconds before a clip at which reading begins: by the key frames
 
 
@@ -63,7 +65,9 @@ class ClipRules:
 
 @dataclass
 class Candidate:
-    """A stretch of a video. `reason`: why it was dropped; '' where it is kept."""
+    """A stretch of a video; `key`: of the video as it is, see `key_of`. `reason`: why it was dropped; ''
+    where it is kept.
+    """
 
     video: str
     first: int
@@ -73,12 +77,14 @@ class Candidate:
     hashes: tuple[int, ...]
     crop: str
     damage: dict
+    key: str = ''
     reason: str = ''
 
     @property
     def name(self) -> str:
-        digest = hashlib.sha256(self.video.encode()).hexdigest()[:6]
-        return f'{Path(self.video).stem[:40]}_{digest}_{self.first:06d}'
+        # of names that are not UTF-8 libraries make what they like
+        stem = Path(self.video).stem.encode('utf8', 'replace').decode().replace('?', '_')
+        return f'{stem[:40]}_{self.key[:8]}_{self.first:06d}'
 
 
 def curate_clips(
@@ -103,7 +109,7 @@ def curate_clips(
     Raises:
         MediaError: there is no video, or the output cannot be written. ValueError: a rule does not exist.
     """
-    root, output = Path(root), Path(output)
+    root, output = Path(root).resolve(), Path(output).resolve()
     if unknown := sorted(set(rules) - {f.name for f in fields(ClipRules)}):
         raise ValueError(f'{unknown[0]} is no rule; there are {", ".join(f.name for f in fields(ClipRules))}')
     rules = ClipRules(**rules)
@@ -118,7 +124,8 @@ def curate_clips(
     overrules = read_overrules(output)
     choose(candidates, rules, overrules)
     kept = [c for c in candidates if not c.reason]
-    failed |= extract_all(kept, output, rules.frames, jobs, cluster, progress)
+    looked_at = {found.path for found in surveys}
+    failed |= extract_all(kept, looked_at, output, rules.frames, jobs, cluster, progress)
     shown = [show(c) for c in candidates]
     write_report(output, shown, failed, asdict(rules))
     return failed
@@ -133,38 +140,50 @@ def survey_all(
     videos = list_videos(root, output)
     surveys, failed, todo = [], {}, []
     for video in videos:
-        note = folder / f'{key_of(video)}.json'
         try:
-            surveys.append(Survey.from_json(json.loads(note.read_text(encoding='utf8'))))
-        except (OSError, ValueError, TypeError, KeyError):
+            note = folder / f'{key_of(video)}.json'
+        except OSError as error:
+            failed[str(video)] = f'cannot be read ({error.strerror})'
+            continue
+        known = read_survey(str(video), note)
+        if known is None:
             todo.append((str(video), str(note)))
+        else:
+            surveys.append(known)
     with progress_bar(len(videos), 'videos', progress, done=len(surveys)) as bar:
-        for (video, note), problem in run_tasks(survey_one, todo, jobs, cluster):
-            if problem:
-                failed[video] = problem
+        for (video, note), _, problem in run_tasks(survey_one, todo, jobs, cluster):
+            found = None if problem else read_survey(video, Path(note))
+            if found is None:
+                failed[video] = problem or f'{note}: cannot be read'
             else:
-                surveys.append(Survey.from_json(json.loads(Path(note).read_text(encoding='utf8'))))
+                surveys.append(found)
             bar.update()
             check()
     return sorted(surveys, key=lambda found: found.path), failed
 
 
-def survey_one(paths: tuple[str, str]) -> str:
-    """Write the survey of a video; why it could not be made."""
+def read_survey(video: str, note: Path) -> Survey | None:
+    """What was noted of a video, wherever it lay then; None where nothing was."""
+    try:
+        found = Survey.from_json(json.loads(note.read_text(encoding='utf8')))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    found.path, found.key = video, note.stem
+    return found
+
+
+def survey_one(paths: tuple[str, str]) -> None:
+    """Write the survey of a video."""
     video, note = paths
     cv2.setNumThreads(1)
-    try:
-        write_text(Path(note), json.dumps(survey(video).to_json()))
-    except MediaError as error:
-        return str(error)
-    return ''
+    write_text(Path(note), json.dumps(survey(video).to_json()))
 
 
 def key_of(video: Path) -> str:
     """Of a video as it is now."""
     stat = video.stat()
-    text = json.dumps([str(video.resolve()), stat.st_size, stat.st_mtime_ns, VERSION])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    text = f'{video.resolve()} {stat.st_size} {stat.st_mtime_ns} {VERSION}'
+    return hashlib.sha256(text.encode('utf8', 'surrogateescape')).hexdigest()[:16]
 
 
 def unfit(found: Survey, rules: ClipRules) -> str:
@@ -186,6 +205,7 @@ def stretches(found: Survey, rules: ClipRules) -> list[Candidate]:
     have a reason.
     """
     out, m = [], rules.frames
+    crop, in_the_way = crop_of(found)
     for first, end in found.shots():
         for at in range(first, end - m + 1, max(1, m // 2)):
             damage = found.damage_of(at, at + m)
@@ -199,11 +219,12 @@ def stretches(found: Survey, rules: ClipRules) -> list[Candidate]:
                     round(quality(damage), 1),
                     round(motion, 2),
                     tuple(found.hashes[i] for i in (at, at + m // 2, at + m - 1)),
-                    crop_of(found),
+                    crop,
                     damage.to_json(),
+                    found.key,
                 )
             )
-            out[-1].reason = problem_of(found, out[-1], rules)
+            out[-1].reason = in_the_way or problem_of(found, out[-1], rules)
     return out
 
 
@@ -231,23 +252,27 @@ def problem_of(found: Survey, candidate: Candidate, rules: ClipRules) -> str:
     return ''
 
 
-def crop_of(found: Survey) -> str:
-    """Black bars, and the rows or columns that a logo is in, so that the most is left."""
+def crop_of(found: Survey) -> tuple[str, str]:
+    """(crop, why the video cannot be used): black bars, and the rows or columns that logos are in, each so
+    that the most is left.
+    """
+    off = dict(top=0, bottom=0, left=0, right=0)
+    for top, bottom, left, right in found.logos:
+        # what to leave out on one side, as a share of that side
+        sides = {
+            'top': bottom / found.height,
+            'bottom': 1 - top / found.height,
+            'left': right / found.width,
+            'right': 1 - left / found.width,
+        }
+        side = min(sides, key=sides.get)
+        length = found.height if side in ('top', 'bottom') else found.width
+        off[side] = max(off[side], round(sides[side] * length / 2 + 1) * 2)
     crop = Crop.parse(found.crop)
-    if found.logo is None:
-        return str(crop)
-    top, bottom, left, right = found.logo
-    # what to leave out on one side, as a share of that side
-    sides = {
-        'top': bottom / found.height,
-        'bottom': 1 - top / found.height,
-        'left': right / found.width,
-        'right': 1 - left / found.width,
-    }
-    side = min(sides, key=sides.get)
-    length = found.height if side in ('top', 'bottom') else found.width
-    off = round(sides[side] * length / 2 + 1) * 2
-    return str(Crop(**{**asdict(crop), side: getattr(crop, side) + off}))
+    left = found.height - off['top'] - off['bottom'], found.width - off['left'] - off['right']
+    if left[0] < LEAST_LEFT * found.height or left[1] < LEAST_LEFT * found.width:
+        return str(crop), 'logos are all over it'
+    return str(Crop(**{side: getattr(crop, side) + more for side, more in off.items()})), ''
 
 
 def choose(candidates: list[Candidate], rules: ClipRules, overrules: dict[str, bool]) -> None:
@@ -285,19 +310,30 @@ def differing_bits(numbers: np.ndarray) -> np.ndarray:
 
 
 def extract_all(
-    kept: list[Candidate], output: Path, frames: int, jobs: int | None, cluster: str | None, progress: bool
+    kept: list[Candidate],
+    looked_at: set[str],
+    output: Path,
+    frames: int,
+    jobs: int | None,
+    cluster: str | None,
+    progress: bool,
 ) -> dict[str, str]:
-    """Pack the chosen clips that are not there yet, remove those that are no longer chosen, write the
-    manifest; {clip: why it could not be packed}.
+    """Pack the chosen clips that are not there yet, remove those of videos that were `looked_at` that are no
+    longer chosen (others, from elsewhere, stay), write the manifest; {clip: why it could not be packed}.
     """
-    known, failed = read_manifest(output), {}
-    entries = {c.name: known[c.name + SUFFIX] for c in kept if c.name + SUFFIX in known}
-    for name in set(known) - {c.name + SUFFIX for c in kept}:
-        (output / name).unlink(missing_ok=True)
+    failed, entries, chosen = {}, {}, {c.name: c for c in kept}
+    for file, entry in read_manifest(output).items():
+        name = file.removesuffix(SUFFIX)
+        own = 'first' in entry and entry.get('source') in looked_at
+        same = name in chosen and (entry['frames'], entry.get('crop')) == (frames, chosen[name].crop)
+        if same or not own:
+            entries[name] = entry
+        else:
+            (output / file).unlink(missing_ok=True)
     todo = [(c, str(output), frames) for c in kept if c.name not in entries]
-    with progress_bar(len(kept), 'clips', progress, done=len(entries)) as bar:
+    with progress_bar(len(kept), 'clips', progress, done=len(kept) - len(todo)) as bar:
         try:
-            for (candidate, *_), (entry, problem) in run_tasks(extract_one, todo, jobs, cluster):
+            for (candidate, *_), entry, problem in run_tasks(extract_one, todo, jobs, cluster):
                 if problem:
                     failed[candidate.name] = problem
                 else:
@@ -309,19 +345,16 @@ def extract_all(
     return failed
 
 
-def extract_one(task: tuple[Candidate, str, int]) -> tuple[dict, str]:
-    """(entry of the manifest, why there is none) of a clip."""
+def extract_one(task: tuple[Candidate, str, int]) -> dict:
+    """Pack a clip; its entry in the manifest."""
     candidate, output, frames = task
     target = Path(output) / (candidate.name + SUFFIX)
-    try:
-        count, height, width, rate = pack_stretch(candidate, frames, target)
-    except MediaError as error:
-        return {}, str(error)
+    count, height, width, rate = pack_stretch(candidate, frames, target)
     entry = dict(clip=target.name, frames=count, width=width, height=height, bytes=target.stat().st_size)
     entry.update(source=candidate.video, start=round(candidate.start, 4), first=candidate.first, fps=rate)
     entry.update(crop=candidate.crop, quality=candidate.quality, motion=candidate.motion)
     entry.update(hashes=[f'{h:016x}' for h in candidate.hashes], damage=candidate.damage)
-    return entry, ''
+    return entry
 
 
 def pack_stretch(candidate: Candidate, frames: int, target: Path) -> tuple[int, int, int, str]:
@@ -330,7 +363,7 @@ def pack_stretch(candidate: Candidate, frames: int, target: Path) -> tuple[int, 
     with open_reader(candidate.video, crop=crop if crop != Crop() else None) as reader:
         rate = reader.info.fps
         reader.skip_to(start - LEEWAY)
-        images = stretch(reader, start - 1 / rate / 2, frames)
+        images = stretch(reader, start - JUST, frames)
         return *pack(images, target), str(rate)
 
 

@@ -58,14 +58,18 @@ def curate_frames(
     """
     if per_video < 1 or change < 0:
         raise ValueError('per_video must be at least 1, and change not below 0')
-    root, output = Path(root), Path(output)
+    root, output = Path(root).resolve(), Path(output).resolve()
     output.mkdir(parents=True, exist_ok=True)
     todo, failed = [], {}
     for video in list_videos(root, output):
-        name = '_'.join(video.relative_to(root).with_suffix('').parts)
-        todo.append((str(video), str(output / f'{name}_{key_of(video)[:6]}'), per_video, change))
+        name = '_'.join(video.relative_to(root).with_suffix('').parts)[-60:]
+        name = name.encode('utf8', 'replace').decode().replace('?', '_')
+        try:
+            todo.append((str(video), str(output / f'{name}_{key_of(video)[:8]}'), per_video, change))
+        except OSError as error:
+            failed[str(video)] = f'cannot be read ({error.strerror})'
     with progress_bar(len(todo), 'videos', progress) as bar:
-        for (video, *_), problem in run_tasks(keep_of, todo, jobs, cluster):
+        for (video, *_), _, problem in run_tasks(keep_of, todo, jobs, cluster):
             if problem:
                 failed[video] = problem
             bar.update()
@@ -74,36 +78,36 @@ def curate_frames(
     return failed
 
 
-def keep_of(task: tuple[str, str, int, float]) -> str:
-    """Keep frames of a video, unless that has been done with the same numbers; why there are none."""
+def keep_of(task: tuple[str, str, int, float]) -> None:
+    """Keep frames of a video, unless that has been done with the same numbers.
+
+    Raises:
+        MediaError: it cannot be read, or shows nothing.
+    """
     video, folder, per_video, change = task
     folder, numbers = Path(folder), dict(per_video=per_video, change=change)
     cv2.setNumThreads(1)
     try:
         if json.loads((folder / NOTE).read_text(encoding='utf8'))['numbers'] == numbers:
-            return ''
+            return
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    try:
-        chosen = choose(video, per_video, change)
-        if not chosen:
-            return 'no frame shows anything'
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob('*.png'):
-            old.unlink()
-        damage = {}
-        with open_reader(video) as reader:
-            for number, (frame, _) in enumerate(timed(reader)):
-                if number in chosen:
-                    image, name = as_bytes(reader.image(frame)), f'{number:08d}.png'
-                    write_image(folder / name, image)
-                    damage[name] = measure(image).to_json()
-                if number == max(chosen):
-                    break
-        write_text(folder / NOTE, json.dumps(dict(source=video, numbers=numbers, damage=damage), indent=1))
-    except MediaError as error:
-        return str(error)
-    return ''
+    chosen, damage = choose(video, per_video, change), {}
+    if not chosen:
+        raise MediaError(f'{video}: no frame shows anything')
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NOTE).unlink(missing_ok=True)  # from here on it would be wrong
+    for old in folder.glob('*.png'):
+        old.unlink()
+    with open_reader(video) as reader:
+        for number, (frame, _) in enumerate(timed(reader)):
+            if number in chosen:
+                image, name = as_bytes(reader.image(frame)), f'{number:08d}.png'
+                write_image(folder / name, image)
+                damage[name] = measure(image).to_json()
+            if number == max(chosen):
+                break
+    write_text(folder / NOTE, json.dumps(dict(source=video, numbers=numbers, damage=damage), indent=1))
 
 
 def choose(video: str, per_video: int, change: float) -> set[int]:
@@ -127,7 +131,7 @@ def write_damage(output: Path, folders: list[Path]) -> None:
             note = json.loads((folder / NOTE).read_text(encoding='utf8'))
             rows += [(f'{folder.name}/{name}', values) for name, values in note['damage'].items()]
     names = [f.name for f in fields(Damage)]
-    with (output / TABLE).open('w', newline='', encoding='utf8') as file:
+    with (output / TABLE).open('w', newline='', encoding='utf8', errors='surrogateescape') as file:
         writer = csv.writer(file)
         writer.writerow(['frame', *names])
         writer.writerows([frame, *(values[name] for name in names)] for frame, values in rows)

@@ -16,6 +16,7 @@ EDGE = 24  # gradient, in levels of 255 per pixel, of what counts as a line
 CALM = 6  # gradient up to which a place is flat
 LEVEL = 0.12  # power of a frequency, over that of the base, from which it carries detail
 BANDS, BASE = 32, slice(6, 12)  # into which the frequencies are divided; those that even small pictures have
+LETTERS = 6  # that make a subtitle
 TRIMMED = 1.25  # a normal distribution's mean magnitude, over that without its largest tenth
 
 
@@ -148,15 +149,27 @@ def combing(luma: np.ndarray) -> float:
 
 
 def has_text(image: np.ndarray) -> bool:
-    """Whether the lower third of a frame has subtitles in it: rows of bright fill with a dark outline."""
+    """Whether the lower third of a frame has subtitles in it: several small bright shapes with a dark
+    outline, as high as letters, in a row.
+    """
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     luma = luma[2 * luma.shape[0] // 3 :]
-    reach = max(3, luma.shape[0] // 60) | 1
-    bright = (luma > 220).astype(np.uint8)
-    dark = cv2.dilate((luma < 50).astype(np.uint8), np.ones((reach, reach), np.uint8))
-    rim = cv2.morphologyEx(bright, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) & dark
-    rows = rim.mean(1) > 0.03
-    count, labels = cv2.connectedComponents(rows.astype(np.uint8)[:, None])
-    heights = np.bincount(labels[:, 0], minlength=count)[1:]
-    low, high = image.shape[0] * 0.02, image.shape[0] * 0.15
-    return bool(((heights > low) & (heights < high)).any()) and 0.005 < rim.mean() < 0.2
+    reach = max(5, luma.shape[0] // 30) | 1
+    bright = (luma > 200).astype(np.uint8)
+    # letters are thin: all of them lies near a darker outline
+    near_dark = luma > 60 + cv2.erode(luma, np.ones((reach, reach), np.uint8)).astype(int)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(bright)
+    inside = np.bincount(labels.ravel(), (bright & near_dark).ravel(), count)
+    outlined = inside > 0.7 * boxes[:, cv2.CC_STAT_AREA]
+    low, high = image.shape[0] * 0.015, image.shape[0] * 0.1
+    letters = [
+        (top + height, height)
+        for (left, top, width, height, _), is_letter in zip(boxes[1:].tolist(), outlined[1:])
+        if is_letter and low < height < high and width < 3 * height
+    ]
+
+    def beside(row, height):
+        """How many end on one line with it, but for those with tails, and are about as high."""
+        return sum(abs(row - r) <= low and 0.6 * height <= h <= 1.7 * height for r, h in letters)
+
+    return any(beside(row, height) >= LETTERS for row, height in letters)

@@ -73,5 +73,5 @@ def pack_one(clip: Path, output: Path) -> dict:
 
 
 def write_manifest(output: Path, entries: dict[str, dict]) -> None:
-    lines = [json.dumps(entries[name], ensure_ascii=False) for name in sorted(entries)]
+    lines = [json.dumps(entries[name], ensure_ascii=True) for name in sorted(entries)]
     write_text(output / MANIFEST, '\n'.join([*lines, '']))

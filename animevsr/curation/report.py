@@ -84,7 +84,7 @@ def thumbnail(shown: Shown, folder: Path) -> str:
     """A small picture as data URL; '' where its place cannot be read any more."""
     file = folder / f'{shown.name}.jpg'
     if not file.exists():
-        with contextlib.suppress(MediaError, OSError):
+        with contextlib.suppress(MediaError, OSError, ValueError, RuntimeError):
             crop = Crop.parse(shown.crop)
             with open_reader(shown.source, crop=crop if crop != Crop() else None) as reader:
                 moment = Fraction(shown.seconds).limit_denominator(1000)
@@ -98,7 +98,10 @@ def thumbnail(shown: Shown, folder: Path) -> str:
             image = image if image.dtype == 'uint8' else (image >> 8).astype('uint8')
             size = WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            cv2.imwrite(str(file), small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+            # not `imwrite`, which crashes at names that are not UTF-8
+            file.write_bytes(
+                cv2.imencode('.jpg', small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+            )
     if not file.exists():
         return ''
     return f'data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}'

@@ -36,7 +36,8 @@ class Survey:
         hashes (list[int]): 64 bits of a frame that stay under compression and resizing.
         damage (dict[int, dict]), texts (list[int]): measures of some frames, and which of those have
             subtitles.
-        logo (tuple | None): (top, bottom, left, right) of what stands in nearly all shots, in pixels.
+        logos (list[tuple]): (top, bottom, left, right) of what stands in nearly all shots, in pixels.
+        key (str): of the video as it was.
     """
 
     path: str
@@ -53,7 +54,8 @@ class Survey:
     hashes: list[int] = field(default_factory=list)
     damage: dict[int, dict] = field(default_factory=dict)
     texts: list[int] = field(default_factory=list)
-    logo: tuple[int, int, int, int] | None = None
+    logos: list[tuple[int, int, int, int]] = field(default_factory=list)
+    key: str = ''
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -109,12 +111,12 @@ def survey(path: str | Path, every: float = 0.5) -> Survey:
                 found.damage[number] = measure(image).to_json()
                 if has_text(image):
                     found.texts.append(number)
-                edges.append((number, standing_edges(image)))
+                edges.append((number, np.packbits(standing_edges(image), axis=1)))
         starts += cuts.finish()
     if not found.times:
         raise MediaError(f'{path}: has no frames')
     found.starts += starts
-    found.logo = find_logo(found, edges)
+    found.logos = find_logos(found, edges)
     return found
 
 
@@ -170,33 +172,28 @@ def standing_edges(image: np.ndarray) -> np.ndarray:
     return cv2.Canny(shrink(image, LOGO_WIDTH), 80, 160) > 0
 
 
-def find_logo(found: Survey, edges: list[tuple[int, np.ndarray]]) -> tuple[int, int, int, int] | None:
-    """The box around edges that stand where they are in nearly all shots, small and near a side; None where
-    there are none, or too few shots to tell.
+def find_logos(found: Survey, edges: list[tuple[int, np.ndarray]]) -> list[tuple[int, int, int, int]]:
+    """Boxes around edges that stand where they are in nearly all shots, small and near a side; none where
+    there are too few shots to tell. `edges`: (number of the frame, `standing_edges` as bits along its rows).
     """
     shots, number = [], 0
     for first, end in found.shots():
         within = [edge for n, edge in edges[number:] if first <= n < end]
         number += len(within)
         if within:
-            shots.append(within[len(within) // 2])
+            shots.append(np.unpackbits(within[len(within) // 2], axis=1)[:, :LOGO_WIDTH])
     if len(shots) < LOGO_SHOTS:
-        return None
+        return []
     near = np.ones((3, 3), np.uint8)  # by a pixel an edge may differ
-    share = np.mean([cv2.dilate(shot.astype(np.uint8), near) for shot in shots], 0)
+    share = np.mean([cv2.dilate(shot, near) for shot in shots], 0)
     # what belongs together, with gaps of a few pixels as between letters
     joined = cv2.morphologyEx((share > STANDING).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     _, _, boxes, _ = cv2.connectedComponentsWithStats(joined)
-    (h, w), box = share.shape, None
-    for left, top, width, height, area in boxes[1:]:
+    (h, w), logos = share.shape, []
+    down, across = found.height / h, found.width / w
+    for left, top, width, height, area in boxes[1:].tolist():
         right, bottom = left + width, top + height
-        at_a_side = (
-            bottom < h * MARGIN or top > h * (1 - MARGIN) or right < w * MARGIN or left > w * (1 - MARGIN)
-        )
+        at_a_side = min(bottom, h - top) < h * MARGIN or min(right, w - left) < w * MARGIN
         if area >= 20 and at_a_side and width * height < LARGEST * share.size:
-            own = np.array([top, bottom, left, right])
-            low, high = np.minimum, np.maximum
-            box = own if box is None else np.where([1, 0, 1, 0], low(box, own), high(box, own))
-    if box is None:
-        return None
-    return tuple(round(float(side)) for side in box * ([found.height / h] * 2 + [found.width / w] * 2))
+            logos.append(tuple(map(round, (top * down, bottom * down, left * across, right * across))))
+    return logos

@@ -39,6 +39,9 @@ KEYS = (
     'echo',
 )
 
+# what of these makes a window what it is
+OF_A_WINDOW = [key for key in KEYS if key not in ('seed', 'degrade_on', 'degrade_threads', 'echo')]
+
 
 @DATASET_REGISTRY.register()
 class DegradedClipDataset(data.Dataset):
@@ -104,7 +107,9 @@ class DegradedClipDataset(data.Dataset):
             raise ValueError(f'num_frame must be a whole number >= 1, got {self.num_frame}')
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
-        self.echo = EchoPool(opt['echo']) if opt.get('echo') else None
+        self.echo = (
+            EchoPool(opt['echo'], {key: opt.get(key) for key in OF_A_WINDOW}) if opt.get('echo') else None
+        )
         if self.echo and opt.get('degrade_on') == 'device':
             raise ValueError(
                 "echo: needs windows that are degraded as they are loaded (degrade_on: 'loader')"

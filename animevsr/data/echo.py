@@ -7,6 +7,8 @@ degraded before, in another orientation; several runs that name one folder share
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -26,16 +28,19 @@ class EchoPool:
         size (int): how many windows are kept.
         fresh (float): the share of draws that are degraded anew, above 0 and at most 1; a window is used
             1 / fresh times in the mean.
+        settings (dict): what the windows are made of and how; windows of other settings are not taken.
 
     Raises:
         ValueError: an option is unknown or does not fit.
     """
 
-    def __init__(self, options: dict) -> None:
+    def __init__(self, options: dict, settings: dict) -> None:
         check_keys(options, KEYS, 'echo')
         if missing := [key for key in KEYS if key not in options]:
             raise ValueError(f'echo: {", ".join(missing)} missing; it needs {", ".join(KEYS)}')
-        self.folder, self.size, self.fresh = Path(options['folder']), options['size'], options['fresh']
+        self.size, self.fresh = options['size'], options['fresh']
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+        self.folder = Path(options['folder']) / digest[:12]
         if not isinstance(self.size, int) or self.size < 1:
             raise ValueError(f'echo: size must be a whole number >= 1, got {self.size!r}')
         if not 0 < self.fresh <= 1:
@@ -56,9 +61,12 @@ class EchoPool:
         """Put a window into the pool; readers see all of it or the one before."""
         place = self._place(rng)
         partial = place.with_name(f'{place.stem}.{os.getpid()}.partial')
-        with partial.open('wb') as file:
-            np.savez(file, **window)
-        partial.replace(place)
+        try:
+            with partial.open('wb') as file:
+                np.savez(file, **window)
+            partial.replace(place)
+        except OSError:  # no room: there will be fewer
+            partial.unlink(missing_ok=True)
 
     def _place(self, rng):
         return self.folder / f'{rng.integers(self.size):06d}.npz'

@@ -106,11 +106,13 @@ class Lateness:
     def __init__(self, rate: Fraction) -> None:
         self.rate = rate
         self.count = 0
+        self.first = None
         self.most = Fraction(0)
 
     def watch(self, time: Fraction | None) -> None:
         if time is not None:
-            self.most = max(self.most, abs(time - self.count / self.rate))
+            self.first = time - self.count / self.rate if self.first is None else self.first
+            self.most = max(self.most, abs(time - self.first - self.count / self.rate))
         self.count += 1
 
     def warn(self, name: str | Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 RETRIES = 3  # of a task whose node is gone
@@ -13,35 +15,50 @@ RETRIES = 3  # of a task whose node is gone
 
 def run_tasks(
     function: Callable, items: Sequence, jobs: int | None = None, cluster: str | None = None
-) -> Iterator[tuple[Any, Any]]:
-    """(item, result) of each item, in the order in which they are done.
+) -> Iterator[tuple[Any, Any, str]]:
+    """(item, result, what went wrong or '') of each item, in the order in which they are done. One that
+    fails, or whose process is killed, has no result, and stops none of the others.
 
     Args:
-        function: of a module, called with one item. Errors of the input it must return, not raise.
+        function: of a module, called with one item.
         jobs (int | None): processes. Default: the CPUs; with 1 nothing is forked.
         cluster (str | None): 'auto' or the address of a Ray cluster instead, whose nodes see the same files.
 
     Raises:
         ValueError: Ray is not installed, or there is no such cluster.
     """
+    attempt = functools.partial(attempted, function)
     if cluster is not None:
-        yield from on_cluster(function, items, cluster)
+        yield from on_cluster(attempt, items, cluster)
         return
     jobs = min(jobs or os.cpu_count() or 1, len(items))
     if jobs <= 1:
-        yield from ((item, function(item)) for item in items)
+        yield from ((item, *attempt(item)) for item in items)
         return
     with ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn')) as pool:
-        todo = {pool.submit(function, item): item for item in items}
+        todo = {pool.submit(attempt, item): item for item in items}
         try:
             for future in as_completed(todo):
-                yield todo[future], future.result()
+                try:
+                    result, problem = future.result()
+                except BrokenProcessPool:
+                    result, problem = None, 'a process was killed (out of memory?); run it again'
+                yield todo[future], result, problem
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def on_cluster(function: Callable, items: Sequence, address: str) -> Iterator[tuple[Any, Any]]:
+def attempted(function: Callable, item: Any) -> tuple[Any, str]:
+    """(result, '') of a call, or (None, what it raised in one line)."""
+    try:
+        return function(item), ''
+    except Exception as error:  # of whatever a damaged file makes a library raise
+        return None, ' '.join(str(error).split()) or type(error).__name__
+
+
+def on_cluster(attempt: Callable, items: Sequence, address: str) -> Iterator[tuple[Any, Any, str]]:
+    """`run_tasks` on the nodes of a Ray cluster."""
     try:
         import ray
     except ImportError:
@@ -51,8 +68,17 @@ def on_cluster(function: Callable, items: Sequence, address: str) -> Iterator[tu
             ray.init(address=address, log_to_driver=False)
         except ConnectionError as error:
             raise ValueError(f'cluster {address}: {str(error).splitlines()[0]}') from None
-    task = ray.remote(function).options(max_retries=RETRIES)
-    todo = {task.remote(item): item for item in items}
+    task = ray.remote(attempt_remotely).options(max_retries=RETRIES)
+    todo = {task.remote(attempt, item): item for item in items}
     while todo:
         (done,), _ = ray.wait(list(todo))
-        yield todo.pop(done), ray.get(done)
+        try:
+            result, problem = ray.get(done)
+        except ray.exceptions.RayError as error:
+            result, problem = None, f'lost on the cluster ({type(error).__name__}); run it again'
+        yield todo.pop(done), result, problem
+
+
+def attempt_remotely(attempt: Callable, item: Any) -> tuple[Any, str]:
+    """Ray takes functions, and no partial ones."""
+    return attempt(item)

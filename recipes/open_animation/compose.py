@@ -284,17 +284,17 @@ def make_clip(root, split, number, seed, size, length, packed):
     library = Library(Path(root) / 'materials', split)
     frames = clip_frames(library, *size, length, random.Random(f'{split} {seed} {number}'))
     if packed:
-        pack(frames, target)
-        credits_file = folder / f'{name}.credits.json'
+        frames = list(frames)  # by then it is known what they are made of
+        (folder / f'{name}.credits.json').write_text(json.dumps(library.used, indent=1))
+        pack(iter(frames), target)
     else:
         partial = target.with_name(target.name + '.partial')
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         for t, frame in enumerate(frames):
             cv2.imwrite(str(partial / f'{t:08d}.png'), frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        (partial / 'credits.json').write_text(json.dumps(library.used, indent=1))
         partial.rename(target)
-        credits_file = target / 'credits.json'
-    credits_file.write_text(json.dumps(library.used, indent=1))
     return number
 
 

@@ -1,8 +1,10 @@
 """Clips and frames out of raw video: what is planted in it is found, and nothing is done twice."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -150,12 +152,32 @@ def test_on_a_ray_cluster_it_is_the_same(raw, tmp_path):
     assert here == there and len(here) == 2
 
 
+def test_what_is_not_its_own_stays(raw, tmp_path):
+    output, other = tmp_path / 'clips', tmp_path / 'other'
+    for folder in ('one', 'two'):
+        (tmp_path / folder).mkdir()
+    write_video(tmp_path / 'one/a.mkv', pan(30, 12), codec='libx264rgb', pix_fmt='rgb24', crf=8)
+    bad = tmp_path / 'two' / os.fsdecode(b'caf\xe9.mkv')  # a name in Latin-1
+    write_video(tmp_path / 'two/b.mkv', pan(31, 12), codec='libx264rgb', pix_fmt='rgb24', crf=8).rename(bad)
+    (tmp_path / 'two/gone.mkv').symlink_to(tmp_path / 'nowhere')
+    animevsr.pack_clips(tmp_path / 'one', output, jobs=1)  # a set that was packed by hand
+    failed = animevsr.curate_clips(tmp_path / 'two', output, jobs=1, **RULES)
+    assert [Path(name).name for name in failed] == ['gone.mkv']
+    animevsr.curate_clips(tmp_path / 'one', output, jobs=1, **RULES)
+    manifest = read_manifest(output)
+    assert len(manifest) == 3 and 'a.b2nd' in manifest
+    # of its own videos it keeps what the rules now say, at their length
+    animevsr.curate_clips(tmp_path / 'one', output, jobs=1, **{**RULES, 'frames': 8})
+    assert sorted(e['frames'] for e in read_manifest(output).values()) == [8, 12, 12]
+    assert not animevsr.curate_frames(tmp_path / 'one', other, jobs=1)
+
+
 def test_the_best_of_a_video_and_none_twice():
     rng = np.random.default_rng(0)
 
     def candidate(video, first, quality, hashes=None):
         hashes = tuple(int(h) for h in rng.integers(0, 2**63, 3)) if hashes is None else hashes
-        return Candidate(video, first, first / 24, quality, 1.0, hashes, '0:0:0:0', {})
+        return Candidate(video, first, first / 24, quality, 1.0, hashes, '0:0:0:0', {}, video)
 
     best = candidate('a', 0, 90)
     near = tuple(h ^ 0b101 for h in best.hashes)
@@ -184,7 +206,7 @@ def test_a_logo_is_left_out(tmp_path):
     source = write_video(tmp_path / 'raw/l.mkv', frames, codec='libx264rgb', pix_fmt='rgb24', crf=8)
     found = survey(source, every=0.2)
     assert found.starts == list(range(0, 108, 12))
-    top, bottom, left, right = found.logo
+    ((top, bottom, left, right),) = found.logos
     assert top <= 12 and 24 <= bottom < 50 and 180 <= left <= 200 and right >= 240
     animevsr.curate_clips(source.parent, tmp_path / 'out', jobs=1, **RULES)
     for entry in read_manifest(tmp_path / 'out').values():

@@ -177,7 +177,7 @@ def test_echoed_windows_are_those_that_were_made_before(root, tmp_path):
     samples = [sample_of(dataset, n % 4, n) for n in range(40)]
     made = {sample['params'] for sample in samples}
     assert 3 <= len(made) < 30  # each of 40 without an echo
-    assert len(list((tmp_path / 'pool').iterdir())) == 3
+    assert len(list((tmp_path / 'pool').glob('*/*.npz'))) == 3
     other = train_set(root, echo=dict(echo, fresh=1e-9))  # another run: all of its windows come from the pool
     shared = [sample_of(other, 0, n) for n in range(20)]
     assert {sample['params'] for sample in shared} <= made
@@ -187,6 +187,9 @@ def test_echoed_windows_are_those_that_were_made_before(root, tmp_path):
     assert first['gt'].shape == (3, 3, 32, 32) and first['lq'].shape == (3, 3, 8, 8)
     assert first['gt'].dtype == first['lq'].dtype == torch.uint8
     assert any(s['gt'].sum() == first['gt'].sum() for s in same)
+    # another degradation, another pool
+    harder = train_set(root, echo=dict(echo, fresh=1e-9), degradation=['noise', *PIPELINE])
+    assert sample_of(harder, 0, 0)['params'] not in made
 
 
 def test_echoed_pairs_are_turned_together(tmp_path):

@@ -84,7 +84,9 @@ class InverseTelecine:
                     break
                 waiting.append(picture)
             if len(waiting) < CYCLE:
-                yield from (self._timed(p.frame, p.frame.pts * p.frame.time_base) for p in waiting)
+                for i, picture in enumerate(waiting):  # the beginning of a cycle
+                    if i != place:
+                        yield self._timed(picture.frame, picture.frame.pts * picture.frame.time_base)
                 return
             place = find_place([p.change for p in waiting], place)
             cycle = [waiting.popleft() for _ in range(CYCLE)]

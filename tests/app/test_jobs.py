@@ -55,6 +55,7 @@ def test_what_cannot_be_is_told_at_once(queue, tmp_path):
     assert 'no_such_model' in failed.message and not queue.process
 
 
+@pytest.mark.slow
 def test_paused_resumed_and_after_a_crash(tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mkv', three_shots((40, 40, 40))[0])
     settings = dict(weights=str(tiny_weights), backend='torch', threads=1)

@@ -131,6 +131,7 @@ def judge(place, cases):
     assert not left, left
 
 
+@pytest.mark.slow
 def test_files_that_are_no_videos(place):
     cases = [Case(command(name), says=name) for name in files(place)]
     assert len(cases) >= 35

@@ -130,6 +130,7 @@ def test_the_bundled_network_with_integers_over_a_hundred_frames():
     assert len(values) == 104 and min(values) >= 45 and np.mean(values[-20:]) > np.mean(values[:20]) - 2
 
 
+@pytest.mark.slow
 def test_converted_networks_are_cached_by_their_weights(monkeypatch, tmp_path):
     monkeypatch.setenv('ANIMEVSR_CACHE', str(tmp_path))
     open_backend(network(), CPU, 'ncnn')

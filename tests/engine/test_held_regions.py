@@ -61,6 +61,7 @@ def test_held_regions_in_tiles(device):
     assert min(psnr(run(network(), frames, device=CPU), held)) >= 45
 
 
+@pytest.mark.slow
 def test_what_moves_or_is_grainy_is_computed():
     net = network()
     for frames in (

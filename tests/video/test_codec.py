@@ -159,6 +159,7 @@ def test_external_ffmpeg_raises_unless_its_frames_come_back():
         ffmpeg.roundtrip(frames, {'vcodec': 'no-such-encoder'}, 'avi')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='MALLOC_PERTURB_ is of glibc')
 @pytest.mark.parametrize('width', [192])
 def test_segments_do_not_depend_on_what_was_in_memory(width, tmp_path):

@@ -64,6 +64,7 @@ def test_film_frames_come_back(kind, tmp_path):
     assert np.abs(steps - 1001 / 24000).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['top.mkv', 'top.avi'])
 def test_a_part_has_the_film_frames_of_its_time(kind, tmp_path):
     film = cartoon(120)

@@ -143,6 +143,19 @@ def test_what_cannot_be_is_one_line(options, said, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['identity.pth', 'in.mkv']
 
 
+def test_paths_of_any_length_and_letters(tmp_path):
+    folder = tmp_path
+    while len(str(folder)) < 280:
+        folder = folder / 'Folge 1 – Été, 日本のアニメ (1984)'
+    folder.mkdir(parents=True)
+    source = cartoon(tmp_path / 'in.mkv', seconds=1).rename(folder / "it's a film.mkv")
+    done = animevsr.upscale(
+        source, folder / 'größer & neu.mkv', make_identity(tmp_path), outscale=1, **LOSSLESS
+    )
+    assert done.frames == 25
+    assert all(check.ok for check in animevsr.verify(source, folder / 'größer & neu.mkv'))
+
+
 def test_moments():
     assert Moment.parse('1:02:03.5').seconds == Fraction(7447, 2) and Moment.parse('12f').frame == 12
     assert Part.parse(None, None) is None

@@ -55,13 +55,10 @@ class Entry:
         command = ['upscale', self.input, '-o', self.output]
         for name, value in self.settings.items():
             flag = f'--{name.replace("_", "-")}'
-            command += (
-                [flag]
-                if value is True
-                else [flag, str(value)]
-                if value is not None and value is not False
-                else []
-            )
+            if value is True:
+                command.append(flag)
+            elif value is not None and value is not False:
+                command += [flag, str(value)]
         return command
 
 

@@ -122,13 +122,8 @@ class Page:
         if not path or not output:
             raise MediaError('choose a video, and say where the result goes')
         names = 'weights', 'outscale', 'height', 'crop', 'grain', 'square_pixels', 'reuse', 'fast', 'crf'
-        settings = dict(zip(names, values))
-        unset = dict(dict.fromkeys(names, (None, '', False)), height=(None, 0), grain=(None, 0))
-        settings = {
-            name: value
-            for name, value in settings.items()
-            if not any(value is none or value == none and name != 'crf' for none in unset[name])
-        }
+        given = dict(zip(names, values))
+        settings = {name: v for name, v in given.items() if v or name == 'crf' and v == 0}  # 0 is a quality
         if settings.get('reuse') and not self.upscaler(settings['weights']).backend.is_recurrent:
             del settings['reuse']  # it has no state that could be held
         if strength < 1:  # else it is the model itself

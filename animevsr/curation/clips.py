@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from animevsr.curation.report import Shown, read_overrules, write_report
 from animevsr.curation.survey import Survey, survey
 from animevsr.errors import MediaError
 from animevsr.utils.files import write_text
+from animevsr.utils.images import as_bytes
 from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.tasks import run_tasks
@@ -82,9 +83,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        # of names that are not UTF-8 libraries make what they like
-        stem = Path(self.video).stem.encode('utf8', 'replace').decode().replace('?', '_')
-        return f'{stem[:40]}_{self.key[:8]}_{self.first:06d}'
+        return f'{plain(Path(self.video).stem)[:40]}_{self.key[:8]}_{self.first:06d}'
 
 
 def curate_clips(
@@ -126,8 +125,7 @@ def curate_clips(
     kept = [c for c in candidates if not c.reason]
     looked_at = {found.path for found in surveys}
     failed |= extract_all(kept, looked_at, output, rules.frames, jobs, cluster, progress)
-    shown = [show(c) for c in candidates]
-    write_report(output, shown, failed, asdict(rules))
+    write_report(output, [show(c) for c in candidates], failed, overrules)
     return failed
 
 
@@ -184,6 +182,11 @@ def key_of(video: Path) -> str:
     stat = video.stat()
     text = f'{video.resolve()} {stat.st_size} {stat.st_mtime_ns} {VERSION}'
     return hashlib.sha256(text.encode('utf8', 'surrogateescape')).hexdigest()[:16]
+
+
+def plain(name: str) -> str:
+    """A name that is UTF-8: of others libraries make what they like."""
+    return name.encode('utf8', 'replace').decode().replace('?', '_')
 
 
 def unfit(found: Survey, rules: ClipRules) -> str:
@@ -360,7 +363,7 @@ def extract_one(task: tuple[Candidate, str, int]) -> dict:
 def pack_stretch(candidate: Candidate, frames: int, target: Path) -> tuple[int, int, int, str]:
     """(frames, height, width, rate) of the packed clip."""
     crop, start = Crop.parse(candidate.crop), Fraction(candidate.start).limit_denominator(90_000)
-    with open_reader(candidate.video, crop=crop if crop != Crop() else None) as reader:
+    with open_reader(candidate.video, crop=crop) as reader:
         rate = reader.info.fps
         reader.skip_to(start - LEEWAY)
         images = stretch(reader, start - JUST, frames)
@@ -372,8 +375,7 @@ def stretch(reader: FrameReader, start: Fraction, frames: int) -> Iterator[np.nd
     given = 0
     for number, (frame, time) in enumerate(reader.timed()):
         if reader.since_first(number, time) >= start:
-            image = reader.image(frame)
-            yield image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+            yield as_bytes(reader.image(frame))
             given += 1
             if given == frames:
                 return

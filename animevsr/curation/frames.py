@@ -12,11 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from animevsr.curation.clips import key_of
+from animevsr.curation.clips import key_of, plain
 from animevsr.curation.measures import Damage, measure
-from animevsr.curation.survey import as_bytes, glance_at, timed
+from animevsr.curation.survey import glance_at, timed
 from animevsr.errors import MediaError
 from animevsr.utils.files import write_text
+from animevsr.utils.images import as_bytes
 from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.report import markdown_table
@@ -62,8 +63,7 @@ def curate_frames(
     output.mkdir(parents=True, exist_ok=True)
     todo, failed = [], {}
     for video in list_videos(root, output):
-        name = '_'.join(video.relative_to(root).with_suffix('').parts)[-60:]
-        name = name.encode('utf8', 'replace').decode().replace('?', '_')
+        name = plain('_'.join(video.relative_to(root).with_suffix('').parts))[-60:]
         try:
             todo.append((str(video), str(output / f'{name}_{key_of(video)[:8]}'), per_video, change))
         except OSError as error:
@@ -95,6 +95,7 @@ def keep_of(task: tuple[str, str, int, float]) -> None:
     chosen, damage = choose(video, per_video, change), {}
     if not chosen:
         raise MediaError(f'{video}: no frame shows anything')
+    last = max(chosen)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NOTE).unlink(missing_ok=True)  # from here on it would be wrong
     for old in folder.glob('*.png'):
@@ -105,7 +106,7 @@ def keep_of(task: tuple[str, str, int, float]) -> None:
                 image, name = as_bytes(reader.image(frame)), f'{number:08d}.png'
                 write_image(folder / name, image)
                 damage[name] = measure(image).to_json()
-            if number == max(chosen):
+            if number == last:
                 break
     write_text(folder / NOTE, json.dumps(dict(source=video, numbers=numbers, damage=damage), indent=1))
 

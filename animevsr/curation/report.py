@@ -13,6 +13,7 @@ import cv2
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import write_text
+from animevsr.utils.images import as_bytes
 from animevsr.video.reader import open_reader
 from animevsr.video.selection import Crop
 
@@ -50,7 +51,9 @@ def read_overrules(output: Path) -> dict[str, bool]:
         raise ValueError(f'{file}: cannot be read; save it once more from the page, or remove it') from None
 
 
-def write_report(output: Path, shown: list[Shown], failed: dict[str, str], rules: dict) -> None:
+def write_report(
+    output: Path, shown: list[Shown], failed: dict[str, str], overrules: dict[str, bool]
+) -> None:
     """Write `report.html`; pictures are kept for the next time."""
     kept = [s for s in shown if not s.reason]
     dropped = sorted((s for s in shown if s.reason), key=lambda s: -s.numbers.get('quality', 0))
@@ -64,11 +67,10 @@ def write_report(output: Path, shown: list[Shown], failed: dict[str, str], rules
         output=str(output),
         rows=rows,
         failed=failed,
-        rules=rules,
         counts=counts,
         kept=len(kept),
         dropped=len(dropped),
-        overrules=read_overrules(output),
+        overrules=overrules,
     )
     # '<' must not end the script element that holds the data
     text = json.dumps(data).replace('<', '\\u003c')
@@ -85,8 +87,7 @@ def thumbnail(shown: Shown, folder: Path) -> str:
     file = folder / f'{shown.name}.jpg'
     if not file.exists():
         with contextlib.suppress(MediaError, OSError, ValueError, RuntimeError):
-            crop = Crop.parse(shown.crop)
-            with open_reader(shown.source, crop=crop if crop != Crop() else None) as reader:
+            with open_reader(shown.source, crop=Crop.parse(shown.crop)) as reader:
                 moment = Fraction(shown.seconds).limit_denominator(1000)
                 reader.skip_to(moment)
                 frame = next(
@@ -94,8 +95,7 @@ def thumbnail(shown: Shown, folder: Path) -> str:
                     for n, (frame, time) in enumerate(reader.timed())
                     if reader.since_first(n, time) >= moment
                 )
-                image = reader.image(frame)
-            image = image if image.dtype == 'uint8' else (image >> 8).astype('uint8')
+                image = as_bytes(reader.image(frame))
             size = WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             # not `imwrite`, which crashes at names that are not UTF-8

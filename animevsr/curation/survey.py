@@ -12,9 +12,10 @@ import numpy as np
 
 from animevsr.curation.measures import Damage, has_text, measure
 from animevsr.errors import MediaError
+from animevsr.utils.images import as_bytes
 from animevsr.video.frame_reader import FrameReader
 from animevsr.video.reader import VideoReader, open_reader
-from animevsr.video.selection import Crop, find_crop
+from animevsr.video.selection import find_crop
 from animevsr.video.shots import CutDetector
 
 GLANCE, SMALL = 288, 128  # longer side at which frames are looked at; width at which motion is measured
@@ -88,7 +89,7 @@ def survey(path: str | Path, every: float = 0.5) -> Survey:
         MediaError: it cannot be read, or has no frames.
     """
     crop = find_crop(path)
-    with open_reader(path, crop=crop if crop != Crop() else None) as reader:
+    with open_reader(path, crop=crop) as reader:
         info = reader.info
         found = Survey(str(path), info.width, info.height, float(info.fps), str(crop))
         cuts, flow = CutDetector(), cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
@@ -124,11 +125,6 @@ def timed(reader: FrameReader) -> Iterator[tuple[Any, float]]:
     """(frame as the reader gives it, seconds from the first one) of each."""
     for number, (frame, time) in enumerate(reader.timed()):
         yield frame, float(reader.since_first(number, time))
-
-
-def as_bytes(image: np.ndarray) -> np.ndarray:
-    """An image of a reader as uint8."""
-    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
 def glance_at(reader: FrameReader, frame: Any) -> np.ndarray:

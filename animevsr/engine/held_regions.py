@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from animevsr.engine.rectangles import Rect, merged
+from animevsr.utils.images import as_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +75,7 @@ class DirtyRegions:
 
     def dirty_rects(self, frame: np.ndarray) -> list[Rect]:
         """The regions to compute for a frame (h, w, 3); `paint` is to be called with the result of each."""
-        self.frame = frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+        self.frame = as_bytes(frame)
         height, width = self.size
         if self.frame.shape[:2] != self.size:
             pad = (0, height - self.frame.shape[0], 0, width - self.frame.shape[1])

@@ -18,6 +18,7 @@ from animevsr.errors import MediaError
 from animevsr.upscaling.options import EncodeOptions, encoding_for, size_for
 from animevsr.upscaling.run import Summary
 from animevsr.utils.device import select_device
+from animevsr.utils.images import as_bytes
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.threads import BackgroundWriter, prefetch
 from animevsr.video.container import VIDEO_SUFFIXES
@@ -148,7 +149,7 @@ def settled(frames: Iterator[Any], cuts: bool) -> Iterator[tuple[int, Any]]:
         waiting.append(frame)
         pushed += 1
         if cuts:
-            starts += detector.push(frame if frame.dtype == 'uint8' else (frame >> 8).astype('uint8'))
+            starts += detector.push(as_bytes(frame))
         yield from give(pushed - FLASH - 1 if cuts else pushed)
     starts += detector.finish()
     yield from give(pushed)

@@ -21,6 +21,11 @@ def to_bytes(frames: list[np.ndarray] | np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.asarray(frames).transpose(0, 3, 1, 2)))
 
 
+def as_bytes(image: np.ndarray) -> np.ndarray:
+    """An image of 8 or 16 bits, uint8 or uint16, as uint8."""
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+
+
 def to_images(frames: Tensor) -> np.ndarray:
     """Float tensor (t, 3, h, w) in [0, 1], on any device -> uint8 (t, h, w, 3)."""
     return (frames * 255).round().to('cpu', torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

@@ -9,16 +9,14 @@ heldout).
 
 import argparse
 import json
-import subprocess
-import tempfile
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 from compose import Actor, Scene
 from drawings import drawing
 from effects import SS
+from encode import encode
 
 WIDTH, HEIGHT, FRAMES = 800, 600, 48  # of the picture before it is made small
 XVID = '-c:v mpeg4 -vtag xvid -q:v 7 -g 120 -bf 1 -pix_fmt yuv420p'
@@ -74,18 +72,5 @@ if __name__ == '__main__':
     parser.add_argument('--root', type=Path, default=Path('datasets/open_animation'))
     parser.add_argument('-o', '--output', type=Path, default=Path('assets/demo/cartoon.avi'))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        for i, image in enumerate(frames_of(args.root / 'materials')):
-            cv2.imwrite(f'{folder}/{i:04d}.png', image[..., ::-1])
-        command = [
-            imageio_ffmpeg.get_ffmpeg_exe(),
-            '-v',
-            'error',
-            '-y',
-            '-framerate',
-            '24',
-            '-i',
-            f'{folder}/%04d.png',
-        ]
-        subprocess.run([*command, *XVID.split(), str(args.output)], check=True)
+    encode(frames_of(args.root / 'materials'), args.output, 24, XVID)
     print(args.output, args.output.stat().st_size, 'bytes')

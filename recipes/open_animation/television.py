@@ -9,16 +9,14 @@ and grain are what can go wrong. 48 frames of 640x480 each, of drawings that no 
 
 import argparse
 import random
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 from compose import Library, Scene, make_actor, make_backdrop
 from effects import SS
+from encode import encode
 
 WIDTH, HEIGHT, FRAMES = 640, 480, 48
 X264 = '-c:v libx264 -preset medium -pix_fmt yuv420p'
@@ -110,20 +108,7 @@ def frames_of(clip, library, seed):
 def make(clip, library, folder, seed=1):
     """Write the clip as a file in a folder; its path."""
     path = folder / f'{clip.name}.{clip.suffix}'
-    with tempfile.TemporaryDirectory() as place:
-        for i, frame in enumerate(frames_of(clip, library, seed)):
-            cv2.imwrite(f'{place}/{i:04d}.png', frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        command = [
-            imageio_ffmpeg.get_ffmpeg_exe(),
-            '-v',
-            'error',
-            '-y',
-            '-framerate',
-            '25',
-            '-i',
-            f'{place}/%04d.png',
-        ]
-        subprocess.run([*command, *CODECS[clip.codec].split(), str(path)], check=True)
+    encode(frames_of(clip, library, seed), path, 25, CODECS[clip.codec])
     return path
 
 

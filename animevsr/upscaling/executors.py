@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import sys
 import threading
 import warnings
@@ -18,12 +17,13 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, signal
+from signal import SIG_IGN, SIGINT, signal
 from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.worker import DifferentRounding, ShotWorker
 from animevsr.utils.malloc_tuning import keep_freed_memory
+from animevsr.utils.ray_cluster import connect
 
 if TYPE_CHECKING:
     from animevsr.upscaling.options import UpscaleOptions
@@ -140,30 +140,8 @@ class RayExecutor(Executor):
     """
 
     def __init__(self, address: str | None, jobs: int) -> None:
-        # a cluster that is not there is reported once, in one line
-        os.environ.setdefault('RAY_BACKEND_LOG_LEVEL', 'fatal')
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise ValueError("cluster: the package ray is missing; run: pip install 'ray>=2.40'") from None
-        self.ray = ray
+        self.ray = connect(address)
         self.jobs = jobs
-        if ray.is_initialized():
-            return
-        before = getsignal(SIGTERM)
-        try:
-            host, _, port = address.removeprefix('ray://').rpartition(':')
-            if host:  # where nobody listens, Ray ends the process after a minute
-                socket.create_connection((host, int(port)), 10).close()
-            ray.init(address=address, log_to_driver=False, logging_level='ERROR')
-        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"cluster '{address}': no Ray cluster answers there ({' '.join(str(error).split())[:150]});"
-                ' start one: ray start --head'
-            ) from None
-        finally:
-            if threading.current_thread() is threading.main_thread() and before is not None:
-                signal(SIGTERM, before)  # Ray puts in its own
 
     def resources(self, job: Job, plan: Plan) -> Any:
         """(CPUs, GPUs) that a task asks for: no more than the smallest node has, or it would never start."""

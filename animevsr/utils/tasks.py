@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from animevsr.utils.ray_cluster import connect
+
 RETRIES = 3  # of a task whose node is gone
 
 
@@ -59,15 +61,7 @@ def attempted(function: Callable, item: Any) -> tuple[Any, str]:
 
 def on_cluster(attempt: Callable, items: Sequence, address: str) -> Iterator[tuple[Any, Any, str]]:
     """`run_tasks` on the nodes of a Ray cluster."""
-    try:
-        import ray
-    except ImportError:
-        raise ValueError("cluster: needs Ray; run: pip install '.[cluster]'") from None
-    if not ray.is_initialized():
-        try:
-            ray.init(address=address, log_to_driver=False)
-        except ConnectionError as error:
-            raise ValueError(f'cluster {address}: {str(error).splitlines()[0]}') from None
+    ray = connect(address)
     task = ray.remote(attempt_remotely).options(max_retries=RETRIES)
     todo = {task.remote(attempt, item): item for item in items}
     while todo:

@@ -38,6 +38,29 @@ def test_backends_agree_with_the_network(name, feedback):
     assert np.abs(run(backend, frames).astype(int) - run(network(feedback), frames)).max() <= 1
 
 
+@pytest.mark.parametrize('feedback', [False, True])
+@pytest.mark.parametrize('size', [(44, 60), (64, 36)])
+def test_ncnn_in_strips_is_the_same(size, feedback, monkeypatch):
+    """Strips of 12 rows, the last of 8 or 4, against the network: equal also at their seams."""
+    from animevsr.engine.backends import ncnn_backend
+
+    net = network(feedback)
+    inputs = make_example(net, *size)
+    monkeypatch.setattr(ncnn_backend, 'STRIP', 12 * size[1])
+    backend = open_backend(network(feedback), CPU, 'ncnn', threads=1)
+    assert sorted(backend.features.values()) == [1, 2, 4]
+    heights, run = [], backend._run
+    monkeypatch.setattr(
+        backend, '_run', lambda given, names: heights.append(given['in1'].shape[1]) or run(given, names)
+    )
+    sr, state = backend.step(*inputs[:3], inputs[3:])
+    assert heights == [size[0], 16, *[20] * (size[0] // 12 - 1), size[0] % 12 + 4]
+    with torch.no_grad():
+        expected = net.core(*inputs)
+    for ours, theirs in zip((sr, *state), expected):
+        assert (ours - theirs).abs().max() < 2e-5
+
+
 def test_auto_says_what_it_picks_and_falls_back(monkeypatch):
     told, real = [], importlib.util.find_spec
     open_backend(network(), CPU, say=told.append)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # bits of a pixel of animation at the default quality, about; and by how many steps of crf they halve
 BITS = {'h264': 0.10, 'h265': 0.08, 'av1': 0.06, 'ffv1': 8, 'prores': 4}
 IMAGE_BITS, HALVED = 9, 6
+PROBE = 320  # side of the part of a frame on which a step is measured: a step takes as long as it has pixels
 UNSURE = 4  # a run is refused where there is less than this part of the space that it is thought to need
 
 
@@ -94,13 +95,14 @@ def measure_step(upscaler: Upscaler, size: tuple[int, int]) -> float | None:
     if upscaler.clips is not None:
         return None
     probe = Upscaler(upscaler.backend, None, upscaler.tile)
-    frames = np.random.default_rng(0).integers(0, 255, (3, *size, 3), np.uint8)
+    part = size if upscaler.tile else tuple(min(side, PROBE) for side in size)
+    frames = np.random.default_rng(0).integers(0, 255, (3, *part, 3), np.uint8)
     times = []
     start = time.perf_counter()
     for _ in probe(frames):
         times.append(time.perf_counter() - start)
         start = time.perf_counter()
-    return min(times)
+    return min(times) * (size[0] * size[1]) / (part[0] * part[1])
 
 
 def duration(seconds: float) -> str:

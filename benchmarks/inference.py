@@ -249,7 +249,7 @@ def main():
             for method in args.methods:
                 seconds, memory[method], held[method] = run(method, source, folder)
                 times[method].append(seconds)
-        from animevsr.video.reader import count_decodable
+        from animevsr.video.numbered import count_decodable
 
         count, base = count_decodable(source), statistics.median(times['a'])
         print(

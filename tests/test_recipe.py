@@ -111,7 +111,7 @@ def test_debian_licences_by_file(tmp_path):
 
 
 def test_heldout_clips_are_bundled():
-    from animevsr.video.reader import count_frames
+    from animevsr.video.numbered import count_frames
 
     clips = sorted((REPO / 'assets/heldout').glob('*.mkv'))
     assert len(clips) == 12 and all(count_frames(c) == 6 for c in clips)

@@ -27,7 +27,8 @@ from animevsr.utils.options import check_part
 from animevsr.utils.progress import progress_bar
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image, write_image
-from animevsr.video.reader import count_decodable, open_reader
+from animevsr.video.numbered import count_decodable
+from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut
 from animevsr.zoo import find_weights, hash_weights
 

@@ -25,7 +25,8 @@ from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.progress import progress_bar
-from animevsr.video.reader import count_decodable, open_reader
+from animevsr.video.numbered import count_decodable
+from animevsr.video.reader import open_reader
 from animevsr.zoo import find_weights
 
 if TYPE_CHECKING:

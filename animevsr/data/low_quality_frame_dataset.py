@@ -18,7 +18,8 @@ from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.utils.resources import find
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
-from animevsr.video.reader import VideoReader, count_frames, seek_frame
+from animevsr.video.numbered import count_frames, seek_frame
+from animevsr.video.reader import VideoReader
 
 if TYPE_CHECKING:
     from animevsr.data.sampling import Draw

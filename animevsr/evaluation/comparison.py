@@ -15,7 +15,8 @@ from animevsr.evaluation.tables import for_json
 from animevsr.utils.files import check_file, write_text
 from animevsr.utils.report import data_url
 from animevsr.video.clips import clips_by_name
-from animevsr.video.reader import count_decodable, open_reader
+from animevsr.video.numbered import count_decodable
+from animevsr.video.reader import open_reader
 
 if TYPE_CHECKING:
     import torch

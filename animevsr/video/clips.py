@@ -12,8 +12,9 @@ from animevsr.errors import MediaError
 from animevsr.utils.resources import find
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import list_images
+from animevsr.video.numbered import count_frames, read_frames
 from animevsr.video.packed import SUFFIX, FolderClip, PackedClip, read_manifest
-from animevsr.video.reader import count_frames, open_reader, read_frames
+from animevsr.video.reader import open_reader
 
 
 def list_clips(root: str | Path, key: str = 'dataroot_gt') -> list[Path]:
@@ -83,8 +84,8 @@ def load_clip(path: str | Path, indices: list[int]) -> np.ndarray:
 
 
 def open_clip(path: Path) -> PackedClip | FolderClip | None:
-    """What reads crops of a few frames of a clip; None for a video, of which every window is decoded from its
-    beginning (`animevsr pack` packs it).
+    """What reads crops of a few frames of a clip; None for a video, of which every window is decoded from the
+    key frame before it (`animevsr pack` packs it).
     """
     if path.is_dir():
         return FolderClip(path, list_images(path))

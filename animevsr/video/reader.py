@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from animevsr.errors import MediaError
 from animevsr.video.color import Color, reformat, to_rgb
 from animevsr.video.container import explain, is_cover, open_container, track_end
 from animevsr.video.frame_reader import FrameReader, MediaInfo
-from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images, read_image
+from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images
 from animevsr.video.selection import Crop, Part
 from animevsr.video.telecine import InverseTelecine
 
@@ -286,6 +286,14 @@ class VideoReader(FrameReader):
             raise MediaError(f'{self.path}: damaged near {float(time):.2f} s ({error.strerror})') from None
         return best
 
+    def decoded_from(self, time: int) -> Iterator[Any]:
+        """`decoded` from a key frame before `time` on, in units of the stream; from after it where the file's
+        index is wrong.
+        """
+        self.container.seek(time, stream=self.stream)
+        self._first = self._decode_first()
+        return self.decoded()
+
     def decoded(self) -> Iterator[Any]:
         """The frames as PyAV gives them, not converted, but deinterlaced where that was asked for."""
         frames = itertools.chain([self._first], self._frames)
@@ -336,59 +344,3 @@ class Deinterlacer:
                     yield self.graph.vpull()
                 except (av.BlockingIOError, av.EOFError):
                     break
-
-
-def read_frames(path: str | Path, indices: list[int] | range) -> list[np.ndarray]:
-    """The frames of a clip at `indices` (not decreasing): list of (h, w, 3) uint8 RGB.
-
-    Raises:
-        MediaError: a frame is missing or unreadable; the message names the file.
-    """
-    path = Path(path)
-    if path.is_dir():
-        files = list_images(path)
-        if max(indices) >= len(files):
-            raise MediaError(f'{path}: has {len(files)} frames, frame {max(indices)} was asked for')
-        return [read_image(files[i]) for i in indices]
-    wanted, frames = set(indices), {}
-    with VideoReader(path) as reader:
-        for i, frame in enumerate(reader.decoded()):
-            if i in wanted:
-                frames[i] = reader.image(frame)
-            if i >= max(indices):
-                break
-    if len(frames) < len(wanted):
-        raise MediaError(f'{path}: ends after {i + 1} frames, frame {max(indices)} was asked for')
-    return [frames[i] for i in indices]
-
-
-def seek_frame(path: str | Path, index: int) -> np.ndarray:
-    """Frame of a video file near number `index`, found by its time from the key frame before it: (h, w, 3)
-    uint8 RGB.
-
-    Exact where frames are evenly spaced from the start on; the last frame stands in for those beyond the end.
-    For picking frames out of long videos; `read_frames` counts.
-    """
-    with VideoReader(path) as reader:
-        return reader.image(reader.seek(index / reader.info.fps))
-
-
-def count_frames(path: str | Path) -> int:
-    """Number of frames of a clip: the images of a folder, or the frames of a video, counted where the
-    container does not say.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return len(list_images(path))
-    with VideoReader(path) as reader:
-        return reader.info.frame_count or sum(1 for _ in reader.decoded())
-
-
-def count_decodable(path: str | Path, frames: Callable = iter) -> int:
-    """Number of frames that can be decoded, where the header of a truncated or badly muxed video may count
-    others.
-
-    `frames(decoded)` may wrap the iterator of decoded frames, e.g. to show progress.
-    """
-    with open_reader(path) as reader:
-        return sum(1 for _ in frames(reader.decoded())) if reader.info.is_video else reader.info.frame_count

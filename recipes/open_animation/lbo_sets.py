@@ -21,7 +21,7 @@ from animevsr.degradations import DegradationPipeline
 from animevsr.utils.images import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.images import write_image
-from animevsr.video.reader import count_frames
+from animevsr.video.numbered import count_frames
 
 
 def read_sets():

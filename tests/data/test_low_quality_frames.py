@@ -167,7 +167,7 @@ def test_a_large_folder_is_listed_once(tmp_path, monkeypatch):
     ],
 )
 def test_frames_of_a_video_are_found_by_seeking(suffix, codec, options, exact, tmp_path):
-    from animevsr.video.reader import read_frames, seek_frame
+    from animevsr.video.numbered import read_frames, seek_frame
 
     path = write_video(tmp_path / f'v.{suffix}', moving_frames(40, 48, 64), codec=codec, **options)
     frames = read_frames(path, range(40))

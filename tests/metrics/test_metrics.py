@@ -20,7 +20,7 @@ from animevsr.metrics.niqe_metric import calculate_niqe_pt
 from animevsr.utils.images import to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.video.images import list_images, read_image
-from animevsr.video.reader import read_frames
+from animevsr.video.numbered import read_frames
 
 
 @pytest.mark.parametrize('scale', [0.25, 0.5, 2, 3, 0.75])

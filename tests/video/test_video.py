@@ -15,7 +15,8 @@ from animevsr.errors import MediaError
 from animevsr.video.color import Color, from_rgb, to_rgb
 from animevsr.video.encoders import check_output, choose_encoding
 from animevsr.video.images import list_images, read_image
-from animevsr.video.reader import VideoReader, count_frames, open_reader, read_frames
+from animevsr.video.numbered import count_frames, read_frames
+from animevsr.video.reader import VideoReader, open_reader
 from animevsr.video.remux import join
 from animevsr.video.scan import scan
 from animevsr.video.segments import SegmentWriter

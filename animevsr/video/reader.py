@@ -25,7 +25,7 @@ from animevsr.video.telecine import InverseTelecine
 # to frames before it
 WARM_UP = 8
 STANDARD_INPUT = '-'
-LEEWAY = 2
+LEEWAY = 2  # seconds before a part that are decoded as well
 
 
 def open_reader(
@@ -271,15 +271,16 @@ class VideoReader(FrameReader):
         frames, target = self.decoded(), None
         if best.pts is not None:
             target = best.pts + round(time / best.time_base)
-            self.container.seek(target, stream=self.stream)
+            self._seek(target)
             frames = self.container.decode(self.stream)
         try:
+            shown = 0
             for i, best in enumerate(frames):
-                reached = (
-                    i >= time * self.info.fps
-                    if target is None
-                    else best.pts is None or best.pts + half / best.time_base > target
-                )
+                if target is None:
+                    reached = i >= time * self.info.fps
+                else:  # MPEG-2 gives the time of some frames alone
+                    shown = shown + 2 * half / best.time_base if best.pts is None else best.pts
+                    reached = shown + half / best.time_base > target
                 if reached:
                     break
         except av.FFmpegError as error:
@@ -290,9 +291,15 @@ class VideoReader(FrameReader):
         """`decoded` from a key frame before `time` on, in units of the stream; from after it where the file's
         index is wrong.
         """
-        self.container.seek(time, stream=self.stream)
+        self._seek(time)
         self._first = self._decode_first()
         return self.decoded()
+
+    def _seek(self, time: int) -> None:
+        """Go to a key frame before `time`, in units of the stream."""
+        if self.container.format.name == 'mpeg':  # there libav's times are wrong for a while after a seek
+            time -= round(LEEWAY / self.stream.time_base)
+        self.container.seek(time, stream=self.stream)
 
     def decoded(self) -> Iterator[Any]:
         """The frames as PyAV gives them, not converted, but deinterlaced where that was asked for."""

@@ -125,6 +125,7 @@ class NoMemory(Job):
         return super().open_same_upscaler(plan, rank, **options)
 
 
+@pytest.mark.slow
 def test_a_process_without_memory_is_left_out(source, expected, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setattr(api, 'Job', NoMemory)
     with pytest.warns(UserWarning, match=r'has stopped \(out of memory\); the work goes on with 1 of them'):

@@ -71,8 +71,15 @@ def test_from_a_file_and_into_one(tiny_weights, tmp_path):
         (['-', '-o', '-'], b'', b'-: not readable as a video'),
         (['-', '-o', '-'], b'YUV4MPEG2 W48 H32 F25:1 C420\n', b'no frame of its video can be decoded'),
         (['-', '-o', '-', '--jobs', '2'], b'', b'jobs: cannot be had in a pipe'),
-        (['-', '-o', '-', '--crop', 'auto'], b'', b'crop: auto cannot be had of a pipe'),
-        (['-', '-o', '-', '--crf', '20'], b'', b'crf: cannot be had in a pipe'),
+        pytest.param(
+            ['-', '-o', '-', '--crop', 'auto'],
+            b'',
+            b'crop: auto cannot be had of a pipe',
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ['-', '-o', '-', '--crf', '20'], b'', b'crf: cannot be had in a pipe', marks=pytest.mark.slow
+        ),
         (['-', '-o', 'folder'], None, b'can be written to a video, or to -'),
     ],
 )

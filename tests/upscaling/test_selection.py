@@ -49,7 +49,12 @@ def packets(path, kind):
 
 
 @pytest.mark.parametrize(
-    'start, end, first, last', [('6.2', '7', 155, 175), ('20f', '45f', 20, 45), ('6', None, 150, 200)]
+    'start, end, first, last',
+    [
+        ('6.2', '7', 155, 175),
+        ('20f', '45f', 20, 45),
+        pytest.param('6', None, 150, 200, marks=pytest.mark.slow),
+    ],
 )
 def test_a_part_has_the_frames_of_the_whole(start, end, first, last, tmp_path):
     source, weights = cartoon(tmp_path / 'in.mkv'), make_identity(tmp_path)

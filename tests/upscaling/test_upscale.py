@@ -72,8 +72,15 @@ def test_sound_is_copied_untouched(suffix, tiny_weights, tmp_path):
     assert all(abs(b - a - start) < 0.002 for (a, _), (b, _) in zip(before, after))
 
 
-@pytest.mark.parametrize('full_range', [False, True])
-@pytest.mark.parametrize('standard', ['bt601', 'bt709'])
+@pytest.mark.parametrize(
+    'standard, full_range',
+    [
+        ('bt601', False),
+        ('bt709', True),
+        pytest.param('bt601', True, marks=pytest.mark.slow),
+        pytest.param('bt709', False, marks=pytest.mark.slow),
+    ],
+)
 def test_colour_bars_through_the_whole_way(standard, full_range, tmp_path):
     """The network's skip connection alone (its last layer is zero) must give the bars back, and the tags."""
     weights = make_identity(tmp_path)

@@ -40,6 +40,7 @@ def test_higher_crf_is_worse():
     assert errors == sorted(errors) and errors[0] < errors[2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc fills fresh memory on demand')
 def test_does_not_read_memory_that_was_never_written(tmp_path):
     """Whatever fresh memory holds, small pictures, for which x264's AVX-512 code reads beyond its rows, come

@@ -1,4 +1,4 @@
-"""Frames of a video by their numbers: what is decoded for them, and that they are those of a whole decoding."""
+"""Frames of a video by their numbers: those of a whole decoding, of which little is decoded for them."""
 
 import numpy as np
 import pytest

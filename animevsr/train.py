@@ -13,6 +13,7 @@ import sys
 import tempfile
 from typing import Any
 
+import torch.distributed
 import yaml
 from basicsr.train import train_pipeline
 
@@ -53,9 +54,23 @@ def run(pipeline: Any) -> None:
         if os.environ.get('ANIMEVSR_TRACEBACK'):
             raise
         log_traceback()
+        if peer_is_gone(error):
+            sys.exit(
+                'Another process of this training has ended; its own message says why. Run the same command'
+                ' with --auto_resume to go on from the last checkpoint.'
+            )
         lines = [line for line in str(error).splitlines() if line.strip()]
         # an error in a loader's worker arrives with its traceback as text: its last line says what was wrong
         sys.exit(f'{type(error).__name__}: {lines[-1] if lines else ""} (ANIMEVSR_TRACEBACK=1 shows where)')
+
+
+def peer_is_gone(error: Exception) -> bool:
+    """Whether an error says that a process that was waited for is not there any more."""
+    said = str(error)
+    return isinstance(error, torch.distributed.DistError) or (
+        torch.distributed.is_initialized()
+        and ('closed by peer' in said or 'reset by peer' in said or 'remote worker crashing' in said)
+    )
 
 
 def log_traceback() -> None:

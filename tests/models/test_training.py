@@ -2,7 +2,12 @@
 project.
 """
 
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -228,6 +233,56 @@ run(train_pipeline)
     )
     assert done.returncode and 'is another one on each process at iteration 2' in done.stdout + done.stderr
     assert [p.name for p in (tmp_path / 'experiments/apart/models').glob('*.pth')] == ['net_g_1.pth']
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_others_in_one_line(tmp_path):
+    """Two processes as SLURM starts them; the second is killed, the first says so and leaves a checkpoint."""
+    (tmp_path / 'run.py').write_text("""
+import os, signal, torch
+from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
+from animevsr.train import run, train_pipeline
+step = RecurrentVSRModel.optimize_parameters
+def die(self, current_iter):
+    step(self, current_iter)
+    if current_iter == 3 and torch.distributed.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+RecurrentVSRModel.optimize_parameters = die
+run(train_pipeline)
+""")
+    path = options(
+        tmp_path,
+        'killed',
+        **{
+            'train.total_iter': 400,
+            'datasets.train.dataset_enlarge_ratio': 400,
+            'logger.save_checkpoint_freq': 2,
+        },
+    )
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, 'run.py', '-opt', path, '--launcher', 'pytorch'],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ
+            | dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2', RANK=str(rank))
+            | dict(LOCAL_RANK=str(rank), CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1'),
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=180)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, -signal.SIGKILL]
+    assert said[0].splitlines()[-1] == (
+        'Another process of this training has ended; its own message says why. Run the same command with'
+        ' --auto_resume to go on from the last checkpoint.'
+    )
+    assert 'Traceback' not in said[0]
+    assert (tmp_path / 'experiments/killed/models/net_g_2.pth').is_file()
 
 
 def weights_of(folder, name):

@@ -323,7 +323,14 @@ def add_curate(command: Callable) -> None:
     cl.add_argument(
         '--least-rate', type=float, metavar='BITS', help='bits a pixel of the file (default: no matter)'
     )
-    cl.add_argument('--least-quality', type=float, metavar='Q', help='0 to 100, our score (default: 35)')
+    cl.add_argument('--least-quality', type=float, metavar='Q', help='0 to 100 (default: 35)')
+    cl.add_argument(
+        '--hyperiqa',
+        nargs='?',
+        const='',
+        metavar='FILE',
+        help='quality by hyperIQA, of weights in FILE or downloaded, instead of by our own score',
+    )
     cl.add_argument(
         '--motion', type=float, nargs=2, metavar=('MIN', 'MAX'), help='%% of the height a frame (0.05 6)'
     )

@@ -195,7 +195,7 @@ def run_app(args: argparse.Namespace) -> None:
 def run_curate(args: argparse.Namespace) -> None:
     """Call `animevsr.curate_clips` or `curate_frames`; the exit code tells whether all went well."""
     own = dict(
-        clips=('frames', 'least_height', 'least_rate', 'least_quality', 'motion', 'held', 'text'),
+        clips=('frames', 'least_height', 'least_rate', 'least_quality', 'motion', 'held', 'text', 'hyperiqa'),
         frames=('change',),
     )
     given = {name: getattr(args, name) for names in own.values() for name in names}

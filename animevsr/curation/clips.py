@@ -16,6 +16,7 @@ import numpy as np
 
 from animevsr.curation.measures import quality
 from animevsr.curation.pack import write_manifest
+from animevsr.curation.rating import rate
 from animevsr.curation.report import Shown, read_overrules, write_report
 from animevsr.curation.survey import Survey, survey
 from animevsr.errors import MediaError
@@ -51,6 +52,7 @@ class ClipRules:
         held (float): the share of frames that may be the one before.
         text (bool): keep stretches with subtitles.
         alike (int): bits of 64 in which two clips may differ and still count as the same.
+        hyperiqa (str | None): weights of hyperIQA, by which quality is then told; see `rate`.
     """
 
     frames: int = 24
@@ -62,6 +64,7 @@ class ClipRules:
     held: float = 0.75
     text: bool = False
     alike: int = 6
+    hyperiqa: str | None = None
 
 
 @dataclass
@@ -120,6 +123,8 @@ def curate_clips(
             failed[found.path] = problem
         else:
             candidates += stretches(found, rules)
+    if rules.hyperiqa is not None:
+        rate(candidates, rules, output / SURVEYS, progress)
     overrules = read_overrules(output)
     choose(candidates, rules, overrules)
     kept = [c for c in candidates if not c.reason]
@@ -250,7 +255,7 @@ def problem_of(found: Survey, candidate: Candidate, rules: ClipRules) -> str:
         return 'subtitles'
     if candidate.damage['resolution'] < 0.66:
         return f'was made larger (detail up to {candidate.damage["resolution"]:.0%})'
-    if candidate.quality < rules.least_quality:
+    if rules.hyperiqa is None and candidate.quality < rules.least_quality:
         return f'quality {candidate.quality:.0f}'
     return ''
 

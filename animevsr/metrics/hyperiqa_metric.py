@@ -70,7 +70,7 @@ def network(weights: str, device: str | torch.device) -> Any:
             raise CheckpointError(
                 f'hyperIQA: its weights cannot be downloaded ({str(error)[:120]}). Download'
                 ' assessment_hyperIQA.pth from the release v0.2.0 of facexlib elsewhere, and name the file:'
-                ' weights (evaluate: --metrics hyperiqa:FILE)'
+                ' weights (evaluate: --metrics hyperiqa:FILE; curate: --hyperiqa FILE)'
             ) from None
     net = HyperIQA(16, 112, 224, 112, 56, 28, 14, 7)
     load_weights(net.hypernet, weights)

@@ -285,3 +285,37 @@ def test_what_cannot_be_is_one_line(arguments, said, raw, tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and said in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_quality_by_hyperiqa(raw, tmp_path, monkeypatch):
+    """Its score takes the place of ours, is kept, and belongs to the weights."""
+    import torch
+    from facexlib.assessment.hyperiqa_net import HyperIQA
+
+    from animevsr.curation import rating
+    from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
+
+    torch.manual_seed(0)
+    weights = str(tmp_path / 'w.pth')
+    torch.save(HyperIQA(16, 112, 224, 112, 56, 28, 14, 7).hypernet.state_dict(), weights)
+    calls = []
+    monkeypatch.setattr(rating, 'CROPS', 1)
+    monkeypatch.setattr(
+        rating,
+        'calculate_hyperiqa_pt',
+        lambda image, *a, **k: calls.append(calculate_hyperiqa_pt(image, *a, **k)) or calls[-1],
+    )
+    rules = dict(RULES, jobs=1, least_quality=-1e4, hyperiqa=weights)
+    output = tmp_path / 'out'
+    animevsr.curate_clips(raw, output, **rules)
+    scores = {round(float(score), 1) for score in calls}
+    kept = read_manifest(output).values()
+    assert kept and {entry['quality'] for entry in kept} <= scores
+    count = len(calls)
+    animevsr.curate_clips(raw, output, **{**rules, 'least_quality': 1e4})
+    assert len(calls) == count and not read_manifest(output)
+    assert 'quality ' in (output / 'report.html').read_text(encoding='utf8')
+    other = tmp_path / 'other.pth'
+    other.write_bytes(Path(weights).read_bytes())
+    animevsr.curate_clips(raw, output, **{**rules, 'hyperiqa': str(other)})
+    assert len(calls) == 2 * count

@@ -31,13 +31,16 @@ SIGHT = 8  # pixels around a change in which results change visibly: the network
 HALO = 12
 # tolerances, in levels of 255, all multiplied by `slack`
 NOISE = 5.0  # mean change of a block that is taken for noise
-NEAR_LINES = 0.05  # by how much more, for each level of contrast around the block: mosquito noise
+NEAR_LINES = 0.005  # by how much more, for each level of contrast around the block: mosquito noise
 SURE = 2.5  # times the tolerance: changed even where the blocks around are not
 LASTS = 0.8  # times the tolerance: the same of the mean of the last inputs
 SHIFT = 1.7  # change of a cell's brightness
-FADE = (
-    0.4  # of all cells: where so many more become brighter than darker (or the reverse), half a shift counts
-)
+# times as much of a colour: codecs round the mean of a block to whole steps, which in blue are twice as large
+COLOUR = 2.0
+LUMA = np.float32([0.299, 0.587, 0.114])
+# share of the cells: where so many more become brighter than darker (or the reverse), half a shift counts
+FADE = 0.4
+MOST_SLACK = 1.15
 VISIBLE = 0.8  # mean change of a block's result up to which it is not shown
 AIM = 46.5  # dB of the whole picture: the promise is 45
 SETTLE = 2  # steps at the start of a shot in which all is computed: the first results are the least sure ones
@@ -118,12 +121,19 @@ class DirtyRegions:
         cv2.accumulateWeighted(self.frame, self.mean, 0.25)
         lasting = self._means(cv2.absdiff(self.mean, self.reference.astype(np.float32))).max(2)
         changed |= lasting > LASTS * tolerance
-        shift = np.stack([grouped(c, self.grid).sum((1, 3)) for c in np.moveaxis(brighter - darker, 2, 0)])
-        shift = np.take_along_axis(shift, np.abs(shift).argmax(0)[None], 0)[0] / self.count
-        some = self.slack * SHIFT / 2
-        fades = abs((shift > some).mean() - (shift < -some).mean()) > FADE
-        moved = np.abs(shift) > (some if fades else 2 * some)
+        shift = [grouped(c, self.grid).sum((1, 3)) / self.count for c in np.moveaxis(brighter - darker, 2, 0)]
+        allowed = self.slack * SHIFT
+        moved = self._moved(np.tensordot(LUMA, shift, 1), allowed)
+        for channel in shift:
+            moved |= self._moved(channel, COLOUR * allowed)
         return changed | enlarged(moved, CELL // BLOCK, changed.shape)
+
+    @staticmethod
+    def _moved(shift: np.ndarray, allowed: float) -> np.ndarray:
+        """Which cells have shifted by more than is allowed; by half of it where most do, in one direction."""
+        half = allowed / 2
+        together = abs((shift > half).mean() - (shift < -half).mean()) > FADE
+        return np.abs(shift) > (half if together else allowed)
 
     def _means(self, image: np.ndarray) -> np.ndarray:
         """Of the blocks of an image, (rows, columns, 3), in levels."""
@@ -199,7 +209,7 @@ class DirtyRegions:
         if self.compared and self.error:
             aim = 255**2 / 10 ** (AIM / 10)
             factor = (aim * self.compared / self.error) ** 0.5
-            self.slack = min(1.3, self.slack * float(np.clip(factor, 0.5, 1.2)))
+            self.slack = min(MOST_SLACK, self.slack * float(np.clip(factor, 0.5, 1.2)))
             if self.slack < 0.15:
                 self.slack = 0.0
         self.error = 0.0

@@ -277,9 +277,9 @@ def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     return root, up
 
 
-def add_device(command: Any) -> None:
+def add_device(command: Any, more: str = '') -> None:
     command.add_argument(
-        '--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: %(default)s)'
+        '--device', default='auto', help=f'auto, cpu, cuda, cuda:1, mps{more} (default: %(default)s)'
     )
 
 
@@ -429,7 +429,10 @@ def add_upscale_options(up: Any) -> None:
         default='auto',
         help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)',
     )
-    add_device(speed)
+    add_device(
+        speed,
+        '; of ONNX Runtime: onnx-cuda, tensorrt, directml, coreml; of OpenVINO: openvino-gpu, openvino-npu',
+    )
     speed.add_argument(
         '--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory'
     )

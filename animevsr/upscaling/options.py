@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from animevsr.engine.backends import RUNTIME_DEVICES
 from animevsr.engine.upscaler import output_size
 from animevsr.utils.options import check_part
 from animevsr.video.container import VIDEO_SUFFIXES
@@ -113,7 +114,7 @@ class ComputeOptions:
     """What computes the network, and how.
 
     Attributes:
-        device (str): 'auto', 'cpu', or a name that torch knows.
+        device (str): 'auto', 'cpu', a name that torch knows, or one of `RUNTIME_DEVICES`.
         backend (str), fast, half, bf16, compiled (bool): see `engine.backends.open_backend`.
         reuse (bool): compute again only what changes from frame to frame; see `DirtyRegions`.
         tile (int | str | None): side of the squares that are computed one after the other; 'auto': whole
@@ -137,6 +138,16 @@ class ComputeOptions:
         if self.tile not in ('auto', None) and not (isinstance(self.tile, int) and self.tile >= 64):
             raise ValueError(f"tile must be 'auto' or at least 64, got {self.tile}")
         check_at_least_one('threads', self.threads)
+
+    def on_runtime(self) -> ComputeOptions:
+        """With the backend of a device that PyTorch does not know; ValueError where another one is named."""
+        backend = RUNTIME_DEVICES.get(self.device.lower())
+        if backend is None:
+            return self
+        runtime = backend.partition(':')[0]
+        if self.backend not in ('auto', runtime):
+            raise ValueError(f'device {self.device} belongs to the backend {runtime}, not to {self.backend}')
+        return replace(self, device='cpu', backend=backend)
 
 
 @dataclass(frozen=True)
@@ -205,6 +216,7 @@ class UpscaleOptions:
         weights = str(keywords.get('weights', DEFAULT_WEIGHTS))
         # workers may be in other folders
         keywords['weights'] = os.path.abspath(weights) if os.path.isfile(weights) else weights
+        parts['compute'] = parts['compute'].on_runtime()
         options = cls(**{**keywords, **parts})
         options.validate()
         return options

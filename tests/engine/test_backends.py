@@ -11,10 +11,11 @@ from conftest import REPO, moving_frames, run_python
 from small_networks import CPU, network, psnr, run
 
 import animevsr
-from animevsr.engine.backends import NAMES, open_backend
+from animevsr.engine.backends import NAMES, RUNTIME_DEVICES, open_backend
 from animevsr.engine.backends.cache import hash_network, make_example
 from animevsr.engine.upscaler import Upscaler
 from animevsr.evaluation.bench import bench
+from animevsr.upscaling.options import UpscaleOptions
 
 
 @pytest.mark.parametrize('feedback', [False, True])
@@ -59,6 +60,46 @@ def test_ncnn_in_strips_is_the_same(size, feedback, monkeypatch):
         expected = net.core(*inputs)
     for ours, theirs in zip((sr, *state), expected):
         assert (ours - theirs).abs().max() < 2e-5
+
+
+def test_devices_of_other_runtimes(monkeypatch):
+    """What can be tried without them: what a runtime is asked for, and what is said where it is not there."""
+    import onnxruntime
+
+    with pytest.raises(ValueError, match='onnxruntime as installed has no DmlExecutionProvider, but'):
+        open_backend(network(), CPU, RUNTIME_DEVICES['directml'])
+    with pytest.raises(ValueError, match='openvino finds no NPU here, but CPU'):
+        open_backend(network(), CPU, RUNTIME_DEVICES['openvino-npu'])
+    with pytest.raises(ValueError, match="backend 'openvino:TPU' is not known"):
+        open_backend(network(), CPU, 'openvino:TPU')
+    with pytest.raises(ValueError, match='not with fast'):
+        open_backend(network(), CPU, RUNTIME_DEVICES['coreml'], fast=True)
+    monkeypatch.setattr(
+        onnxruntime, 'get_available_providers', lambda: ['CoreMLExecutionProvider', 'CPUExecutionProvider']
+    )
+    asked = []
+
+    class Session:
+        def __init__(self, path, options, providers):
+            asked.append(providers)
+
+        def get_providers(self):
+            return asked[-1] if len(asked) == 1 else ['CPUExecutionProvider']
+
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', Session)
+    backend = open_backend(network(), CPU, RUNTIME_DEVICES['coreml'])
+    assert asked == [['CoreMLExecutionProvider', 'CPUExecutionProvider']]
+    assert backend.kind == RUNTIME_DEVICES['coreml'] and backend.name.endswith('(CoreMLExecutionProvider)')
+    with pytest.raises(ValueError, match='CoreMLExecutionProvider finds no device here'):
+        open_backend(network(), CPU, RUNTIME_DEVICES['coreml'])
+
+
+def test_a_runtime_device_brings_its_backend():
+    compute = UpscaleOptions.of(device='DirectML').compute
+    assert (compute.device, compute.backend) == ('cpu', 'onnxruntime:DmlExecutionProvider')
+    assert UpscaleOptions.of(device='openvino-gpu', backend='openvino').compute.backend == 'openvino:GPU'
+    with pytest.raises(ValueError, match='device tensorrt belongs to the backend onnxruntime, not to ncnn'):
+        UpscaleOptions.of(device='tensorrt', backend='ncnn')
 
 
 def test_auto_says_what_it_picks_and_falls_back(monkeypatch):

@@ -31,6 +31,15 @@ OTHERS = {
     'onnxruntime': ('onnx_backend', 'OnnxBackend', ('onnxruntime', 'onnx')),
 }
 NAMES = ('auto', 'torch', *OTHERS)
+# devices that PyTorch does not know: the runtime, and what it calls them
+RUNTIME_DEVICES = {
+    'tensorrt': 'onnxruntime:TensorrtExecutionProvider',
+    'directml': 'onnxruntime:DmlExecutionProvider',
+    'coreml': 'onnxruntime:CoreMLExecutionProvider',
+    'onnx-cuda': 'onnxruntime:CUDAExecutionProvider',
+    'openvino-gpu': 'openvino:GPU',
+    'openvino-npu': 'openvino:NPU',
+}
 
 
 def open_backend(
@@ -53,7 +62,8 @@ def open_backend(
         device (torch.device): a CPU takes any backend; others PyTorch (and ncnn, by Vulkan, where it is asked
             for by name).
         name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: on a CPU ncnn or OpenVINO,
-            whichever a short measurement shows to be faster here (it is remembered), else PyTorch.
+            whichever a short measurement shows to be faster here (it is remembered), else PyTorch. Of
+            ONNX Runtime and OpenVINO one of `RUNTIME_DEVICES`, too, with the CPU as `device`.
         fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not
             exact.
         half (bool): float16, where the device is not a CPU.
@@ -69,10 +79,15 @@ def open_backend(
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     all_threads, threads = threads or cores, threads or max(1, cores // jobs)
-    if name not in NAMES:
+    if name not in (*NAMES, *RUNTIME_DEVICES.values()):
         raise ValueError(f"backend '{name}' is not known; known: {', '.join(NAMES)}")
     if (bf16 or compiled) and (name not in ('auto', 'torch') or fast):
         raise ValueError('bf16 and compile belong to the backend torch, and not to fast')
+    name, _, unit = name.partition(':')
+    if unit:
+        if fast or device.type != 'cpu':
+            raise ValueError(f'{unit} is a device of its own: not with fast, and not on {device}')
+        return _open(name, net, device, threads, say, unit=unit)
     if not fast:
         exact_float32()
     dtype = (

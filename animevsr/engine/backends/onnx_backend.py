@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, on the CPU or on what its providers can use."""
 
 from __future__ import annotations
 
@@ -18,16 +18,31 @@ if TYPE_CHECKING:
     from animevsr.archs.interfaces import RecurrentNetwork
 
 
+CPU = 'CPUExecutionProvider'
+
+
 class OnnxBackend(ConvertedBackend):
     """A step by ONNX Runtime, in float32.
 
     Args:
         net (MSRBVSR), device (torch.device), threads (int): see `open_backend`.
+        unit (str): one of its execution providers.
+
+    Raises:
+        ValueError: that is not in what is installed.
     """
 
     kind = 'onnxruntime'
 
-    def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int | None) -> None:
+    def __init__(
+        self, net: RecurrentNetwork, device: torch.device, threads: int | None, unit: str = CPU
+    ) -> None:
+        there = onnxruntime.get_available_providers()
+        if unit not in there:
+            raise ValueError(
+                f'onnxruntime as installed has no {unit}, but {", ".join(there)}; install its package for'
+                ' that (onnxruntime-gpu, onnxruntime-directml)'
+            )
         super().__init__(net, device)
         folder = cached(
             net, f'onnx-torch{torch.__version__}', lambda folder: to_onnx(net, folder / 'step.onnx')
@@ -36,10 +51,14 @@ class OnnxBackend(ConvertedBackend):
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(
-            str(folder / 'step.onnx'), options, ['CPUExecutionProvider']
+            str(folder / 'step.onnx'), options, list(dict.fromkeys([unit, CPU]))
         )
+        if unit not in self.session.get_providers():  # it is installed, and found nothing to run on
+            raise ValueError(f'onnxruntime: {unit} finds no device here')
         self.inputs, _ = list_names(net)
         self.name = f'onnxruntime {onnxruntime.__version__}'
+        if unit != CPU:
+            self.kind, self.name = f'{self.kind}:{unit}', f'{self.name} ({unit})'
 
     def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         arrays = (np.ascontiguousarray(x.float().cpu().numpy()) for x in (prev, cur, nxt, *state))

@@ -35,18 +35,31 @@ GRAPH = 2  # changes with what `convert` and `quantize` write
 
 
 class OpenVINOBackend(ConvertedBackend):
-    """A step by OpenVINO on the CPU.
+    """A step by OpenVINO.
 
     Args:
         net (MSRBVSR), device (torch.device), threads (int): see `open_backend`.
-        fast (bool): with 8-bit integers.
+        fast (bool): with 8-bit integers. unit (str): one of OpenVINO's devices.
+
+    Raises:
+        ValueError: that is not here.
     """
 
     kind = 'openvino'
 
     def __init__(
-        self, net: RecurrentNetwork, device: torch.device, threads: int | None, fast: bool = False
+        self,
+        net: RecurrentNetwork,
+        device: torch.device,
+        threads: int | None,
+        fast: bool = False,
+        unit: str = 'CPU',
     ) -> None:
+        core = openvino.Core()
+        if unit != 'CPU':
+            there = sorted({name.split('.')[0] for name in core.available_devices})
+            if unit not in there:
+                raise ValueError(f'openvino finds no {unit} here, but {", ".join(there)}')
         super().__init__(net, device)
         version = openvino.__version__.split('-')[0]
         folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
@@ -57,18 +70,16 @@ class OpenVINOBackend(ConvertedBackend):
                 f'openvino{version}-{GRAPH}-int8-nncf{nncf}',
                 lambda folder: quantize(net, float_model, folder),
             )
-        core = openvino.Core()
+        wanted = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32')
+        if unit == 'CPU':
+            wanted['INFERENCE_NUM_THREADS'] = threads
         with same_signal_stack():
             self.request = core.compile_model(
-                core.read_model(folder / 'step.xml'),
-                'CPU',
-                {
-                    'PERFORMANCE_HINT': 'LATENCY',
-                    'INFERENCE_PRECISION_HINT': 'f32',
-                    'INFERENCE_NUM_THREADS': threads,
-                },
+                core.read_model(folder / 'step.xml'), unit, wanted
             ).create_infer_request()
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
+        if unit != 'CPU':
+            self.kind, self.name = f'{self.kind}:{unit}', f'{self.name} on {unit}'
 
     def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         arrays = [np.ascontiguousarray(x.float().cpu().numpy()) for x in (prev, cur, nxt, *state)]

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from animevsr.errors import MediaError
-from animevsr.video.container import open_container
+from animevsr.video.container import is_cover, open_container
 from animevsr.video.images import list_images, read_image
 from animevsr.video.reader import VideoReader, open_reader
 
@@ -78,12 +78,11 @@ def _list_times(path, *_):
         with open_container(path) as container:
             if 'avi' in container.format.name:  # stores no times
                 return None
+            stream = next(s for s in container.streams.video if not is_cover(s))
             times = [
-                None if packet.is_discard else packet.pts
-                for packet in container.demux(container.streams.video[0])
-                if packet.size
+                None if packet.is_discard else packet.pts for packet in container.demux(stream) if packet.size
             ]
-    except (av.FFmpegError, OSError, ValueError, IndexError):
+    except (av.FFmpegError, OSError, ValueError, StopIteration):
         return None
     if None in times or len(set(times)) < len(times):
         return None

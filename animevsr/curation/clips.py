@@ -335,7 +335,7 @@ def extract_all(
         own = 'first' in entry and entry.get('source') in looked_at
         same = name in chosen and (entry['frames'], entry.get('crop')) == (frames, chosen[name].crop)
         if same or not own:
-            entries[name] = entry
+            entries[name] = {**entry, 'quality': chosen[name].quality} if own else entry
         else:
             (output / file).unlink(missing_ok=True)
     todo = [(c, str(output), frames) for c in kept if c.name not in entries]

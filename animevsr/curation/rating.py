@@ -37,25 +37,27 @@ def rate(candidates: list[Candidate], rules: ClipRules, folder: Path, progress: 
     Raises:
         CheckpointError: there are no weights.
     """
-    device, wanted = select_device('auto'), [c for c in candidates if not c.reason]
+    device, wanted, weights = select_device('auto'), [c for c in candidates if not c.reason], rules.hyperiqa
+    if weights and Path(weights).is_file():  # another file of this name is another network
+        weights = (
+            f'{Path(weights).resolve()} {Path(weights).stat().st_size} {Path(weights).stat().st_mtime_ns}'
+        )
     with progress_bar(len(wanted), 'stretches', progress, 'hyperIQA') as bar:
         for video, of_video in groupby(wanted, key=lambda c: c.video):
-            group, problem = list(of_video), ''
+            group = list(of_video)
             note = folder / f'{group[0].key}.hyperiqa.json'
-            known = read_note(note, rules.hyperiqa)
-            todo = [c for c in group if str(c.first) not in known]
+            known, half = read_note(note, weights), rules.frames // 2
             try:
-                rate_video(video, todo, known, rules, device)
-            except MediaError as error:
-                problem = str(error)
+                problems = rate_video(
+                    video, [c for c in group if str(c.first + half) not in known], known, rules, device
+                )
             finally:
-                write_text(note, json.dumps(dict(weights=rules.hyperiqa, scores=known)))
+                write_text(note, json.dumps(dict(weights=weights, scores=known)))
             for candidate in group:
-                score = known.get(str(candidate.first))
-                if score is None:
-                    candidate.reason = problem
+                if candidate.first in problems:
+                    candidate.reason = problems[candidate.first]
                     continue
-                candidate.quality = score
+                candidate.quality = score = known[str(candidate.first + half)]
                 if score < rules.least_quality:
                     candidate.reason = f'quality {score:.0f}'
             bar.update(len(group))
@@ -63,19 +65,27 @@ def rate(candidates: list[Candidate], rules: ClipRules, folder: Path, progress: 
 
 def rate_video(
     video: str, todo: list[Candidate], known: dict[str, float], rules: ClipRules, device: torch.device
-) -> None:
-    """Put the scores of stretches of one video into `known`, by their first frames."""
+) -> dict[int, str]:
+    """Put the scores of stretches of one video into `known`, by the frames in their middle; {first frame: why
+    it cannot be read}.
+    """
+    problems, half = {}, rules.frames // 2
     for candidate in todo:
         check()
-        with VideoReader(video) as reader:
-            reader.crop_to(Crop.parse(candidate.crop))
-            middle = reader.seek(candidate.start + rules.frames / 2 / float(reader.info.fps))
-            image = to_tensor(as_bytes(reader.image(middle))[None]).to(device)
+        try:
+            with VideoReader(video) as reader:
+                reader.crop_to(Crop.parse(candidate.crop))
+                middle = reader.seek(candidate.start + half / float(reader.info.fps))
+                image = to_tensor(as_bytes(reader.image(middle))[None]).to(device)
+        except MediaError as error:
+            problems[candidate.first] = str(error)
+            continue
         score = calculate_hyperiqa_pt(image, CROPS, weights=rules.hyperiqa or None)
-        known[str(candidate.first)] = round(float(score), 1)
+        known[str(candidate.first + half)] = round(float(score), 1)
+    return problems
 
 
-def read_note(note: Path, weights: str) -> dict[str, float]:
+def read_note(note: Path, weights: str | None) -> dict[str, float]:
     """{first frame: score} of what these weights have rated before."""
     try:
         found = json.loads(note.read_text(encoding='utf8'))

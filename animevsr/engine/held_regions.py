@@ -38,7 +38,7 @@ SHIFT = 1.7  # change of a cell's brightness
 # times as much of a colour: codecs round the mean of a block to whole steps, which in blue are twice as large
 COLOUR = 2.0
 LUMA = np.float32([0.299, 0.587, 0.114])
-# share of the cells: where so many more become brighter than darker (or the reverse), half a shift counts
+# share of the cells: where so many more become brighter than darker (or the reverse), half of `SHIFT` counts
 FADE = 0.4
 MOST_SLACK = 1.15
 VISIBLE = 0.8  # mean change of a block's result up to which it is not shown
@@ -123,17 +123,16 @@ class DirtyRegions:
         changed |= lasting > LASTS * tolerance
         shift = [grouped(c, self.grid).sum((1, 3)) / self.count for c in np.moveaxis(brighter - darker, 2, 0)]
         allowed = self.slack * SHIFT
-        moved = self._moved(np.tensordot(LUMA, shift, 1), allowed)
+        moved = self._moved(np.tensordot(LUMA, shift, 1), allowed, allowed / 2)
         for channel in shift:
-            moved |= self._moved(channel, COLOUR * allowed)
+            moved |= self._moved(channel, COLOUR * allowed, allowed / 2)
         return changed | enlarged(moved, CELL // BLOCK, changed.shape)
 
     @staticmethod
-    def _moved(shift: np.ndarray, allowed: float) -> np.ndarray:
-        """Which cells have shifted by more than is allowed; by half of it where most do, in one direction."""
-        half = allowed / 2
-        together = abs((shift > half).mean() - (shift < -half).mean()) > FADE
-        return np.abs(shift) > (half if together else allowed)
+    def _moved(shift: np.ndarray, allowed: float, together: float) -> np.ndarray:
+        """Which cells have shifted by more than is allowed: each for itself, or most in one direction."""
+        most = abs((shift > together).mean() - (shift < -together).mean()) > FADE
+        return np.abs(shift) > (together if most else allowed)
 
     def _means(self, image: np.ndarray) -> np.ndarray:
         """Of the blocks of an image, (rows, columns, 3), in levels."""

@@ -88,6 +88,8 @@ class Job:
         """Put what `load` gave into what computes it; `say(text)` reports what that is."""
         (net, device), c = loaded, self.options.compute
         if isinstance(net, ClipNetwork):
+            if ':' in c.backend:
+                raise ValueError(f'{c.backend} runs recurrent networks, not a {type(net).__name__}')
             use_threads(device, c.threads)
             if not c.fast:  # as `open_backend` for the others
                 exact_float32()

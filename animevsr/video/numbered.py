@@ -14,6 +14,35 @@ from animevsr.video.container import is_cover, open_container
 from animevsr.video.images import list_images, read_image
 from animevsr.video.reader import VideoReader, open_reader
 
+NEAR = 32  # frames, for fewer of which the beginning of a video is decoded without looking further
+# codecs (as decoders are named) of which a packet is one frame that is shown
+ONE_EACH = {
+    *(
+        'h264',
+        'hevc',
+        'mpeg1video',
+        'mpeg2video',
+        'mpeg4',
+        'msmpeg4v2',
+        'msmpeg4',
+        'flv',
+        'vp9',
+        'libvpx-vp9',
+    ),
+    *(
+        'av1',
+        'libdav1d',
+        'libaom-av1',
+        'ffv1',
+        'prores',
+        'mjpeg',
+        'huffyuv',
+        'ffvhuff',
+        'utvideo',
+        'rawvideo',
+    ),
+}
+
 
 def read_frames(path: str | Path, indices: list[int] | range) -> list[np.ndarray]:
     """The frames of a clip at `indices` (not decreasing): list of (h, w, 3) uint8 RGB.
@@ -27,8 +56,9 @@ def read_frames(path: str | Path, indices: list[int] | range) -> list[np.ndarray
         if max(indices) >= len(files):
             raise MediaError(f'{path}: has {len(files)} frames, frame {max(indices)} was asked for')
         return [read_image(files[i]) for i in indices]
-    order, wanted = list_times(path), sorted(set(indices))
-    frames = order and _read_from_key_frame(path, order, wanted)
+    wanted = sorted(set(indices))
+    order = list_times(path) if wanted[-1] >= NEAR else None
+    frames = {} if order is None else _read_from_key_frame(path, order, wanted)
     if not frames:
         frames = {}
         with VideoReader(path) as reader:
@@ -42,18 +72,18 @@ def read_frames(path: str | Path, indices: list[int] | range) -> list[np.ndarray
     return [frames[i] for i in indices]
 
 
-def _read_from_key_frame(path: Path, times: list[int], wanted: list[int]) -> dict[int, np.ndarray]:
+def _read_from_key_frame(path: Path, times: np.ndarray, wanted: list[int]) -> dict[int, np.ndarray]:
     """{number: image}, decoded from the key frame before the first of them; empty where that does not find
     all.
     """
     if wanted[-1] >= len(times):
         return {}
-    numbers, frames = {times[i]: i for i in wanted}, {}
+    numbers, frames = {int(times[i]): i for i in wanted}, {}
     with VideoReader(path) as reader:
-        if reader.zero != times[0] * reader.info.time_base:  # the decoder left out the first ones
+        if not _counts_from_first(reader, times):
             return {}
         try:
-            for frame in reader.decoded_from(times[wanted[0]]):
+            for frame in reader.decoded_from(int(times[wanted[0]])):
                 if frame.pts in numbers:
                     frames[numbers[frame.pts]] = reader.image(frame)
                 if frame.pts is None or frame.pts >= times[wanted[-1]]:
@@ -63,22 +93,32 @@ def _read_from_key_frame(path: Path, times: list[int], wanted: list[int]) -> dic
     return frames if len(frames) == len(wanted) else {}
 
 
-def list_times(path: Path) -> tuple[int, ...] | None:
+def _counts_from_first(reader: VideoReader, times: np.ndarray) -> bool:
+    """Whether the decoder gives the first frame of all, and does not leave out some that it cannot decode."""
+    return reader.zero == int(times[0]) * reader.info.time_base
+
+
+def list_times(path: Path) -> np.ndarray | None:
     """The times of a video's frames, in units of its stream, in the order in which they are shown, from its
     packets: nothing is decoded. None where they say nothing certain.
     """
-    there = path.stat()
+    try:
+        there = path.stat()
+    except OSError:
+        return None
     return _list_times(path, there.st_mtime_ns, there.st_size)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def _list_times(path, *_):
-    """`list_times` of a file as it is now; a few hundred kB each for an hour."""
+    """`list_times` of a file as it is now; 0.7 MB for an hour."""
     try:
         with open_container(path) as container:
-            if 'avi' in container.format.name:  # stores no times
-                return None
             stream = next(s for s in container.streams.video if not is_cover(s))
+            # AVI stores no times; a packet of a transport stream may be half a frame, one of another codec
+            # no frame that is shown
+            if container.format.name in ('avi', 'mpegts') or stream.codec_context.name not in ONE_EACH:
+                return None
             times = [
                 None if packet.is_discard else packet.pts for packet in container.demux(stream) if packet.size
             ]
@@ -86,7 +126,7 @@ def _list_times(path, *_):
         return None
     if None in times or len(set(times)) < len(times):
         return None
-    return tuple(sorted(times))
+    return np.sort(np.array(times, np.int64))
 
 
 def seek_frame(path: str | Path, index: int) -> np.ndarray:
@@ -108,7 +148,12 @@ def count_frames(path: str | Path) -> int:
     if path.is_dir():
         return len(list_images(path))
     with VideoReader(path) as reader:
-        return reader.info.frame_count or len(list_times(path) or ()) or sum(1 for _ in reader.decoded())
+        if reader.info.frame_count:
+            return reader.info.frame_count
+        times = list_times(path)
+        if times is not None and len(times) and _counts_from_first(reader, times):
+            return len(times)
+        return sum(1 for _ in reader.decoded())
 
 
 def count_decodable(path: str | Path, frames: Callable = iter) -> int:

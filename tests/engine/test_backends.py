@@ -68,8 +68,8 @@ def test_devices_of_other_runtimes(monkeypatch):
 
     with pytest.raises(ValueError, match='onnxruntime as installed has no DmlExecutionProvider, but'):
         open_backend(network(), CPU, RUNTIME_DEVICES['directml'])
-    with pytest.raises(ValueError, match='openvino finds no NPU here, but CPU'):
-        open_backend(network(), CPU, RUNTIME_DEVICES['openvino-npu'])
+    with pytest.raises(ValueError, match='openvino finds no GPU here, but CPU'):
+        open_backend(network(), CPU, RUNTIME_DEVICES['openvino-gpu'])
     with pytest.raises(ValueError, match="backend 'openvino:TPU' is not known"):
         open_backend(network(), CPU, 'openvino:TPU')
     with pytest.raises(ValueError, match='not with fast'):
@@ -81,7 +81,7 @@ def test_devices_of_other_runtimes(monkeypatch):
 
     class Session:
         def __init__(self, path, options, providers):
-            asked.append(providers)
+            asked.append([name for name, _ in providers])
 
         def get_providers(self):
             return asked[-1] if len(asked) == 1 else ['CPUExecutionProvider']

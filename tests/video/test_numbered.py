@@ -1,5 +1,6 @@
 """Frames of a video by their numbers: those of a whole decoding, of which little is decoded for them."""
 
+import av
 import numpy as np
 import pytest
 from conftest import moving_frames, write_video
@@ -69,6 +70,31 @@ def test_an_index_that_is_wrong_costs_time_alone(tmp_path, monkeypatch, decoded)
         VideoReader, 'decoded_from', lambda self, time: (f for f in self.decoded() if f.pts > time)
     )
     assert np.array_equal(np.stack(read_frames(path, [12, 14])), np.stack([whole[12], whole[14]]))
+
+
+def test_what_begins_with_frames_that_cannot_be_decoded(tmp_path):
+    """A part that was cut out at a key frame of an open group: its first frames need what is not there."""
+    whole = write_video(tmp_path / 'v.mkv', moving_frames(90, 64, 80), **KINDS['open.mkv'])
+    part = tmp_path / 'part.mkv'
+    with av.open(str(whole)) as source, av.open(str(part), 'w') as out:
+        stream, keys = out.add_stream_from_template(source.streams.video[0]), 0
+        for packet in source.demux(video=0):
+            keys += packet.is_keyframe
+            if keys > 2 and packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    with VideoReader(part) as reader:
+        shown = [reader.image(frame) for frame in reader.decoded()]
+    assert len(shown) < len(list_times(part))
+    assert count_frames(part) == len(shown)
+    assert np.array_equal(read_frames(part, [40, 50]), [shown[40], shown[50]])
+
+
+def test_a_missing_file_and_a_codec_of_hidden_frames(tmp_path):
+    with pytest.raises(MediaError, match='gone.mkv'):
+        read_frames(tmp_path / 'gone.mkv', [40])
+    path = write_video(tmp_path / 'v.webm', moving_frames(40, 64, 80), codec='libvpx', g=10)
+    assert list_times(path) is None and len(read_frames(path, [35])) == 1
 
 
 def test_a_file_that_changes_is_looked_at_again(tmp_path):

@@ -38,7 +38,6 @@ RUNTIME_DEVICES = {
     'coreml': 'onnxruntime:CoreMLExecutionProvider',
     'onnx-cuda': 'onnxruntime:CUDAExecutionProvider',
     'openvino-gpu': 'openvino:GPU',
-    'openvino-npu': 'openvino:NPU',
 }
 
 
@@ -84,10 +83,8 @@ def open_backend(
     if (bf16 or compiled) and (name not in ('auto', 'torch') or fast):
         raise ValueError('bf16 and compile belong to the backend torch, and not to fast')
     name, _, unit = name.partition(':')
-    if unit:
-        if fast or device.type != 'cpu':
-            raise ValueError(f'{unit} is a device of its own: not with fast, and not on {device}')
-        return _open(name, net, device, threads, say, unit=unit)
+    if unit and (fast or device.type != 'cpu'):
+        raise ValueError(f'{unit} is a device of its own: not with fast, and not on {device}')
     if not fast:
         exact_float32()
     dtype = (
@@ -130,7 +127,7 @@ def open_backend(
             say(f'backend {candidate} would be faster; pip install {" ".join(missing)}')
             continue
         try:
-            return _open(candidate, net, device, threads, say)
+            return _open(candidate, net, device, threads, say, **(dict(unit=unit) if unit else {}))
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             reason = ' '.join(str(error).split())[:200]
             if name != 'auto':

@@ -12,6 +12,7 @@ import ncnn
 import numpy as np
 import torch
 
+from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example
 
@@ -49,7 +50,9 @@ class NcnnBackend(ConvertedBackend):
             setattr(options, name, False)
         if self.net.load_param(str(folder / FILES[0])) or self.net.load_model(str(folder / FILES[1])):
             raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
-        self.features = find_features((folder / FILES[0]).read_text())
+        self.features = None  # of a network whose parts are not known here: it is run as a whole
+        if isinstance(net, MSRBVSR):
+            self.features = find_features((folder / FILES[0]).read_text())
         self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if options.use_vulkan_compute else ""}'
 
     def step(
@@ -60,7 +63,7 @@ class NcnnBackend(ConvertedBackend):
         names = [f'out{i}' for i in range(1 + len(state))]
         height, width = cur.shape[-2:]
         rows = max(2 * AROUND, STRIP // width // 4 * 4)  # whole rows of the coarsest features
-        if rows >= height or self.net.opt.use_vulkan_compute:
+        if rows >= height or not self.features or self.net.opt.use_vulkan_compute:
             outputs = [torch.from_numpy(array.copy()) for array in self._run(given, names)]
         else:
             given = dict(zip(self.features, self._run(given, list(self.features)))) | {'in1': frames[1]}

@@ -22,7 +22,7 @@ CPU = 'CPUExecutionProvider'
 
 
 class OnnxBackend(ConvertedBackend):
-    """A step by ONNX Runtime, in float32.
+    """A step by ONNX Runtime, in float32 (TensorRT and Core ML may round factors to fewer bits).
 
     Args:
         net (MSRBVSR), device (torch.device), threads (int): see `open_backend`.
@@ -50,9 +50,12 @@ class OnnxBackend(ConvertedBackend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(
-            str(folder / 'step.onnx'), options, list(dict.fromkeys([unit, CPU]))
-        )
+        exact = {'CUDAExecutionProvider': {'use_tf32': '0'}}
+        providers = [(name, exact.get(name, {})) for name in dict.fromkeys([unit, CPU])]
+        try:
+            self.session = onnxruntime.InferenceSession(str(folder / 'step.onnx'), options, providers)
+        except Exception as error:  # its own are of no other class
+            raise ValueError(f'onnxruntime: {error}') from None
         if unit not in self.session.get_providers():  # it is installed, and found nothing to run on
             raise ValueError(f'onnxruntime: {unit} finds no device here')
         self.inputs, _ = list_names(net)

@@ -22,9 +22,9 @@ from animevsr.video.images import write_image
 from animevsr.video.reader import VideoReader
 from animevsr.video.shots import SIDE, is_cut
 
-# frames before the one that is shown: with three its result is 65 dB and more from the whole run's (of
-# AnimeSR v2, which feeds its results back: 47 and more)
-WARM_UP = 3
+# frames before the one that is shown: with two its result is 57 dB and more from the whole run's (of
+# AnimeSR v2, which feeds its results back: 45 and more)
+WARM_UP = 2
 CANDIDATES = 5  # times as many moments are looked at as are shown
 DARK = 20  # mean level below which a frame shows nothing
 WINDOW = 120, 160  # height and width of the part that the sheet shows, in pixels of the input

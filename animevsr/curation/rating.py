@@ -37,20 +37,16 @@ def rate(candidates: list[Candidate], rules: ClipRules, folder: Path, progress: 
     Raises:
         CheckpointError: there are no weights.
     """
-    device, wanted, weights = select_device('auto'), [c for c in candidates if not c.reason], rules.hyperiqa
-    if weights and Path(weights).is_file():  # another file of this name is another network
-        weights = (
-            f'{Path(weights).resolve()} {Path(weights).stat().st_size} {Path(weights).stat().st_mtime_ns}'
-        )
+    device, wanted = select_device('auto'), [c for c in candidates if not c.reason]
+    weights, half = identify(rules.hyperiqa), rules.frames // 2
     with progress_bar(len(wanted), 'stretches', progress, 'hyperIQA') as bar:
         for video, of_video in groupby(wanted, key=lambda c: c.video):
             group = list(of_video)
             note = folder / f'{group[0].key}.hyperiqa.json'
-            known, half = read_note(note, weights), rules.frames // 2
+            known = read_note(note, weights)
+            todo = [c for c in group if str(c.first + half) not in known]
             try:
-                problems = rate_video(
-                    video, [c for c in group if str(c.first + half) not in known], known, rules, device
-                )
+                problems = rate_video(video, todo, known, rules, device)
             finally:
                 write_text(note, json.dumps(dict(weights=weights, scores=known)))
             for candidate in group:
@@ -85,7 +81,16 @@ def rate_video(
     return problems
 
 
-def read_note(note: Path, weights: str | None) -> dict[str, float]:
+def identify(weights: str) -> str:
+    """Which file of weights it is: another one of the same name is another network."""
+    file = Path(weights)
+    if not weights or not file.is_file():
+        return weights
+    stat = file.stat()
+    return f'{file.resolve()} {stat.st_size} {stat.st_mtime_ns}'
+
+
+def read_note(note: Path, weights: str) -> dict[str, float]:
     """{first frame: score} of what these weights have rated before."""
     try:
         found = json.loads(note.read_text(encoding='utf8'))

@@ -40,7 +40,7 @@ COLOUR = 2.0
 LUMA = np.float32([0.299, 0.587, 0.114])
 # share of the cells: where so many more become brighter than darker (or the reverse), half of `SHIFT` counts
 FADE = 0.4
-MOST_SLACK = 1.15
+MOST_SLACK = 1.15  # more of it hides small motions, and holds hardly more
 VISIBLE = 0.8  # mean change of a block's result up to which it is not shown
 AIM = 46.5  # dB of the whole picture: the promise is 45
 SETTLE = 2  # steps at the start of a shot in which all is computed: the first results are the least sure ones

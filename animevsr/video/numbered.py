@@ -17,30 +17,26 @@ from animevsr.video.reader import VideoReader, open_reader
 NEAR = 32  # frames, for fewer of which the beginning of a video is decoded without looking further
 # codecs (as decoders are named) of which a packet is one frame that is shown
 ONE_EACH = {
-    *(
-        'h264',
-        'hevc',
-        'mpeg1video',
-        'mpeg2video',
-        'mpeg4',
-        'msmpeg4v2',
-        'msmpeg4',
-        'flv',
-        'vp9',
-        'libvpx-vp9',
-    ),
-    *(
-        'av1',
-        'libdav1d',
-        'libaom-av1',
-        'ffv1',
-        'prores',
-        'mjpeg',
-        'huffyuv',
-        'ffvhuff',
-        'utvideo',
-        'rawvideo',
-    ),
+    'h264',
+    'hevc',
+    'mpeg1video',
+    'mpeg2video',
+    'mpeg4',
+    'msmpeg4v2',
+    'msmpeg4',
+    'flv',
+    'vp9',
+    'libvpx-vp9',
+    'av1',
+    'libdav1d',
+    'libaom-av1',
+    'ffv1',
+    'prores',
+    'mjpeg',
+    'huffyuv',
+    'ffvhuff',
+    'utvideo',
+    'rawvideo',
 }
 
 
@@ -57,13 +53,12 @@ def read_frames(path: str | Path, indices: list[int] | range) -> list[np.ndarray
             raise MediaError(f'{path}: has {len(files)} frames, frame {max(indices)} was asked for')
         return [read_image(files[i]) for i in indices]
     wanted = sorted(set(indices))
-    order = list_times(path) if wanted[-1] >= NEAR else None
-    frames = {} if order is None else _read_from_key_frame(path, order, wanted)
+    times = list_times(path) if wanted[-1] >= NEAR else None
+    frames = {} if times is None else _read_from_key_frame(path, times, wanted)
     if not frames:
-        frames = {}
         with VideoReader(path) as reader:
             for i, frame in enumerate(reader.decoded()):
-                if i in set(wanted):
+                if i in wanted:
                     frames[i] = reader.image(frame)
                 if i >= wanted[-1]:
                     break

@@ -64,6 +64,7 @@ class NcnnBackend(ConvertedBackend):
         height, width = cur.shape[-2:]
         rows = max(2 * AROUND, STRIP // width // 4 * 4)  # whole rows of the coarsest features
         if rows >= height or not self.features or self.net.opt.use_vulkan_compute:
+            # copies: a state must not keep memory of ncnn's pool
             outputs = [torch.from_numpy(array.copy()) for array in self._run(given, names)]
         else:
             given = dict(zip(self.features, self._run(given, list(self.features)))) | {'in1': frames[1]}

@@ -175,6 +175,12 @@ def build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         nargs='+',
         help='psnr psnr_y ssim ssim_y niqe hyperiqa line_width flicker cut_bleed pyiqa:NAME',
     )
+    ev.add_argument(
+        '--steady',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='average held drawings, as upscale does; --no-steady: networks alone (default: %(default)s)',
+    )
     ev.add_argument('--every', type=int, default=10, help='measure every n-th frame (default: %(default)s)')
     ev.add_argument(
         '-o', '--output', nargs='+', default=[], help='files to write the table to: .md, .csv, .json'
@@ -378,6 +384,11 @@ def add_upscale_options(up: Any) -> None:
         '--strength',
         type=float,
         help='0: keep grain and texture, 1: clean (default), or between; for animevsr_x4',
+    )
+    picture.add_argument(
+        '--steady',
+        action=argparse.BooleanOptionalAction,
+        help='average held drawings, so that lines do not shimmer (default: unless grain is kept)',
     )
     picture.add_argument(
         '--grain',

@@ -239,7 +239,14 @@ def run_evaluate(args: argparse.Namespace) -> None:
         for path in args.output:
             check_output(path)
         done = animevsr.evaluate(
-            methods, args.lq, args.gt, args.metrics, args.every, args.device, progress=True
+            methods,
+            args.lq,
+            args.gt,
+            args.metrics,
+            args.every,
+            args.device,
+            progress=True,
+            steady=args.steady,
         )
         print(markdown(done), end='', flush=True)  # first: it is there even if a file cannot be written
         for path in args.output:

@@ -1,11 +1,12 @@
 """Speed of upscaling from file to file: the plain loop of the published scripts against this engine, on the
 same clip, in one go.
 
-    python benchmarks/inference.py [--frames 48] [--clip held|moving|FILE] [--methods abcde]
+    python benchmarks/inference.py [--frames 48] [--clip held|moving|FILE] [--methods abcdefg]
     python benchmarks/inference.py --memory
 
 (a) reads a frame, runs the network in eager float32 PyTorch and writes the frame, one after the other. (b) is
-`animevsr upscale`, exact; (c) with held-region reuse; (d) with `--fast`; (e) with both. Each runs in a
+`animevsr upscale --no-steady`, exact; (c) with held-region reuse; (d) with `--fast`; (e) with both; (f) and
+(g) are (b) and (d) with held drawings averaged, which is the default. Each runs in a
 process of its own, so that peak memory is its own; the rounds are interleaved, medians are printed. The times
 hold all but Python's imports: loading, looking for cuts, encoding, joining. PSNR is against (a), on the
 frames before encoding (lossless outputs of a separate pass).
@@ -33,8 +34,17 @@ METHODS = {
     'c': 'exact, reuse',
     'd': 'fast',
     'e': 'fast, reuse',
+    'f': 'exact, averaged',
+    'g': 'fast, averaged',
 }
-OPTIONS = {'b': {}, 'c': dict(reuse=True), 'd': dict(fast=True), 'e': dict(fast=True, reuse=True)}
+OPTIONS = {
+    'b': dict(steady=False),
+    'c': dict(steady=False, reuse=True),
+    'd': dict(steady=False, fast=True),
+    'e': dict(steady=False, fast=True, reuse=True),
+    'f': {},
+    'g': dict(fast=True),
+}
 
 
 def held_clip(path, count, size=(640, 480)):
@@ -223,7 +233,7 @@ def main():
     parser.add_argument('--frames', type=int, default=48)
     parser.add_argument('--rounds', type=int, default=1)
     parser.add_argument('--clip', default='held', help='held, moving, or a video')
-    parser.add_argument('--methods', default='abcde')
+    parser.add_argument('--methods', default='abcdefg')
     parser.add_argument('--memory', action='store_true')
     parser.add_argument('--one', nargs=3)
     parser.add_argument('--lossless', action='store_true')

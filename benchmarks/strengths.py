@@ -1,7 +1,10 @@
 """Networks on the held-out clips at three strengths of damage, and undamaged: how clean, how sharp, how
 steady.
 
-    python benchmarks/strengths.py bicubic lanczos weights/animevsr_x4.pth realesr-animevideov3 animesr_v2
+    python benchmarks/strengths.py bicubic animevsr_x4 animevsr_x4+steady realesr-animevideov3 animesr_v2
+
+A network's name alone is the network as it was trained; with `+steady` held drawings are averaged, as
+`animevsr upscale` does.
 
 Damage is fixed: light is sigma 0.8, noise of 2 levels, crf 20; medium 1.6, 5, 27; strong 2.8, 10, 34, all but
 `clean` through x264 as the papers' degradation; `clean` is MATLAB's bicubic shrinking alone. Drawings are
@@ -31,6 +34,7 @@ from animevsr.video.clips import list_clips, load_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 STRENGTHS = {'clean': None, 'light': (0.8, 2, 20), 'medium': (1.6, 5, 27), 'strong': (2.8, 10, 34)}
+STEADY = '+steady'  # after the name of a network: with held drawings averaged, as `upscale` does
 STEEP = 24  # levels per pixel
 INTERPOLATIONS = {'bicubic': cv2.INTER_CUBIC, 'lanczos': cv2.INTER_LANCZOS4}
 
@@ -77,8 +81,9 @@ def method(name):
         return lambda frames: [
             cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames
         ]
+    weights, plus, _ = name.partition(STEADY)
     device = select_device()
-    upscaler = Upscaler(load_upscaler(name, device), device)
+    upscaler = Upscaler(load_upscaler(weights, device), device, steady=bool(plus))
     return lambda frames: list(upscaler(frames))
 
 
@@ -124,7 +129,7 @@ def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('methods', nargs='+', help='bicubic, lanczos, or weights')
+    parser.add_argument('methods', nargs='+', help='bicubic, lanczos, or weights, also weights+steady')
     parser.add_argument('--root', default=ROOT / 'assets/heldout')
     parser.add_argument('--frames', type=int, default=8)
     parser.add_argument('--no-averaging', action='store_true')

@@ -34,7 +34,7 @@ from animevsr.utils.device import select_device
 from animevsr.utils.resources import cache_folder
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.reader import VideoReader
-from animevsr.zoo import MODELS
+from animevsr.zoo import MODELS, keeps_grain
 
 PORT = 7860
 # a browser that keeps to it asks no other host for anything: no font, no script, no picture
@@ -113,7 +113,9 @@ class Page:
     def upscaler(self, model: str) -> Upscaler:
         if model not in self.upscalers:
             net = load_upscaler(model, self.device)
-            self.upscalers = {model: Upscaler(open_backend(net, self.device))}  # one at a time
+            self.upscalers = {
+                model: Upscaler(open_backend(net, self.device), steady=not keeps_grain(model))
+            }  # one at a time
         return self.upscalers[model]
 
     def enqueue(self, path: str, output: str, strength: float, *values: Any) -> list:

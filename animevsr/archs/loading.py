@@ -16,7 +16,7 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
-from animevsr.zoo import MODELS, find_weights
+from animevsr.zoo import FAITHFUL, MODELS, find_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,9 +65,9 @@ def load_mixed(
     Raises:
         CheckpointError: as `load_network`; or there is no twin.
     """
-    twin = f'{weights}_faithful'
+    twin = f'{weights}{FAITHFUL}'
     if twin not in MODELS:
-        known = ', '.join(name for name in MODELS if f'{name}_faithful' in MODELS)
+        known = ', '.join(name for name in MODELS if f'{name}{FAITHFUL}' in MODELS)
         raise CheckpointError(f'{weights}: has no faithful twin, which strength needs; known: {known}')
     net = load_upscaler(weights, device, clips)
     with torch.no_grad():

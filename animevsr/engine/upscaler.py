@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from animevsr.archs.interfaces import ClipNetwork
 from animevsr.engine.backends.torch_backend import TorchBackend, describe
+from animevsr.engine.held_average import HeldAverage
 from animevsr.engine.held_regions import CELL, DirtyRegions
 from animevsr.engine.rectangles import Rect
 from animevsr.utils.device import Fetch, device_name, one_behind
@@ -45,6 +46,7 @@ class Upscaler:
             where memory is short.
         reuse (bool): compute again only what changed; see `DirtyRegions`. `held` tells afterwards what share
             was not computed.
+        steady (bool): average the results of what is held; see `HeldAverage`.
         shrink (bool): bring each result back to the size of its frame, by MATLAB's antialiased bicubic
             resize (HR-SR, VQD-SR Sec. 3.3).
 
@@ -60,10 +62,12 @@ class Upscaler:
         device: torch.device | None = None,
         tile: int | None = None,
         reuse: bool = False,
+        steady: bool = False,
         shrink: bool = False,
     ) -> None:
         self.tile = tile
         self.reuse = reuse
+        self.steady = steady
         self.shrink = shrink
         self.steps = 0
         self.computed = 0.0
@@ -104,6 +108,10 @@ class Upscaler:
         """
         yield from one_behind(self._windows(frames) if self.clips is not None else self._steps(frames))
 
+    def new_average(self) -> Callable | None:
+        """What averages the results of one shot, or None."""
+        return HeldAverage().add if self.steady else None
+
     def _steps(self, frames):
         """For recurrent networks: the result of each frame, as a `Fetch`."""
         shot = None
@@ -115,21 +123,21 @@ class Upscaler:
         """For networks over clips: windows of frames, of which those near an inner border are only
         context.
         """
-        waiting, context = [], 0
+        waiting, context, then = [], 0, self.new_average()
         for frame in frames:
             waiting.append(to_input(frame, self.device))
             kind = frame.dtype
             if len(waiting) == WINDOW:
-                yield from self._window(waiting, context, WINDOW - OVERLAP, kind)
+                yield from self._window(waiting, context, WINDOW - OVERLAP, kind, then)
                 waiting, context = waiting[-2 * OVERLAP :], OVERLAP
         if len(waiting) > context:
-            yield from self._window(waiting, context, len(waiting), kind)
+            yield from self._window(waiting, context, len(waiting), kind, then)
 
     @torch.inference_mode()
-    def _window(self, frames, start, stop, kind):
+    def _window(self, frames, start, stop, kind, then):
         """Results of the frames from `start` to `stop` of a window."""
         for sr in self.clips(torch.stack(frames, 1))[0, start:stop]:
-            yield Fetch(to_image(sr[None], kind), kind)
+            yield Fetch(to_image(sr[None], kind), kind, then)
 
 
 class Shot:
@@ -146,6 +154,7 @@ class Shot:
         self.state = self.backend.initial_state(*self.size)
         self.inputs = {}
         self.canvas = None
+        self.average = owner.new_average()
         self.held = DirtyRegions(self.size, owner.halo) if owner.reuse else None
         self.halo = self.held.halo if self.held else owner.halo
 
@@ -174,13 +183,16 @@ class Shot:
         if whole:
             self.state = done[0][2]
             if not self.held:
-                return Fetch(to_image(done[0][1], cur.dtype), cur.dtype)
+                return Fetch(to_image(done[0][1], cur.dtype), cur.dtype, self.average)
         for region, sr, state in done:
             if not whole:
                 for mine, new in zip(self.state, state):
                     mine[..., region.top : region.bottom, region.left : region.right] = new
             self._paint(region, Fetch(to_image(sr, cur.dtype), cur.dtype)())
-        return Fetch(torch.from_numpy(self.canvas.copy()))
+        if self.average is None:
+            return Fetch(torch.from_numpy(self.canvas.copy()))
+        changed = [self._place(region) for region in regions] if self.held else None
+        return Fetch(torch.from_numpy(self.average(self.canvas, changed)))
 
     def _input(self, frame):
         """(1, 3, h, w), padded to what the network needs; a frame is converted once for its three steps."""

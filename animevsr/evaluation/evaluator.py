@@ -34,7 +34,7 @@ from animevsr.utils.resources import find
 from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import open_reader
 from animevsr.video.scan import scan
-from animevsr.zoo import find_weights
+from animevsr.zoo import find_weights, keeps_grain
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,6 +98,7 @@ def evaluate(
     every: int = 10,
     device: str | torch.device = 'auto',
     progress: bool = False,
+    steady: bool = True,
 ) -> list[Method]:
     """Measure methods on clips.
 
@@ -113,6 +114,8 @@ def evaluate(
             bleed see all.
         device (str): 'auto', 'cpu', ...
         progress (bool): show progress on standard error.
+        steady (bool): average what networks make of held drawings, as `upscale` does; without it the networks
+            alone are measured, as in the papers.
 
     Returns:
         list[Method]: with their values; frames are compared in 8 bits, a clip's value is the mean over its
@@ -158,7 +161,7 @@ def evaluate(
                 f'{root}: clip {other[0]} is not in it and in {next(iter(named.values()))} alike'
             )
     _check(results, roots)
-    built = [_method(name, what, roots, results.get(name), device) for name, what in methods.items()]
+    built = [_method(name, what, roots, results.get(name), device, steady) for name, what in methods.items()]
     counts = {}
     with progress_bar(len(built) * len(clips), 'clips', progress) as bar, torch.inference_mode():
         for method in built:
@@ -197,7 +200,7 @@ def _size(clip):
         return reader.info.width, reader.info.height, reader.info.frame_count if clip.is_dir() else None
 
 
-def _method(name, what, roots, results, device):
+def _method(name, what, roots, results, device, steady):
     """A `Method`, ready to run; its runtime measured where it is a network. `results`: {clip: path} where
     they are there already.
     """
@@ -217,7 +220,7 @@ def _method(name, what, roots, results, device):
                 f'{name}, {clip}: {low[0]}x{low[1]} times {net.scale}, the scale of the network, is not'
                 f' {high[0]}x{high[1]}, the size of the ground truth'
             )
-    upscaler = Upscaler(net, device)
+    upscaler = Upscaler(net, device, steady=steady and not keeps_grain(what))
     return Method(
         name, lambda clip: _by_shots(upscaler, roots['lq'][clip]), count / 1e6 or None, runtime(net, device)
     )

@@ -21,6 +21,7 @@ from animevsr.utils.progress import progress_bar
 from animevsr.video.images import write_image
 from animevsr.video.reader import VideoReader
 from animevsr.video.shots import SIDE, is_cut
+from animevsr.zoo import keeps_grain
 
 # frames before the one that is shown: with two its result is 57 dB and more from the whole run's (of
 # AnimeSR v2, which feeds its results back: 45 and more)
@@ -94,7 +95,7 @@ def preview(
             rows.append({'bicubic': large})
             keep(Path(folder), 'bicubic', moment, large)
         for name, net in networks.items():
-            upscaler, seconds = Upscaler(open_backend(net, target)), []
+            upscaler, seconds = Upscaler(open_backend(net, target), steady=not keeps_grain(name)), []
             for row, moment, shot in zip(rows, moments, shots):
                 start = time.perf_counter()
                 for result in upscaler(shot):

@@ -106,7 +106,12 @@ def reproduce(
     roots = dict(lq=lq) if scale == 'paper' else held_out_clips(run.folder / 'test')
     metrics = METRICS if 'gt' in roots else ('niqe', 'line_width', 'flicker', 'cut_bleed')
     measured = evaluate(
-        {row.name: run.weights(row.stage) for row in chosen}, **roots, metrics=metrics, every=2, device=device
+        {row.name: run.weights(row.stage) for row in chosen},
+        **roots,
+        metrics=metrics,
+        every=2,
+        device=device,
+        steady=False,
     )
     text = run.table(table, chosen, measured, metrics)
     (run.folder / f'{table}.md').write_text(text, encoding='utf8')

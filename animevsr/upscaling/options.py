@@ -18,6 +18,7 @@ from animevsr.utils.options import check_part
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS, Encoding, choose_encoding
 from animevsr.video.selection import Crop, Part
+from animevsr.zoo import keeps_grain
 
 if TYPE_CHECKING:
     from animevsr.video.frame_reader import MediaInfo
@@ -165,6 +166,8 @@ class UpscaleOptions:
         square_pixels (bool): stretch the width of a video whose pixels are not square.
         strength (float | None): from 0, a twin of the model that keeps grain and texture, to 1, the model
             itself (the default); see `archs.loading.load_mixed`.
+        steady (bool | None): average the results of held drawings; see `HeldAverage`. Default: unless grain
+            is to be kept, by a `strength` below 1 or a model that is made for that.
         grain (float): film grain that is put onto the result: its standard deviation in levels of 255.
         cuts (bool): look for cuts; else the whole video is one shot.
         selection (SelectionOptions), encode (EncodeOptions), compute (ComputeOptions)
@@ -182,6 +185,7 @@ class UpscaleOptions:
     fps: Fraction | None = None
     square_pixels: bool = False
     strength: float | None = None
+    steady: bool | None = None
     grain: float = 0
     cuts: bool = True
     selection: SelectionOptions = field(default_factory=SelectionOptions)
@@ -235,6 +239,13 @@ class UpscaleOptions:
             parse_size(self.fit)
         if self.part is not None:
             check_part(self.part)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the results of held drawings are averaged."""
+        if self.steady is not None:
+            return self.steady
+        return self.strength in (None, 1) and not keeps_grain(self.weights)
 
     def pixels(self) -> dict:
         """{name: value} of the options that the output depends on, as JSON holds them."""

@@ -93,7 +93,7 @@ class Job:
             use_threads(device, c.threads)
             if not c.fast:  # as `open_backend` for the others
                 exact_float32()
-            return Upscaler(net, device)
+            return Upscaler(net, device, steady=self.options.averages)
         backend = open_backend(
             net,
             device,
@@ -106,7 +106,9 @@ class Job:
             bf16=c.bf16,
             compiled=c.compiled,
         )
-        return Upscaler(backend, None, tile if backend.reach is not None else None, c.reuse)
+        return Upscaler(
+            backend, None, tile if backend.reach is not None else None, c.reuse, self.options.averages
+        )
 
     def open_same_upscaler(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -117,8 +117,16 @@ class Fetch:
     calling it waits for the array.
     """
 
-    def __init__(self, tensor: Tensor, kind: np.dtype | None = None) -> None:
-        """`kind`: the NumPy type of the array; that of the tensor if not given."""
+    def __init__(
+        self,
+        tensor: Tensor,
+        kind: np.dtype | None = None,
+        then: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        """`kind`: the NumPy type of the array; that of the tensor if not given. `then`: what makes another
+        array of it, on the host.
+        """
+        self.then = then
         self.done = None
         self.tensor = tensor
         self.kind = kind
@@ -137,7 +145,8 @@ class Fetch:
         if self.done is not None:
             self.done.synchronize()
         array = self.tensor.numpy()
-        return array if self.kind is None else array.astype(self.kind, copy=False)
+        array = array if self.kind is None else array.astype(self.kind, copy=False)
+        return array if self.then is None else self.then(array)
 
 
 @functools.cache

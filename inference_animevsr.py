@@ -2,9 +2,11 @@
 
 import argparse
 
-from animevsr_cli.arguments import EXAMPLES, FORMATTER, UPSCALE, add_upscale_options
-from animevsr_cli.commands import end_on_sigterm, run_upscale
+from animevsr_cli.arguments import FORMATTER
 from animevsr_cli.config import parse
+from animevsr_cli.guard import end_on_sigterm
+from animevsr_cli.texts import EXAMPLES, UPSCALE
+from animevsr_cli.upscale_commands import add_upscale_options, run_upscale
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(

@@ -12,7 +12,7 @@ from typing import Any
 
 from animevsr.utils.files import read_toml
 
-NOT_SETTINGS = ('command', 'input', 'output', 'config', 'save_config', 'dry_run')
+NOT_SETTINGS = ('command', 'run', 'input', 'output', 'config', 'save_config', 'dry_run')
 
 
 def parse(

@@ -1,7 +1,7 @@
 """What `upscale` may be asked for: one record of all options, their ranges, and what they mean for one input.
 
 A new option is a field here, the place that reads it, and one flag of the command line
-(`animevsr_cli/arguments.py`).
+(`animevsr_cli/upscale_commands.py`).
 """
 
 from __future__ import annotations

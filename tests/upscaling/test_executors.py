@@ -25,8 +25,8 @@ from animevsr.upscaling.joining import join_parts
 from animevsr.upscaling.options import GROUPS, UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.upscaling.worker import DifferentRounding, Job
-from animevsr_cli.arguments import parser
 from animevsr_cli.config import settings_of
+from animevsr_cli.main import parser
 
 OPTIONS = dict(CODEC, threads=1)
 

@@ -26,11 +26,12 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from golden import weights as golden_weights  # noqa: E402
 
-import animevsr  # noqa: E402,F401  (fills the registries)
+import animevsr  # noqa: E402
 
 REPO = Path(__file__).resolve().parents[1]
 TINY_CLIPS = REPO / 'assets/tiny'
 CODEC = dict(codec='ffv1', backend='torch')  # options of `upscale`: lossless, exact
+ONE_THREAD = dict(CODEC, threads=1)
 DEVICES = [
     'cpu',
     *(['cuda'] if torch.cuda.is_available() else []),
@@ -280,3 +281,32 @@ def browser():
         pytest.skip('no Chromium on this machine (Debian: apt-get install chromium)')
     assert found, 'ANIMEVSR_BROWSER=required, but there is no Chromium'
     return found
+
+
+@pytest.fixture(scope='session')
+def identity(tmp_path_factory):
+    """Weights that give the picture back as it is."""
+    return make_identity(tmp_path_factory.mktemp('identity'))
+
+
+@pytest.fixture
+def six_shots(tmp_path):
+    """A video of six shots of four frames."""
+    return write_video(
+        tmp_path / 'in.mkv', np.concatenate([three_shots()[0]] * 2), codec='ffv1', pix_fmt='bgr0'
+    )
+
+
+@pytest.fixture
+def six_shots_upscaled(six_shots, tiny_weights, tmp_path):
+    """The frames that one process makes of `six_shots`, and their times."""
+    assert animevsr.upscale(six_shots, tmp_path / 'one.mkv', tiny_weights, **ONE_THREAD).shots == 6
+    return decode(tmp_path / 'one.mkv')
+
+
+def same_video(path, expected):
+    """Whether a video has these (frames, times), and no work folder is left."""
+    images, times = decode(path)
+    return (
+        np.array_equal(images, expected[0]) and times == expected[1] and not list(path.parent.glob('.*.work'))
+    )

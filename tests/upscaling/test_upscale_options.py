@@ -1,0 +1,68 @@
+"""The record of all options, and the flags of the command line."""
+
+from dataclasses import fields
+
+import pytest
+
+import animevsr
+from animevsr.upscaling.options import GROUPS, UpscaleOptions
+from animevsr_cli.config import settings_of
+from animevsr_cli.main import parser
+
+
+def test_flags_are_the_fields():
+    """A new option is a field and a flag: neither is without the other, and their defaults agree."""
+    flags = settings_of(parser().parse_args(['upscale', 'in.mkv', '-o', 'out.mkv']))
+    options = UpscaleOptions.of()
+    values = dict(vars(options))
+    for group in GROUPS:
+        values.update(vars(values.pop(group)))
+    assert flags == values
+
+
+def test_what_the_pixels_depend_on():
+    changed = dict(
+        outscale=2,
+        height=64,
+        width=64,
+        fit='64x64',
+        fps=25,
+        square_pixels=True,
+        strength=0.5,
+        steady=False,
+        grain=2.0,
+        start='3',
+        end='200f',
+        crop='2:2:0:0',
+        deinterlace='off',
+        cuts=False,
+        codec='ffv1',
+        crf=3,
+        depth=10,
+        chroma='444',
+        hardware=True,
+        preset='slow',
+        tune='animation',
+        encoder_options=['g=12'],
+        audio='none',
+        device='cpu',
+        backend='torch',
+        fast=True,
+        half=True,
+        bf16=True,
+        compiled=True,
+        reuse=True,
+        tile=64,
+        threads=3,
+    )
+    names = {f.name for kind in (UpscaleOptions, *GROUPS.values()) for f in fields(kind)}
+    assert set(changed) == names - {*GROUPS, 'weights', 'jobs', 'cluster', 'part'}
+    plain = UpscaleOptions.of().pixels()
+    for name, value in changed.items():
+        assert UpscaleOptions.of(**{name: value}).pixels() != plain, name
+    assert UpscaleOptions.of(jobs=3, cluster='auto', part=(1, 2)).pixels() == plain
+
+
+def test_unknown_options_are_refused(six_shots, tmp_path):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'cfr'"):
+        animevsr.upscale(six_shots, tmp_path / 'o.mkv', cfr=3)

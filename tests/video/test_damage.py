@@ -1,0 +1,70 @@
+"""What is wrong with a video is concealed and told."""
+
+import av
+import numpy as np
+import pytest
+from conftest import decode
+from containers import Container, make, run_and_audit
+
+import animevsr
+from animevsr.video.reader import VideoReader
+
+
+def test_damage_is_concealed_and_told(identity, tmp_path):
+    source = make(tmp_path, Container('in.mkv', '-c:v libx264 -crf 10 -g 10 -bf 0'), 2.0)
+    data, rng = bytearray(source.read_bytes()), np.random.default_rng(0)
+    with av.open(str(source)) as file:
+        places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
+    for at, size in places[24:27]:
+        data[at + 12 : at + size] = rng.bytes(size - 12)
+    source.write_bytes(bytes(data))
+    with pytest.warns(UserWarning, match=r'in.mkv: a (damaged|lost) frame.* at \d\.\d+ s'):
+        done = animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
+    assert done.damage and all(0.9 < seconds < 1.3 for seconds, _ in done.damage)
+    times = [float(time) for time in decode(tmp_path / 'out.mkv')[1]]
+    assert done.frames == len(times) == 50 and np.diff(times) == pytest.approx([0.04] * 49, abs=1e-3)
+
+
+def test_a_truncated_video_is_told(identity, tmp_path):
+    source = make(tmp_path, Container('in.mkv', '-c:v libx264 -crf 10 -g 10'), 4.0)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    with pytest.warns(
+        UserWarning, match='in.mkv: the last frame that can be decoded; the file should go on at [12]'
+    ):
+        done = animevsr.upscale(source, tmp_path / 'out.mkv', identity, backend='torch')
+    assert 30 < done.frames < 70 and len(decode(tmp_path / 'out.mkv')[0]) == done.frames
+
+
+def test_what_outlasts_the_picture_is_no_damage(identity, tmp_path):
+    (tmp_path / 'late.srt').write_text('1\n00:00:06,000 --> 00:00:06,300\nthe end\n')
+    source = make(
+        tmp_path, Container('late.mkv', f'-i {tmp_path}/late.srt -map 0 -map 1 -c:v libx264 -c:s srt')
+    )
+    assert run_and_audit(source, tmp_path / 'out.mkv', identity) == ([], set())
+
+
+def test_interlacing_that_begins_later_is_found(identity, tmp_path):
+    parts = [
+        make(tmp_path, Container(f'{name}.ts', f'-c:v mpeg2video -f mpegts {told}'))
+        for name, told in (('progressive', ''), ('interlaced', '-vf setfield=tff -flags +ildct+ilme'))
+    ]
+    (tmp_path / 'both.ts').write_bytes(b''.join(part.read_bytes() for part in parts))
+    said, failed = run_and_audit(tmp_path / 'both.ts', tmp_path / 'out.mkv', identity, codec='ffv1')
+    assert not failed and any('is interlaced; it is deinterlaced' in text for text in said)
+    said, _ = run_and_audit(
+        tmp_path / 'both.ts', tmp_path / 'off.mkv', identity, deinterlace='off', codec='ffv1'
+    )
+    assert not any('interlaced' in text for text in said)
+    before, after = (decode(tmp_path / name)[0].astype(int) for name in ('off.mkv', 'out.mkv'))
+    assert np.abs(before[:8] - after[:8]).max() == 0 and np.abs(before[12:] - after[12:]).mean() > 1
+
+
+def test_frames_that_a_damaged_file_lost_are_told(identity, tmp_path):
+    source = make(tmp_path, Container('whole.mkv', '-c:v ffv1'), seconds=1.2)
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
+    (tmp_path / 'hurt.mkv').write_bytes(data)
+    with VideoReader(tmp_path / 'hurt.mkv', conceal=True) as reader:
+        found = len(list(reader.timed()))
+    said, _ = run_and_audit(tmp_path / 'hurt.mkv', tmp_path / 'out.mkv', identity)
+    assert any('missing' in text or 'lost' in text or 'damaged' in text for text in said), (found, said)

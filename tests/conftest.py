@@ -203,17 +203,25 @@ def zygote():
     return process
 
 
-def run_warm(arguments, cwd, environment, timeout, meanwhile=None, max_file=None):
+def run_warm(arguments, cwd, environment, timeout, meanwhile=None, max_file=None, data=None):
     """Run `python ARGUMENTS` in a fork of `zygote`; the finished process, as `subprocess.run` gives it.
 
-    `meanwhile(pid)` is called while it runs; `max_file`: bytes of the largest file that it may write.
+    `meanwhile(pid)` is called while it runs; `max_file`: bytes of the largest file that it may write; `data`:
+    bytes of its standard input, with which what it says comes back as bytes, too.
     """
-    server = zygote()
-    with tempfile.NamedTemporaryFile('r') as out, tempfile.NamedTemporaryFile('r') as error:
+    server, mode = zygote(), 'r' if data is None else 'rb'
+    with (
+        tempfile.NamedTemporaryFile() as given,
+        tempfile.NamedTemporaryFile(mode) as out,
+        tempfile.NamedTemporaryFile(mode) as error,
+    ):
+        given.write(data or b'')
+        given.flush()
         request = dict(
             arguments=arguments,
             cwd=str(cwd),
             environment=environment,
+            stdin=given.name,
             stdout=out.name,
             stderr=error.name,
             timeout=timeout,

@@ -6,8 +6,7 @@ environment, standard streams and exit code. A test of what is imported, or of v
 first import, needs a fresh one: `run_python` comes here for `-m animevsr...` alone.
 
     {"arguments": ["-m", "animevsr_cli", ...], "cwd": ..., "environment": {...}, "stdout": FILE, "stderr":
-    FILE, "timeout": SECONDS,
-     "max_file": BYTES or null}
+    FILE, "stdin": FILE, "timeout": SECONDS, "max_file": BYTES or null}
 
 is read as a line from standard input; the answers are lines, too: the process's number, then its exit code
 (negative: killed by a signal).
@@ -58,7 +57,7 @@ def run(arguments):
 
 def child(request):
     for number, (path, flags) in enumerate(
-        ((os.devnull, os.O_RDONLY), (request['stdout'], os.O_WRONLY), (request['stderr'], os.O_WRONLY))
+        ((request['stdin'], os.O_RDONLY), (request['stdout'], os.O_WRONLY), (request['stderr'], os.O_WRONLY))
     ):
         file = os.open(path, flags)
         os.dup2(file, number)

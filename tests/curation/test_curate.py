@@ -2,14 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import decode, write_video
+from conftest import decode, run_python, write_video
 
 import animevsr
 from animevsr.curation.clips import Candidate, ClipRules, choose
@@ -247,9 +245,9 @@ def test_measures_find_what_was_put_there(seed):
 
 def test_frames_differ_and_no_video_prevails(raw, tmp_path):
     output = tmp_path / 'frames'
-    command = [sys.executable, '-m', 'animevsr_cli', 'curate', 'frames', str(raw), '-o', str(output)]
-    done = subprocess.run([*command, '--per-video', '5', '--jobs', '1'], capture_output=True, text=True)
-    assert done.returncode == 0 and 'broken.mkv' in done.stdout, done.stderr
+    command = ['-m', 'animevsr_cli', 'curate', 'frames', raw, '-o', output, '--per-video', '5']
+    done = run_python(*command, '--jobs', '1', cwd=tmp_path)
+    assert 'broken.mkv' in done.stdout, done.stderr
     folders = sorted(path for path in output.iterdir() if path.is_dir())
     assert [len(list(folder.glob('*.png'))) for folder in folders] == [5, 5, 5]
     for folder in folders:
@@ -260,7 +258,7 @@ def test_frames_differ_and_no_video_prevails(raw, tmp_path):
     assert len(rows) == 16 and rows[0].startswith('frame,noise,blocks')
     assert 'Damage of 15 frames' in (output / 'damage.md').read_text()
     kept = {path: path.stat().st_mtime_ns for path in output.rglob('*.png')}
-    subprocess.run([*command, '--per-video', '5', '--jobs', '2'], check=True, capture_output=True)
+    run_python(*command, '--jobs', '2', cwd=tmp_path)
     assert {path: path.stat().st_mtime_ns for path in output.rglob('*.png')} == kept
 
 
@@ -273,17 +271,8 @@ def test_frames_differ_and_no_video_prevails(raw, tmp_path):
     ],
 )
 def test_what_cannot_be_is_one_line(arguments, said, raw, tmp_path):
-    command = [
-        sys.executable,
-        '-m',
-        'animevsr_cli',
-        'curate',
-        *arguments,
-        str(raw),
-        '-o',
-        str(tmp_path / 'o'),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = ['-m', 'animevsr_cli', 'curate', *arguments, raw, '-o', tmp_path / 'o']
+    done = run_python(*command, cwd=tmp_path, check=False)
     assert done.returncode == 1 and said in done.stderr and 'Traceback' not in done.stderr
 
 

@@ -123,6 +123,7 @@ def test_auto_says_what_it_picks_and_falls_back(monkeypatch):
         open_backend(network(), CPU, 'cudnn')
 
 
+@pytest.mark.slow
 def test_signals_after_openvino():
     """Two of its models that do not end in the order in which they were made leave the thread able to take a
     signal.

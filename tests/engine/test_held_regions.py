@@ -36,7 +36,7 @@ def flicker(frames, still):
     return np.abs(np.diff(frames.astype(int), axis=0))[:, still].mean()
 
 
-@pytest.mark.parametrize('noise', [0, 1])
+@pytest.mark.parametrize('noise', [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_held_regions_are_not_computed_again_and_stay_close(noise):
     net, frames = network(), held_frames(noise=noise)
     upscaler = Upscaler(net, CPU, reuse=True)

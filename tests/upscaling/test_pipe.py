@@ -1,6 +1,7 @@
 """Y4M on standard input and output, as vspipe, ffmpeg and mpv give and take it."""
 
 import io
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -8,7 +9,7 @@ from fractions import Fraction
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from conftest import decode, moving_frames, three_shots, write_video
+from conftest import REPO, decode, moving_frames, run_warm, three_shots, write_video
 
 import animevsr
 from animevsr.upscaling.pipe import settled
@@ -26,6 +27,12 @@ def to_y4m(source, pix_fmt='yuv420p', *more):
 
 
 def run(arguments, data, cwd):
+    """The command, from a file on standard input; `run_in_pipes` has real pipes."""
+    command = ['-m', 'animevsr_cli', 'upscale', *map(str, arguments)]
+    return run_warm(command, cwd, {**os.environ, 'PYTHONPATH': str(REPO)}, 120, data=data)
+
+
+def run_in_pipes(arguments, data, cwd):
     command = [sys.executable, '-m', 'animevsr_cli', 'upscale', *map(str, arguments)]
     return subprocess.run(command, input=data, capture_output=True, cwd=cwd, timeout=120)
 
@@ -37,7 +44,7 @@ def test_through_two_pipes_as_through_files(pix_fmt, tiny_weights, tmp_path):
         tmp_path / 'in.mkv', frames, rate=Fraction(24000, 1001), codec='ffv1', pix_fmt=pix_fmt
     )
     options = ['-n', tiny_weights, '--backend', 'torch', '--device', 'cpu']
-    done = run(['-', '-o', '-', *options], to_y4m(source, pix_fmt), tmp_path)
+    done = run_in_pipes(['-', '-o', '-', *options], to_y4m(source, pix_fmt), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(b'YUV4MPEG2 W192 H128 F24000:1001 ') and b'26 frames' in done.stderr
     (tmp_path / 'out.y4m').write_bytes(done.stdout)

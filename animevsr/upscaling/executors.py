@@ -151,7 +151,7 @@ class RayExecutor(Executor):
         if not nodes:
             raise ValueError('the Ray cluster has no CPUs')
         gpu_nodes = [node for node in nodes if node.get('GPU')]
-        if gpu_nodes and job.options.compute.device != 'cpu':
+        if gpu_nodes and job.options.compute.may_use_gpu:
             return (
                 max(1, int(min(node['CPU'] // (node['GPU'] * self.jobs) for node in gpu_nodes))),
                 1 / self.jobs,

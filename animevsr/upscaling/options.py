@@ -140,6 +140,10 @@ class ComputeOptions:
             raise ValueError(f"tile must be 'auto' or at least 64, got {self.tile}")
         check_at_least_one('threads', self.threads)
 
+    @property
+    def may_use_gpu(self) -> bool:
+        return self.device != 'cpu' or self.backend in RUNTIME_DEVICES.values()
+
     def on_runtime(self) -> ComputeOptions:
         """With the backend of a device that PyTorch does not know; ValueError where another one is named."""
         backend = RUNTIME_DEVICES.get(self.device.lower())

@@ -63,6 +63,14 @@ def test_what_the_pixels_depend_on():
     assert UpscaleOptions.of(jobs=3, cluster='auto', part=(1, 2)).pixels() == plain
 
 
+@pytest.mark.parametrize(
+    'device, gpu', [('auto', True), ('cpu', False), ('tensorrt', True), ('OpenVINO-GPU', True)]
+)
+def test_devices_that_may_be_gpus(device, gpu):
+    """On a Ray cluster a task asks for one then, also where a runtime computes and PyTorch's device is the CPU."""
+    assert UpscaleOptions.of(device=device).compute.may_use_gpu == gpu
+
+
 def test_unknown_options_are_refused(six_shots, tmp_path):
     with pytest.raises(TypeError, match="unexpected keyword argument 'cfr'"):
         animevsr.upscale(six_shots, tmp_path / 'o.mkv', cfr=3)

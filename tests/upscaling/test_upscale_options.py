@@ -67,7 +67,7 @@ def test_what_the_pixels_depend_on():
     'device, gpu', [('auto', True), ('cpu', False), ('tensorrt', True), ('OpenVINO-GPU', True)]
 )
 def test_devices_that_may_be_gpus(device, gpu):
-    """On a Ray cluster a task asks for one then, also where a runtime computes and PyTorch's device is the CPU."""
+    """On a Ray cluster a task asks for one then, also where a runtime and not PyTorch computes."""
     assert UpscaleOptions.of(device=device).compute.may_use_gpu == gpu
 
 

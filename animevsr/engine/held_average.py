@@ -30,9 +30,8 @@ MOTION = 0.07  # blocks that the lines of a neighbourhood may seem to move
 NEIGHBOURHOOD = 9  # its side in blocks
 FLAT = 30.0  # squared gradient, in levels per block, below which nothing is said about motion
 FADES_OUT = 0.5  # beyond 1 times what is allowed, over which averaging ends
-WEIGHT = 4.0  # of each result in the mean, over that of a new one: a picture that stays is worth more
-FIRST = 0.5  # what the first result of a shot counts, which is the least sure one
-MOST = 8.0  # results that count at most: the mean must be able to follow
+FIRST = 4.0  # results that the first one of a held drawing is worth: what stays as it was shown is still
+MOST = 8.0  # later ones that count at most: the mean must be able to follow
 
 
 class HeldAverage:
@@ -50,7 +49,7 @@ class HeldAverage:
         """
         if self.mean is None:
             self.mean = image.astype(np.float32)
-            self.count = np.full([-(-side // BLOCK) for side in image.shape[:2]], FIRST, np.float32)
+            self.count = np.ones([-(-side // BLOCK) for side in image.shape[:2]], np.float32)
             self.shown = image.copy()
         else:
             for region in [Rect(0, 0, *image.shape[:2])] if regions is None else regions:
@@ -65,7 +64,8 @@ class HeldAverage:
         new, shown, mean, count = image[pixels], self.shown[pixels], self.mean[pixels], self.count[blocks]
         difference = cv2.subtract(new, mean, dtype=cv2.CV_32F)
         count *= allowed(new, shown, difference, count.shape)
-        share = cv2.resize(1 / (1 + WEIGHT * count), new.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        share = 1 / (1 + count + (FIRST - 1) * np.minimum(count, 1))
+        share = cv2.resize(share, new.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         np.minimum(count + 1, MOST, out=count)
         cv2.multiply(difference, cv2.merge([share] * 3), dst=difference)
         mean += difference

@@ -28,6 +28,7 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.degradations import functional as D
+from animevsr.engine.held_average import HeldAverage
 from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
 from animevsr.utils.device import select_device
@@ -83,9 +84,25 @@ def held(clip, count, hold=2):
     return load_clip(clip, [i // hold for i in range(count)])
 
 
-def title(name):
-    weights, plus, _ = name.partition(STEADY)
-    return Path(weights).stem + plus
+class Methods:
+    """What `names` make of frames: a network that is asked for alone and averaged runs once."""
+
+    def __init__(self, names):
+        self.plain = {name.partition(STEADY)[0]: method(name.partition(STEADY)[0]) for name in names}
+        self.parts = {Path(n.partition(STEADY)[0]).stem + n.partition(STEADY)[1]: n for n in names}
+
+    def results(self, frames):
+        """{title: list of frames 4 times as large}."""
+        made = {name: run(frames) for name, run in self.plain.items()}
+        return {
+            title: averaged(made[name.partition(STEADY)[0]]) if STEADY in name else made[name]
+            for title, name in self.parts.items()
+        }
+
+
+def averaged(frames):
+    average = HeldAverage()
+    return [average.add(frame) for frame in frames]
 
 
 def method(name):
@@ -94,27 +111,25 @@ def method(name):
         return lambda frames: [
             cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames
         ]
-    weights, plus, _ = name.partition(STEADY)
     device = select_device()
-    upscaler = Upscaler(load_upscaler(weights, device), device, steady=bool(plus))
+    upscaler = Upscaler(load_upscaler(name, device), device)
     return lambda frames: list(upscaler(frames))
 
 
 @torch.no_grad()
 def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
-    clips, methods = list_clips(str(root))[:most], {title(name): method(name) for name in names}
+    clips, methods = list_clips(str(root))[:most], Methods(names)
     lines = [
         '| method | strength | PSNR-Y | SSIM-Y | edge | over | flicker |',
         '| --- | --- | --- | --- | --- | --- | --- |',
     ]
     for strength in strengths:
-        rows = {name: [] for name in methods}
+        rows = {name: [] for name in methods.parts}
         for number, clip in enumerate(clips):
             gt = held(clip, count)
             gt = gt[:, : gt.shape[1] // 4 * 4, : gt.shape[2] // 4 * 4]
             lq = to_images(degrade(to_tensor(gt), STRENGTHS.get(strength, strength), number))
-            for name, run in methods.items():
-                results = run(lq)
+            for name, results in methods.results(lq).items():
                 pairs = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
                 rows[name].append(
                     (
@@ -132,11 +147,9 @@ def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
     if averaging:
         gt = np.repeat(load_clip(clips[0], [0])[:, :192, :320], 40, 0)
         lq = to_images(D.add_gaussian_noise(D.resize(to_tensor(gt), 48, 80, 'matlab'), 3, False, 0))
-        for name, run in methods.items():
-            results = to_tensor(run(lq)[30:])
-            lines.append(
-                f'| {name} | averaging | | | | | {calculate_flicker_clip(results, to_tensor(gt[30:])):.2f} |'
-            )
+        for name, results in methods.results(lq).items():
+            flicker = calculate_flicker_clip(to_tensor(results[30:]), to_tensor(gt[30:]))
+            lines.append(f'| {name} | averaging | | | | | {flicker:.2f} |')
     return '\n'.join(lines)
 
 

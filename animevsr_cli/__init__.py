@@ -5,6 +5,6 @@ It stands outside the package because importing `animevsr` fills BasicSR's regis
 seconds: the help must not wait for that, and `animevsr setup` installs BasicSR itself.
 """
 
-from animevsr_cli.main import main
+from animevsr_cli.console import main
 
 __all__ = ['main']

@@ -247,7 +247,7 @@ def run_models(args: argparse.Namespace) -> None:
                     else 'by hand'
                 )
                 print(
-                    f'{name:24} {model.scale}x  {place:15} {model.licence:22} {model.origin}\n{"":24}'
+                    f'{name:28} {model.scale}x  {place:15} {model.licence:22} {model.origin}\n{"":28}'
                     f' {model.what}'
                 )
 

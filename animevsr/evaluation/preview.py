@@ -23,8 +23,8 @@ from animevsr.video.reader import VideoReader
 from animevsr.video.shots import SIDE, is_cut
 from animevsr.zoo import keeps_grain
 
-# frames before the one that is shown: with two its result is 57 dB and more from the whole run's (of
-# AnimeSR v2, which feeds its results back: 45 and more)
+# frames before the one that is shown: with two the network's result is 57 dB and more from the whole run's
+# (of AnimeSR v2, which feeds its results back: 45 and more); of a held drawing the whole run averages more
 WARM_UP = 2
 CANDIDATES = 5  # times as many moments are looked at as are shown
 DARK = 20  # mean level below which a frame shows nothing

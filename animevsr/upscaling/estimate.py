@@ -94,7 +94,7 @@ def measure_step(upscaler: Upscaler, size: tuple[int, int]) -> float | None:
     """
     if upscaler.clips is not None:
         return None
-    probe = Upscaler(upscaler.backend, None, upscaler.tile)
+    probe = Upscaler(upscaler.backend, None, upscaler.tile, steady=upscaler.steady)
     part = size if upscaler.tile else tuple(min(side, PROBE) for side in size)
     frames = np.random.default_rng(0).integers(0, 255, (3, *part, 3), np.uint8)
     times = []

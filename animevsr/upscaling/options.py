@@ -259,6 +259,7 @@ class UpscaleOptions:
             for f in fields(part)
             if f.name not in (*GROUPS, 'weights') and f.metadata.get('pixels', True)
         }
+        values['steady'] = self.averages  # what the default is depends on the name of the model
         return {name: str(value) if isinstance(value, Fraction) else value for name, value in values.items()}
 
     def with_compute(self, **changes: Any) -> UpscaleOptions:

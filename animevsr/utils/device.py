@@ -124,7 +124,7 @@ class Fetch:
         then: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         """`kind`: the NumPy type of the array; that of the tensor if not given. `then`: what makes another
-        array of it, on the host.
+        array of it, on the host; each time that this is called.
         """
         self.then = then
         self.done = None

@@ -102,7 +102,7 @@ def test_lines_are_those_of_a_terminal():
 
 
 def test_commands_are_understood():
-    from animevsr_cli.main import parser
+    from animevsr_cli.console import parser
 
     settings = dict(weights='x', outscale=2.0, height=720, crop='2:2:0:0', grain=1.5, square_pixels=True)
     settings.update(reuse=True, fast=False, crf=20)
@@ -122,7 +122,7 @@ def test_a_description(tmp_path):
 
 
 def test_it_needs_its_package(monkeypatch):
-    from animevsr_cli.main import main
+    from animevsr_cli.console import main
 
     monkeypatch.setitem(sys.modules, 'gradio', None)
     monkeypatch.delitem(sys.modules, 'animevsr.app.page', raising=False)

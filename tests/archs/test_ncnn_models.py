@@ -6,6 +6,8 @@ from torch.nn import functional as F
 
 import animevsr
 from animevsr.archs.single_image import NcnnNetwork
+from animevsr.engine.upscaler import Upscaler
+from animevsr.errors import CheckpointError
 
 pytest.importorskip('ncnn')
 HEAD = '7767517\n'
@@ -19,9 +21,9 @@ CROPPED = [
 ZERO = ['Input in0 0 1 in0', 'Interp up 1 1 in0 1 0=1 1=4.0 2=4.0', 'BinaryOp zero 1 1 1 out0 0=2 1=1 2=0.0']
 
 
-def write(folder, layers):
+def write(folder, layers, blobs=None):
     folder.mkdir(exist_ok=True)
-    lines = [f'{len(layers)} {len(layers)}', *layers]
+    lines = [f'{len(layers)} {blobs or len(layers)}', *layers]
     (folder / 'model.param').write_text(HEAD + '\n'.join(lines) + '\n')
     (folder / 'model.bin').write_bytes(b'')
     return folder / 'model.param'
@@ -38,6 +40,21 @@ def test_a_network_whose_result_is_added(tmp_path):
     net, frame = NcnnNetwork(write(tmp_path, ZERO)), torch.rand(1, 3, 12, 20)
     assert (net.scale, net.lost, net.is_residual) == (4, 0, True)
     assert torch.allclose(net.image(frame), F.interpolate(frame, scale_factor=4, mode='nearest'), atol=1e-6)
+
+
+def test_what_pools_over_the_whole_picture_is_not_computed_in_tiles(tmp_path):
+    layers = [*CROPPED[:2], 'Split two 1 2 1 2 3', 'Pooling all 1 1 3 4 0=1 4=1', 'BinaryOp by 2 1 2 4 5 0=2']
+    net = NcnnNetwork(write(tmp_path, [*layers, 'Interp up 1 1 5 out0 0=1 1=2.0 2=2.0'], 7))
+    assert net.reach is None
+    with pytest.raises(ValueError, match='tile: this network looks at the whole picture'):
+        Upscaler(net, torch.device('cpu'), tile=64)
+    assert NcnnNetwork(write(tmp_path, CROPPED)).reach == 16
+
+
+def test_what_does_not_enlarge_is_refused(tmp_path):
+    layers = ['Input in0 0 1 in0', 'Interp same 1 1 in0 out0 0=1 3=32 4=32']
+    with pytest.raises(CheckpointError, match='does not map images to larger ones'):
+        NcnnNetwork(write(tmp_path, layers))
 
 
 def test_it_upscales_by_its_file(tmp_path):

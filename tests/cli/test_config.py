@@ -12,7 +12,7 @@ from animevsr.upscaling.batch import estimate_folder
 from animevsr.upscaling.options import UpscaleOptions
 from animevsr.video.selection import Part
 from animevsr_cli.config import parse, settings_of
-from animevsr_cli.main import build
+from animevsr_cli.console import build
 
 COMMAND = ['upscale', 'in.mkv', '-o', 'out.mkv']
 

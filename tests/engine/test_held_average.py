@@ -64,10 +64,42 @@ def test_what_moves_is_left_as_it_is(step):
     assert change[1:][lag > 20].mean() < 0.1 * lag[lag > 20].mean()
 
 
+@pytest.mark.parametrize('step', [0.1, 0.2, 0.3, 0.4])
+def test_slow_pans_go_on_evenly(step):
+    """They neither stick nor slip: each result is as far from the one before as the camera went."""
+    clean = cv2.cvtColor(drawing(), cv2.COLOR_RGB2GRAY)
+    gx = cv2.Scharr(cv2.GaussianBlur(clean, (0, 0), 1.5), -1, 1, 0, scale=1 / 32)
+    results = averaged([to_bytes(moved(drawing(), step * i)) for i in range(20)]).astype(np.float32)
+    gray = [cv2.GaussianBlur(cv2.cvtColor(r, cv2.COLOR_RGB2GRAY), (0, 0), 1.5) for r in results]
+    steps = [-(gx * (b - a)).sum() / (gx * gx).sum() for a, b in zip(gray[8:], gray[9:])]
+    assert np.std(steps) < 0.25 * step + 0.01
+
+
+def test_a_slow_zoom_leaves_nothing_behind():
+    clean, middle = drawing(), (64, 48)
+    frames = [
+        to_bytes(
+            cv2.warpAffine(
+                clean,
+                cv2.getRotationMatrix2D(middle, 0, 1 + 0.002 * i),
+                clean.shape[1::-1],
+                flags=cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REFLECT,
+            )
+        )
+        for i in range(24)
+    ]
+    change = np.abs(averaged(frames).astype(np.float32) - frames)
+    assert np.percentile(change, 99.9) < 15 and change.mean() < 0.5
+
+
 def test_a_fade_and_a_flash_are_followed():
     clean = drawing()
     fade = np.stack([to_bytes(clean * (1 - 0.004 * i)) for i in range(20)])
     assert np.abs(averaged(fade).astype(np.float32) - fade).mean((1, 2, 3)).max() < 0.6
+    night = fade.copy()
+    night[:, :, 50:] = 0  # most of it is black
+    assert np.abs(averaged(night).astype(np.float32) - night)[:, :, :50].mean((1, 2, 3)).max() < 0.6
     flash = np.stack([to_bytes(clean * factor) for factor in (0.8, 0.8, 0.8, 1.0, 0.8, 0.8)])
     assert np.array_equal(averaged(flash)[3:5], flash[3:5])
 
@@ -84,8 +116,9 @@ def test_a_mouth_that_opens_leaves_no_ghost():
 
 def test_motion_is_measured_in_pixels():
     picture = cv2.GaussianBlur(cv2.cvtColor(drawing(), cv2.COLOR_RGB2GRAY), (0, 0), 2)
-    shift = motion(picture, moved(picture, 0.2, 0.1) - picture)
-    assert np.percentile(shift, 90) == pytest.approx(np.hypot(0.2, 0.1), rel=0.25)
+    x, y = motion(picture, moved(picture, 0.2, 0.1) - picture)
+    assert np.percentile(x, 90) == pytest.approx(0.2, rel=0.25)
+    assert np.percentile(y, 90) == pytest.approx(0.1, rel=0.25)
     assert motion(picture, np.zeros_like(picture)).max() == 0
 
 

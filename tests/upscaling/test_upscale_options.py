@@ -7,7 +7,7 @@ import pytest
 import animevsr
 from animevsr.upscaling.options import GROUPS, UpscaleOptions
 from animevsr_cli.config import settings_of
-from animevsr_cli.main import parser
+from animevsr_cli.console import parser
 
 
 def test_flags_are_the_fields():

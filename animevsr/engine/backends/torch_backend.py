@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from animevsr.archs.interfaces import RecurrentNetwork
-from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.engine.backends.base import Backend
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-MARGIN = (
-    16  # pixels around a tile that a network for single images is given: more than it looks at in earnest
-)
 
 
 def use_threads(device: torch.device, threads: int | None) -> None:
@@ -62,9 +56,7 @@ class TorchBackend(Backend):
         self.scale = net.scale
         self.is_recurrent = self.core is not None
         self.multiple = 4 if self.is_recurrent else 1
-        self.reach = (
-            net.reach if self.is_recurrent else MARGIN if isinstance(net, SingleImageNetwork) else None
-        )
+        self.reach = getattr(net, 'reach', None)
 
     def initial_state(self, height: int, width: int) -> tuple:
         if self.core is None:

@@ -19,7 +19,7 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 
 import animevsr  # noqa: F401
-from animevsr.compat import LookAhead
+from animevsr.data.sampling import LookAhead
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.utils.overlays import read_options
 

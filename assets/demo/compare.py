@@ -9,7 +9,8 @@ import argparse
 import cv2
 import numpy as np
 
-from animevsr.video.reader import VideoReader, read_frames
+from animevsr.video.numbered import read_frames
+from animevsr.video.reader import VideoReader
 
 
 def label(image, text):

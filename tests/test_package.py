@@ -127,6 +127,7 @@ def test_imports_in_any_order(order, tmp_path):
     run_python('-c', f'{order}\n{REGISTERED}', cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_works_with_a_basicsr_that_nobody_corrected(tmp_path):
     """Where pip alone could install BasicSR, its import of the removed torchvision module is still there."""
     import basicsr

@@ -245,9 +245,8 @@ def test_measures_find_what_was_put_there(seed):
 
 def test_frames_differ_and_no_video_prevails(raw, tmp_path):
     output = tmp_path / 'frames'
-    command = ['-m', 'animevsr_cli', 'curate', 'frames', raw, '-o', output, '--per-video', '5']
-    done = run_python(*command, '--jobs', '1', cwd=tmp_path)
-    assert 'broken.mkv' in done.stdout, done.stderr
+    failed = animevsr.curate_frames(raw, output, jobs=1, per_video=5)
+    assert [Path(name).name for name in failed] == ['broken.mkv']
     folders = sorted(path for path in output.iterdir() if path.is_dir())
     assert [len(list(folder.glob('*.png'))) for folder in folders] == [5, 5, 5]
     for folder in folders:
@@ -258,7 +257,21 @@ def test_frames_differ_and_no_video_prevails(raw, tmp_path):
     assert len(rows) == 16 and rows[0].startswith('frame,noise,blocks')
     assert 'Damage of 15 frames' in (output / 'damage.md').read_text()
     kept = {path: path.stat().st_mtime_ns for path in output.rglob('*.png')}
-    run_python(*command, '--jobs', '2', cwd=tmp_path)
+    done = run_python(
+        '-m',
+        'animevsr_cli',
+        'curate',
+        'frames',
+        raw,
+        '-o',
+        output,
+        '--per-video',
+        '5',
+        '--jobs',
+        '1',
+        cwd=tmp_path,
+    )
+    assert 'broken.mkv' in done.stdout, done.stderr
     assert {path: path.stat().st_mtime_ns for path in output.rglob('*.png')} == kept
 
 

@@ -244,6 +244,7 @@ def test_integers_stay_close_over_a_hundred_frames():
     )
 
 
+@pytest.mark.slow
 def test_bench_measures_what_is_there(tiny_weights, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'nncf' else real(name))

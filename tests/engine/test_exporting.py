@@ -9,7 +9,7 @@ from small_networks import network
 import animevsr
 
 
-@pytest.mark.parametrize('feedback', [False, True])
+@pytest.mark.parametrize('feedback', [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('suffix', ['.onnx', '.param', '.pt', '.safetensors'])
 def test_export(suffix, feedback, tmp_path):
     weights = tmp_path / 'net.pth'

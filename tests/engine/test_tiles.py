@@ -34,7 +34,7 @@ def test_reach_is_as_far_as_a_result_depends_on():
 
 
 @pytest.mark.parametrize('feedback', [False, True])
-@pytest.mark.parametrize('size', [(150, 202), (70, 260), (64, 64)])
+@pytest.mark.parametrize('size', [(150, 202), pytest.param((70, 260), marks=pytest.mark.slow), (64, 64)])
 def test_tiles_make_no_difference(size, feedback):
     net, frames = network(feedback, num_block=(2, 1, 1)), moving_frames(4, *size)
     assert np.abs(run(net, frames, device=CPU).astype(int) - run(net, frames, device=CPU, tile=64)).max() <= 1

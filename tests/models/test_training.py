@@ -289,6 +289,7 @@ def weights_of(folder, name):
     return torch.load(folder / f'experiments/{name}/models/net_g_latest.pth', weights_only=True)
 
 
+@pytest.mark.slow
 def test_foreign_project(tmp_path):
     """Another BasicSR project: its own network, its own start script, our dataset and model in its YAML."""
     path = options(tmp_path, **{'train.total_iter': 2, 'network_g': dict(type='PlainUpscaler', num_feat=8)})

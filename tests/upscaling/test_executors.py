@@ -18,6 +18,7 @@ from animevsr.upscaling import api, executors
 from animevsr.upscaling.worker import Job
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('jobs', [3])  # two: below, where one of them dies
 def test_processes_give_the_same_frames(jobs, six_shots, six_shots_upscaled, tiny_weights, tmp_path):
     done = animevsr.upscale(six_shots, tmp_path / 'out.mkv', tiny_weights, jobs=jobs, **ONE_THREAD)

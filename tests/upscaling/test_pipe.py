@@ -37,7 +37,7 @@ def run_in_pipes(arguments, data, cwd):
     return subprocess.run(command, input=data, capture_output=True, cwd=cwd, timeout=120)
 
 
-@pytest.mark.parametrize('pix_fmt', ['yuv420p', 'yuv444p10le'])
+@pytest.mark.parametrize('pix_fmt', ['yuv420p', pytest.param('yuv444p10le', marks=pytest.mark.slow)])
 def test_through_two_pipes_as_through_files(pix_fmt, tiny_weights, tmp_path):
     frames, starts = three_shots((9, 8, 9))
     source = write_video(

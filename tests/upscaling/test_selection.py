@@ -52,7 +52,7 @@ def packets(path, kind):
     'start, end, first, last',
     [
         ('6.2', '7', 155, 175),
-        ('20f', '45f', 20, 45),
+        pytest.param('20f', '45f', 20, 45, marks=pytest.mark.slow),
         pytest.param('6', None, 150, 200, marks=pytest.mark.slow),
     ],
 )

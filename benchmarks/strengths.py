@@ -52,7 +52,7 @@ def degrade(gt, strength, seed):
     if strength == OLD:
         clip = D.add_gaussian_noise(D.gaussian_blur(gt, 21, 1.0, 1.0, 0.0), 3, False, seed)
         options, suffix = OLD_CODECS[seed % len(OLD_CODECS)]
-        return D.run_ffmpeg(D.resize(clip, h, w, 'area'), {**options}, suffix, '', '')
+        return D.run_ffmpeg(D.resize(clip, h, w, 'area'), options, suffix, '', '')
     sigma, noise, crf = strength
     clip = D.gaussian_blur(gt, 21, sigma, sigma, 0.0)
     clip = D.add_gaussian_noise(clip, noise, False, seed)
@@ -89,15 +89,20 @@ class Methods:
     """What `names` make of frames: a network that is asked for alone and averaged runs once."""
 
     def __init__(self, names):
-        self.plain = {name.partition(STEADY)[0]: method(name.partition(STEADY)[0]) for name in names}
-        self.parts = {Path(n.partition(STEADY)[0]).stem + n.partition(STEADY)[1]: n for n in names}
+        self.parts = {}  # title: (what is run, whether it is averaged)
+        for name in names:
+            plain, plus, _ = name.partition(STEADY)
+            self.parts[Path(plain).stem + plus] = plain, bool(plus)
+        self.plain = {
+            plain: method(plain) for plain in dict.fromkeys(plain for plain, _ in self.parts.values())
+        }
 
     def results(self, frames):
         """{title: list of frames 4 times as large}."""
         made = {name: run(frames) for name, run in self.plain.items()}
         return {
-            title: averaged(made[name.partition(STEADY)[0]]) if STEADY in name else made[name]
-            for title, name in self.parts.items()
+            title: averaged(made[plain]) if steady else made[plain]
+            for title, (plain, steady) in self.parts.items()
         }
 
 

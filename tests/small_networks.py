@@ -23,3 +23,8 @@ def run(backend, frames, **options):
 
 def psnr(a, b):
     return [10 * np.log10(255**2 / max(1e-9, np.square(x.astype(float) - y).mean())) for x, y in zip(a, b)]
+
+
+def flicker(frames, still=...):
+    """Mean change from frame to frame, of the pixels that stand still or of all."""
+    return np.abs(np.diff(frames.astype(int), axis=0))[:, still].mean()

@@ -25,7 +25,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from animevsr.app.describe import describe
 from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_frame
-from animevsr.archs.loading import load_mixed, load_upscaler
+from animevsr.archs.loading import load_mixed
 from animevsr.engine.backends import open_backend
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
@@ -116,11 +116,7 @@ class Page:
     def upscaler(self, model: str, strength: float = 1) -> Upscaler:
         if (model, strength) not in self.upscalers:
             options = UpscaleOptions.of(weights=model, strength=None if strength == 1 else strength)
-            net = (
-                load_mixed(model, strength, self.device)
-                if strength < 1
-                else load_upscaler(model, self.device)
-            )
+            net = load_mixed(model, options.strength, self.device)
             made = Upscaler(open_backend(net, self.device), steady=options.averages)
             self.upscalers = {(model, strength): made}  # one at a time
         return self.upscalers[model, strength]

@@ -53,18 +53,21 @@ def load_upscaler(weights: str | Path, device: str | torch.device = 'cpu', clips
 
 
 def load_mixed(
-    weights: str | Path, strength: float, device: str | torch.device = 'cpu', clips: bool = False
+    weights: str | Path, strength: float | None, device: str | torch.device = 'cpu', clips: bool = False
 ) -> nn.Module:
     """The network between a model and its faithful twin, by interpolation of their parameters: both were
     trained from one start.
 
     Args:
         weights: of a model by name, that has a twin `NAME_faithful`.
-        strength (float): 0 is the twin, which keeps grain and texture; 1 the model.
+        strength (float | None): 0 is the twin, which keeps grain and texture; 1 the model; None the model,
+            which then needs no twin.
 
     Raises:
         CheckpointError: as `load_network`; or there is no twin.
     """
+    if strength is None:
+        return load_upscaler(weights, device, clips)
     twin = f'{weights}{FAITHFUL}'
     if twin not in MODELS:
         known = ', '.join(name for name in MODELS if f'{name}{FAITHFUL}' in MODELS)

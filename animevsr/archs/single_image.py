@@ -90,14 +90,14 @@ class NcnnNetwork(SingleImageNetwork):
 
     def image(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        padded = x.float().cpu()
+        frames = padded = x.float().cpu()
         if self.lost:  # networks that do not pad are U-Nets: their sides are to be even at every level
             sides = self.lost, self.lost + -width % 4, self.lost, self.lost + -height % 4
-            padded = F.pad(padded, sides, mode='replicate')
+            padded = F.pad(frames, sides, mode='replicate')
         out = torch.stack([self._run(frame) for frame in padded])
         out = out[..., : self.scale * height, : self.scale * width]
         if self.is_residual:
-            out = out + F.interpolate(x.float().cpu(), scale_factor=self.scale, mode='nearest')
+            out = out + F.interpolate(frames, scale_factor=self.scale, mode='nearest')
         return out.clamp(0, 1).to(x)
 
     def _run(self, frame):

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from animevsr.engine.rectangles import Rect
+from animevsr.utils.images import LUMA, local_range
 
 BLOCK = 4  # side of a block in pixels of the result
-LUMA = np.float32([[0.299, 0.587, 0.114]])
 # in levels of 255
 NOISE = 3.0  # mean change of a block that is taken for noise
 NEAR_LINES = 0.1  # by how much more, for each level of contrast around the block
@@ -90,9 +90,9 @@ def allowed(new: np.ndarray, shown: np.ndarray, difference: np.ndarray, drift: n
     def blocks(picture):
         return cv2.resize(picture, grid[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) * unit
 
-    contrast = cv2.dilate(blocks(span(cv2.extractChannel(new, 1))), np.ones((3, 3)))
+    contrast = cv2.dilate(blocks(local_range(cv2.extractChannel(new, 1))), np.ones((3, 3)))
     change, signed = most(blocks(cv2.absdiff(new, shown))), blocks(difference)
-    before, brightness = cv2.transform(blocks(shown), LUMA), cv2.transform(signed, LUMA)
+    before, brightness = (cv2.transform(picture, LUMA[None]) for picture in (blocks(shown), signed))
     shift = most(np.abs(cv2.blur(signed, (5, 5))))
     noise = NOISE + NEAR_LINES * np.minimum(contrast, MOST_CONTRAST)
     moved = motion(before, brightness)
@@ -131,12 +131,6 @@ def motion(picture: np.ndarray, change: np.ndarray) -> np.ndarray:
     xx, xy, yy = around(gx * gx) + FLAT, around(gx * gy), around(gy * gy) + FLAT
     x, y = around(gx * change), around(gy * change)
     return np.stack([xy * y - yy * x, xy * x - xx * y]) / (xx * yy - xy * xy)
-
-
-def span(gray: np.ndarray) -> np.ndarray:
-    """Difference of the brightest and the darkest of the 9x9 pixels around each."""
-    kernel = np.ones((9, 9), np.uint8)
-    return cv2.subtract(cv2.dilate(gray, kernel), cv2.erode(gray, kernel))
 
 
 def rounded(mean: np.ndarray, kind: np.dtype) -> np.ndarray:

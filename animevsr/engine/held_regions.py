@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from animevsr.engine.rectangles import Rect, merged
-from animevsr.utils.images import as_bytes
+from animevsr.utils.images import LUMA, as_bytes, local_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,6 @@ LASTS = 0.8  # times the tolerance: the same of the mean of the last inputs
 SHIFT = 1.7  # change of a cell's brightness
 # times as much of a colour: codecs round the mean of a block to whole steps, which in blue are twice as large
 COLOUR = 2.0
-LUMA = np.float32([0.299, 0.587, 0.114])
 # share of the cells: where so many more become brighter than darker (or the reverse), half of `SHIFT` counts
 FADE = 0.4
 MOST_SLACK = 1.15  # more of it hides small motions, and holds hardly more
@@ -141,9 +140,7 @@ class DirtyRegions:
 
     def _contrast(self) -> np.ndarray:
         """Of the surroundings of each block, in levels; lines have 100 or more."""
-        gray, kernel = cv2.cvtColor(self.reference, cv2.COLOR_RGB2GRAY), np.ones((9, 9), np.uint8)
-        span = cv2.subtract(cv2.dilate(gray, kernel), cv2.erode(gray, kernel))
-        return self._means(span).clip(0, 100)
+        return self._means(local_range(cv2.cvtColor(self.reference, cv2.COLOR_RGB2GRAY))).clip(0, 100)
 
     def _seen(self, blocks):
         """Cells that see one of the blocks."""

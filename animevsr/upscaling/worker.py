@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animevsr.archs.interfaces import ClipNetwork
-from animevsr.archs.loading import load_mixed, load_upscaler
+from animevsr.archs.loading import load_mixed
 from animevsr.engine.backends import open_backend
 from animevsr.engine.backends.torch_backend import use_threads
 from animevsr.engine.grain import Grain
@@ -74,10 +74,7 @@ class Job:
         """
         device = select_device(self.options.compute.device)
         device = device if rank is None else share(device, rank)
-        weights, strength = self.options.weights, self.options.strength
-        if strength is None:
-            return load_upscaler(weights, device, clips=True), device
-        return load_mixed(weights, strength, device, clips=True), device
+        return load_mixed(self.options.weights, self.options.strength, device, clips=True), device
 
     def open_upscaler(
         self,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LUMA = np.float32([0.299, 0.587, 0.114])  # of RGB
 
 
 def to_tensor(frames: list[np.ndarray] | np.ndarray) -> Tensor:
@@ -29,3 +33,9 @@ def as_bytes(image: np.ndarray) -> np.ndarray:
 def to_images(frames: Tensor) -> np.ndarray:
     """Float tensor (t, 3, h, w) in [0, 1], on any device -> uint8 (t, h, w, 3)."""
     return (frames * 255).round().to('cpu', torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def local_range(gray: np.ndarray) -> np.ndarray:
+    """Difference of the brightest and the darkest of the 9x9 pixels around each, of an image (h, w)."""
+    kernel = np.ones((9, 9), np.uint8)
+    return cv2.subtract(cv2.dilate(gray, kernel), cv2.erode(gray, kernel))

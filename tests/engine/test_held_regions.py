@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPO, moving_frames
-from small_networks import CPU, network, psnr, run
+from small_networks import CPU, flicker, network, psnr, run
 
 from animevsr.engine import held_regions as reuse
 from animevsr.engine.held_regions import DirtyRegions
@@ -29,11 +29,6 @@ def held_frames(count=30, noise=0, size=(128, 192)):
             else frame.astype(np.uint8)
         )
     return np.stack(frames)
-
-
-def flicker(frames, still):
-    """Mean change from frame to frame of the pixels that stand still."""
-    return np.abs(np.diff(frames.astype(int), axis=0))[:, still].mean()
 
 
 @pytest.mark.parametrize('noise', [pytest.param(0, marks=pytest.mark.slow), 1])

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import decode, make_identity, write_clip, write_video
+from small_networks import flicker
 
 import animevsr
 from animevsr.upscaling.options import UpscaleOptions
@@ -18,10 +19,6 @@ def noisy_drawing(count=6, size=(96, 64)):
     cv2.circle(image, (48, 32), 20, (60, 90, 200), -1, cv2.LINE_AA)
     noise = rng.normal(0, 2, (count, *image.shape))
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
-
-
-def flicker(frames):
-    return np.abs(np.diff(frames.astype(np.float32), axis=0)).mean()
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_devices_of_other_runtimes(monkeypatch):
     """What can be tried without them: what a runtime is asked for, and what is said where it is not there."""
     import onnxruntime
 
+    pytest.importorskip('openvino')
     with pytest.raises(ValueError, match='onnxruntime as installed has no DmlExecutionProvider, but'):
         open_backend(network(), CPU, RUNTIME_DEVICES['directml'])
     with pytest.raises(ValueError, match='openvino finds no GPU here, but CPU'):

@@ -2,8 +2,8 @@
 
     python recipes/open_animation/widen.py weights/animevsr_x4_lite.pth OUTPUT.pth --num-feat 32
 
-The channels that are new have weights as at the start of a training, but for those that lead from them to the old channels: these are
-zero. So the result is the same at first, and the new channels can learn.
+New channels have weights as at the start of a training, but for those that lead from them to the old ones,
+which are zero. So the result is the same at first, and the new channels can learn.
 """
 
 import argparse
@@ -28,10 +28,7 @@ def widen(net: MSRBVSR, num_feat: int) -> MSRBVSR:
         'fusion.0': [branch * num_feat + i for branch in range(3) for i in hidden],
         'fusion.2': list(range(net.recurrent_cell.fusion[0].out_channels)),
     }
-    outputs = {
-        'fusion.0': inputs['fusion.2'],
-        'fusion.2': [*range(picture), *(picture + i for i in hidden)],
-    }
+    outputs = {'fusion.0': inputs['fusion.2'], 'fusion.2': [*range(picture), *(picture + i for i in hidden)]}
     layers = dict(wide.recurrent_cell.named_modules())
     with torch.no_grad():
         for name, old in net.recurrent_cell.named_modules():
@@ -44,7 +41,9 @@ def widen(net: MSRBVSR, num_feat: int) -> MSRBVSR:
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('weights')
     parser.add_argument('output')
     parser.add_argument('--num-feat', type=int, default=32)

@@ -158,3 +158,21 @@ def test_the_start_of_the_default_model_is_its_parent_without_feedback(monkeypat
     clip = torch.rand(1, 3, 3, 16, 20)
     with torch.no_grad():
         assert torch.allclose(parent(clip), child(clip), atol=1e-6)
+
+
+def test_a_wider_network_starts_where_the_narrow_one_ended(monkeypatch):
+    """`recipes/open_animation/widen.py`: the same results, and every parameter has something to learn but
+    those behind a rectifier that is off.
+    """
+    monkeypatch.syspath_prepend(str(REPO / 'recipes/open_animation'))
+    from widen import widen
+
+    narrow = MSRBVSR(num_feat=8, num_block=(2, 1, 1), fusion_factor=1)
+    wide, clip = widen(narrow, 12), torch.rand(1, 3, 3, 16, 20)
+    assert wide.num_feat == 12
+    assert (wide(clip) - narrow(clip)).abs().max() < 1e-6
+    wide(clip).square().mean().backward()
+    grown = wide.recurrent_cell.body_s1_first[0].conv1.weight.grad[:8, 8:]
+    assert grown.abs().max() > 0
+    with pytest.raises(ValueError, match='at most 4 channels'):
+        widen(narrow, 4)

@@ -22,7 +22,7 @@ def widen(net: MSRBVSR, num_feat: int) -> MSRBVSR:
     wide = MSRBVSR(**{**arguments, 'num_feat': num_feat})
     frames, picture = 9, 3 * net.scale**2
     hidden = list(range(net.num_feat))
-    # where the channels of a layer, by its name, stand in the wide one: None is all of them in their places
+    # where the channels of a layer, by its name, stand in the wide one; of others they are the first ones
     inputs = {
         'conv_s1_first.0': [*range(frames), *(frames + i for i in hidden)],
         'fusion.0': [branch * num_feat + i for branch in range(3) for i in hidden],
@@ -41,9 +41,7 @@ def widen(net: MSRBVSR, num_feat: int) -> MSRBVSR:
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('weights')
     parser.add_argument('output')
     parser.add_argument('--num-feat', type=int, default=32)

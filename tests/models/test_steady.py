@@ -161,12 +161,13 @@ def test_the_start_of_the_default_model_is_its_parent_without_feedback(monkeypat
 
 
 def test_a_wider_network_starts_where_the_narrow_one_ended(monkeypatch):
-    """`recipes/open_animation/widen.py`: the same results, and every parameter has something to learn but
-    those behind a rectifier that is off.
+    """`recipes/open_animation/widen.py`: the same results, and what leads from the new channels to the old
+    ones can learn.
     """
-    monkeypatch.syspath_prepend(str(REPO / 'recipes/open_animation'))
+    monkeypatch.syspath_prepend(REPO / 'recipes/open_animation')
     from widen import widen
 
+    torch.manual_seed(0)
     narrow = MSRBVSR(num_feat=8, num_block=(2, 1, 1), fusion_factor=1)
     wide, clip = widen(narrow, 12), torch.rand(1, 3, 3, 16, 20)
     assert wide.num_feat == 12

@@ -103,7 +103,9 @@ def load_weights(net: nn.Module, path: Path, prefer: str = 'params_ema', strict:
     state, own = read_state_dict(path, prefer), net.state_dict()
     other = [name for name in state if name not in own or own[name].shape != state[name].shape]
     settings = [
-        name for name in SETTINGS if name in state and name in own and not torch.equal(state[name], own[name])
+        name
+        for name in SETTINGS
+        if name in state and name in own and not torch.equal(state[name], own[name].cpu())
     ]
     missing = [name for name in own if name not in state]
     if (

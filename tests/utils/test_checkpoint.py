@@ -9,6 +9,7 @@ import torch
 from conftest import golden
 
 import animevsr
+from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.errors import CheckpointError
 from animevsr.utils import safe_unpickler
@@ -191,3 +192,15 @@ def test_a_checkpoint_cannot_change_torch(tmp_path):
     found = safe_unpickler.load(BytesIO(data))
     assert torch._utils._rebuild_tensor_v2.__name__ == '_rebuild_tensor_v2' and not hasattr(found, '__name__')
     assert safe_unpickler.Rebuild(len)('abc') == 3
+
+
+def test_settings_are_compared_on_any_device(tmp_path, device):
+    """A GPU's network and a file that is read to main memory: what is no weight must still be the same."""
+    sizes = dict(ch=8, ch_mult=[1, 1, 2, 2, 2], num_res_blocks=1, embed_dim=8, n_embed=16, norm_groups=4)
+    torch.save(dict(params=MultiScaleVQGAN(**sizes, branches=['top']).state_dict()), tmp_path / 'w.pth')
+    net = MultiScaleVQGAN(**sizes).to(device)
+    assert load_weights(net, tmp_path / 'w.pth', prefer='params', strict=False)
+    with pytest.raises(CheckpointError, match='norm_groups'):
+        load_weights(
+            MultiScaleVQGAN(**dict(sizes, norm_groups=2)).to(device), tmp_path / 'w.pth', strict=False
+        )

@@ -3,8 +3,8 @@ steady.
 
     python benchmarks/strengths.py bicubic animevsr_x4 animevsr_x4+steady realesr-animevideov3 animesr_v2
 
-A network's name alone is the network as it was trained; with `+steady` held drawings are averaged, as
-`animevsr upscale` does.
+A network's name alone is the network as it was trained; with `+steady` each shot begins warm and held
+drawings are averaged, as `animevsr upscale` does.
 
 Damage is fixed: light is sigma 0.8, noise of 2 levels, crf 20; medium 1.6, 5, 27; strong 2.8, 10, 34, all but
 `clean` through x264 as the papers' degradation; `clean` is MATLAB's bicubic shrinking alone; `old`, only
@@ -29,7 +29,6 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.degradations import functional as D
-from animevsr.engine.held_average import HeldAverage
 from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
 from animevsr.utils.device import select_device
@@ -40,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STRENGTHS = {'clean': None, 'light': (0.8, 2, 20), 'medium': (1.6, 5, 27), 'strong': (2.8, 10, 34)}
 OLD = 'old'
 OLD_CODECS = ((dict(vcodec='mpeg1video', qscale=6), 'mpg'), (dict(vcodec='wmv2', qscale=6), 'avi'))
-STEADY = '+steady'  # after the name of a network: with held drawings averaged, as `upscale` does
+STEADY = '+steady'  # after the name of a network: as `upscale` runs it; see `Upscaler`
 STEEP = 24  # levels per pixel
 INTERPOLATIONS = {'bicubic': cv2.INTER_CUBIC, 'lanczos': cv2.INTER_LANCZOS4}
 
@@ -85,61 +84,37 @@ def held(clip, count, hold=2):
     return load_clip(clip, [i // hold for i in range(count)])
 
 
-class Methods:
-    """What `names` make of frames: a network that is asked for alone and averaged runs once."""
-
-    def __init__(self, names):
-        self.parts = {}  # title: (what is run, whether it is averaged)
-        for name in names:
-            plain, plus, _ = name.partition(STEADY)
-            self.parts[Path(plain).stem + plus] = plain, bool(plus)
-        self.plain = {
-            plain: method(plain) for plain in dict.fromkeys(plain for plain, _ in self.parts.values())
-        }
-
-    def results(self, frames):
-        """{title: list of frames 4 times as large}."""
-        made = {name: run(frames) for name, run in self.plain.items()}
-        return {
-            title: averaged(made[plain]) if steady else made[plain]
-            for title, (plain, steady) in self.parts.items()
-        }
-
-
-def averaged(frames):
-    average = HeldAverage()
-    return [average.add(frame) for frame in frames]
-
-
 def method(name):
-    """Function of uint8 frames (t, h, w, 3) to a list of frames 4 times as large."""
+    """(title, function of uint8 frames (t, h, w, 3) to a list of frames 4 times as large)."""
     if name in INTERPOLATIONS:
-        return lambda frames: [
+        return name, lambda frames: [
             cv2.resize(f, None, fx=4, fy=4, interpolation=INTERPOLATIONS[name]) for f in frames
         ]
+    plain, plus, _ = name.partition(STEADY)
     device = select_device()
-    upscaler = Upscaler(load_upscaler(name, device), device)
+    upscaler = Upscaler(load_upscaler(plain, device), device, steady=bool(plus))
     if upscaler.scale != 4:
         sys.exit(
             f'{name}: enlarges by {upscaler.scale}; the clips are four times as large as their small ones'
         )
-    return lambda frames: list(upscaler(frames))
+    return Path(plain).stem + plus, lambda frames: list(upscaler(frames))
 
 
 @torch.no_grad()
 def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
-    clips, methods = list_clips(str(root))[:most], Methods(names)
+    clips, methods = list_clips(str(root))[:most], dict(map(method, names))
     lines = [
         '| method | strength | PSNR-Y | SSIM-Y | edge | over | flicker |',
         '| --- | --- | --- | --- | --- | --- | --- |',
     ]
     for strength in strengths:
-        rows = {name: [] for name in methods.parts}
+        rows = {name: [] for name in methods}
         for number, clip in enumerate(clips):
             gt = held(clip, count)
             gt = gt[:, : gt.shape[1] // 4 * 4, : gt.shape[2] // 4 * 4]
             lq = to_images(degrade(to_tensor(gt), STRENGTHS.get(strength, strength), number))
-            for name, results in methods.results(lq).items():
+            for name, run in methods.items():
+                results = run(lq)
                 pairs = [(r[..., ::-1], g[..., ::-1]) for r, g in zip(results, gt)]
                 rows[name].append(
                     (
@@ -157,7 +132,8 @@ def table(names, root, count, averaging, strengths=tuple(STRENGTHS), most=None):
     if averaging:
         gt = np.repeat(load_clip(clips[0], [0])[:, :192, :320], 40, 0)
         lq = to_images(D.add_gaussian_noise(D.resize(to_tensor(gt), 48, 80, 'matlab'), 3, False, 0))
-        for name, results in methods.results(lq).items():
+        for name, run in methods.items():
+            results = run(lq)
             flicker = calculate_flicker_clip(to_tensor(results[30:]), to_tensor(gt[30:]))
             lines.append(f'| {name} | averaging | | | | | {flicker:.2f} |')
     return '\n'.join(lines)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,8 @@ class Upscaler:
             where memory is short.
         reuse (bool): compute again only what changed; see `DirtyRegions`. `held` tells afterwards what share
             was not computed.
-        steady (bool): average the results of what is held; see `HeldAverage`.
+        steady (bool): begin each shot with a state that has seen its first frame, and average the results of
+            what is held; see `HeldAverage`. Without it the results are the network's own.
         shrink (bool): bring each result back to the size of its frame, by MATLAB's antialiased bicubic
             resize (HR-SR, VQD-SR Sec. 3.3).
 
@@ -111,36 +113,36 @@ class Upscaler:
         """
         yield from one_behind(self._windows(frames) if self.clips is not None else self._steps(frames))
 
-    def new_average(self) -> Callable | None:
-        """What averages the results of one shot, or None."""
-        return HeldAverage().add if self.steady else None
-
     def _steps(self, frames):
         """For recurrent networks: the result of each frame, as a `Fetch`."""
         shot = None
         for prev, cur, nxt in triples(frames):
-            shot = shot or Shot(self, cur)
+            if shot is None:
+                shot = Shot(self, cur)
+                if self.steady and self.backend.is_recurrent:
+                    shot.warm_up(cur)
             yield shot.step(prev, cur, nxt)
 
     def _windows(self, frames):
         """For networks over clips: windows of frames, of which those near an inner border are only
         context.
         """
-        waiting, context, then = [], 0, self.new_average()
+        waiting, context, average = [], 0, HeldAverage() if self.steady else None
         for frame in frames:
-            waiting.append(to_input(frame, self.device))
-            kind = frame.dtype
+            waiting.append(frame)
             if len(waiting) == WINDOW:
-                yield from self._window(waiting, context, WINDOW - OVERLAP, kind, then)
+                yield from self._window(waiting, context, WINDOW - OVERLAP, average)
                 waiting, context = waiting[-2 * OVERLAP :], OVERLAP
         if len(waiting) > context:
-            yield from self._window(waiting, context, len(waiting), kind, then)
+            yield from self._window(waiting, context, len(waiting), average)
 
     @torch.inference_mode()
-    def _window(self, frames, start, stop, kind, then):
+    def _window(self, frames, start, stop, average):
         """Results of the frames from `start` to `stop` of a window."""
-        for sr in self.clips(torch.stack(frames, 1))[0, start:stop]:
-            yield Fetch(to_image(sr[None], kind), kind, then)
+        clip = torch.stack([to_input(frame, self.device) for frame in frames], 1)
+        for frame, sr in zip(frames[start:stop], self.clips(clip)[0, start:stop]):
+            then = average and partial(average.add, source=frame)
+            yield Fetch(to_image(sr[None], frame.dtype), frame.dtype, then)
 
 
 class Shot:
@@ -157,49 +159,61 @@ class Shot:
         self.state = self.backend.initial_state(*self.size)
         self.inputs = {}
         self.canvas = None
-        self.average = owner.new_average()
+        self.average = HeldAverage() if owner.steady else None
         self.held = DirtyRegions(self.size, owner.halo) if owner.reuse else None
         self.halo = self.held.halo if self.held else owner.halo
 
     @torch.inference_mode()
+    def warm_up(self, frame: np.ndarray) -> None:
+        """Let the network see the first frame once before it counts: a shot whose state begins with nothing
+        is softer at first, and its lines move when they grow sharper.
+        """
+        self._advance(self._tiles([Rect(0, 0, *self.size)]), self._inputs([frame] * 3))
+
+    @torch.inference_mode()
     def step(self, prev: np.ndarray, cur: np.ndarray, nxt: np.ndarray) -> Fetch:
         """The result for `cur`, a `Fetch` of (h, w, 3) RGB."""
-        triple = [prev, cur, nxt]
-        regions = [Rect(0, 0, *self.size)]
-        if self.held:
-            regions = self.held.dirty_rects(cur)
-        changed = regions
-        if self.owner.tile:
-            regions = [
-                tile
-                for region in changed
-                for tile in region.tiled(self.owner.tile, CELL if self.held else self.backend.multiple)
-            ]
-        tensors = [self._input(frame) for frame in triple] if regions else None
-        known = {id(frame): tensor for frame, tensor in zip(triple, tensors or ())}
-        self.inputs = {
-            key: (frame, known[key]) for key, frame in ((id(f), f) for f in triple) if key in known
-        }
-        done = [(region, *self._compute(region, tensors)) for region in regions]
+        changed = self.held.dirty_rects(cur) if self.held else [Rect(0, 0, *self.size)]
+        regions = self._tiles(changed)
+        done = self._advance(regions, self._inputs([prev, cur, nxt]) if regions else None)
         self.owner.steps += 1
         self.owner.computed += sum(region.area for region in regions) / (self.size[0] * self.size[1])
-        whole = len(done) == 1 and regions[0] == Rect(0, 0, *self.size)
-        if whole:
-            self.state = done[0][2]
-            if not self.held:
-                return Fetch(to_image(done[0][1], cur.dtype), cur.dtype, self.average)
-        for region, sr, state in done:
-            if not whole:
-                for mine, new in zip(self.state, state):
-                    mine[..., region.top : region.bottom, region.left : region.right] = new
+        average = self.average and partial(self.average.add, source=cur)
+        if regions == [Rect(0, 0, *self.size)] and not self.held:
+            return Fetch(to_image(done[0], cur.dtype), cur.dtype, average)
+        for region, sr in zip(regions, done):
             self._paint(region, Fetch(to_image(sr, cur.dtype), cur.dtype)())
-        if self.average is None:
+        if average is None:
             return Fetch(torch.from_numpy(self.canvas.copy()))
         places = [self._place(region) for region in changed] if self.held else None
-        return Fetch(torch.from_numpy(self.average(self.canvas, places)))
+        return Fetch(torch.from_numpy(average(self.canvas, regions=places)))
+
+    def _tiles(self, regions):
+        """What is computed at once."""
+        if not self.owner.tile:
+            return regions
+        multiple = CELL if self.held else self.backend.multiple
+        return [tile for region in regions for tile in region.tiled(self.owner.tile, multiple)]
+
+    def _advance(self, regions, tensors):
+        """One step of the network for the regions; the result of each, without what was padded."""
+        done = [(region, *self._compute(region, tensors)) for region in regions]
+        if regions == [Rect(0, 0, *self.size)]:
+            self.state = done[0][2]
+        else:
+            for region, _, state in done:
+                for mine, new in zip(self.state, state):
+                    mine[..., region.top : region.bottom, region.left : region.right] = new
+        return [sr for _, sr, _ in done]
+
+    def _inputs(self, triple):
+        """The tensors of three frames; those of the last three are kept, so that each is converted once."""
+        tensors = [self._input(frame) for frame in triple]
+        self.inputs = {id(frame): (frame, tensor) for frame, tensor in zip(triple, tensors)}
+        return tensors
 
     def _input(self, frame):
-        """(1, 3, h, w), padded to what the network needs; a frame is converted once for its three steps."""
+        """(1, 3, h, w), padded to what the network needs."""
         known = self.inputs.get(id(frame))
         if known is not None and known[0] is frame:
             return known[1]

@@ -22,7 +22,6 @@ from animevsr.curation.survey import Survey, survey
 from animevsr.errors import MediaError
 from animevsr.utils.files import write_text
 from animevsr.utils.images import as_bytes
-from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.tasks import run_tasks
 from animevsr.video.frame_reader import FrameReader
@@ -161,7 +160,6 @@ def survey_all(
             else:
                 surveys.append(found)
             bar.update()
-            check()
     return sorted(surveys, key=lambda found: found.path), failed
 
 
@@ -347,7 +345,6 @@ def extract_all(
                 else:
                     entries[candidate.name] = entry
                 bar.update()
-                check()
         finally:
             write_manifest(output, entries)
     return failed

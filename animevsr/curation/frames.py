@@ -18,7 +18,6 @@ from animevsr.curation.survey import glance_at, timed
 from animevsr.errors import MediaError
 from animevsr.utils.files import write_text
 from animevsr.utils.images import as_bytes
-from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.report import markdown_table
 from animevsr.utils.tasks import run_tasks
@@ -73,7 +72,6 @@ def curate_frames(
             if problem:
                 failed[video] = problem
             bar.update()
-            check()
     write_damage(output, [Path(folder) for _, folder, *_ in todo])
     return failed
 

@@ -13,6 +13,7 @@ import numpy as np
 from animevsr.curation.measures import Damage, has_text, measure
 from animevsr.errors import MediaError
 from animevsr.utils.images import as_bytes
+from animevsr.utils.interrupts import check
 from animevsr.video.frame_reader import FrameReader
 from animevsr.video.reader import VideoReader, open_reader
 from animevsr.video.selection import find_crop
@@ -122,8 +123,9 @@ def survey(path: str | Path, every: float = 0.5) -> Survey:
 
 
 def timed(reader: FrameReader) -> Iterator[tuple[Any, float]]:
-    """(frame as the reader gives it, seconds from the first one) of each."""
+    """(frame as the reader gives it, seconds from the first one) of each; an interrupt comes between two."""
     for number, (frame, time) in enumerate(reader.timed()):
+        check()
         yield frame, float(reader.since_first(number, time))
 
 

@@ -8,22 +8,20 @@ harmless, and one whose worker is gone runs again.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
-import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from signal import SIG_IGN, SIGINT, signal
 from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.worker import DifferentRounding, ShotWorker
 from animevsr.utils.malloc_tuning import keep_freed_memory
 from animevsr.utils.ray_cluster import connect
+from animevsr.utils.tasks import process_pool
 
 if TYPE_CHECKING:
     from animevsr.upscaling.options import UpscaleOptions
@@ -79,9 +77,7 @@ class LocalExecutor(Executor):
         """Compute the shots of the set `left`, and take those that are done out of it."""
         context = multiprocessing.get_context('spawn')
         frames, number, seen = context.Value('q', 0), context.Value('q', 0), 0
-        others = multiprocessing.active_children()
-        pool = ProcessPoolExecutor(jobs, context, _start_process, (job, plan, frames, number))
-        try:
+        with process_pool(jobs, _start_process, (job, plan, frames, number)) as pool:
             tasks = {pool.submit(_run_in_process, shot): shot for shot in sorted(left)}
             pending = set(tasks)
             while pending:
@@ -91,18 +87,11 @@ class LocalExecutor(Executor):
                 for task in done:
                     task.result()
                     left.discard(tasks[task])
-        finally:  # an interrupt does not wait for the shots that are being computed
-            if left:
-                for process in set(multiprocessing.active_children()) - set(others):
-                    process.terminate()
-            pool.shutdown(wait=not left, cancel_futures=True)
 
 
 def _start_process(job, plan, frames, number):
     """What a process of `LocalExecutor` begins with; its network is loaded by its first task."""
     global _worker
-    signal(SIGINT, SIG_IGN)  # the first process ends this one
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     keep_freed_memory()
     with number.get_lock():
         rank, number.value = number.value, number.value + 1
@@ -119,12 +108,6 @@ def _run_in_process(shot):
     if _worker['worker'] is None:
         _worker['worker'] = ShotWorker(job, plan, job.open_same_upscaler(plan, _worker['rank']))
     _worker['worker'].compute(shot, _worker['progress'])
-
-
-def _end_with(process):
-    """End this process as soon as another one has ended, by whatever."""
-    process.join()
-    os._exit(1)
 
 
 class RayExecutor(Executor):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
+from animevsr.utils.interrupts import check
 from animevsr.utils.ray_cluster import connect
 
+POLL = 0.2  # seconds between two looks at whether an interrupt came
 RETRIES = 3  # of a task whose node is gone
 
 
@@ -19,7 +24,8 @@ def run_tasks(
     function: Callable, items: Sequence, jobs: int | None = None, cluster: str | None = None
 ) -> Iterator[tuple[Any, Any, str]]:
     """(item, result, what went wrong or '') of each item, in the order in which they are done. One that
-    fails, or whose process is killed, has no result, and stops none of the others.
+    fails, or whose process is killed, has no result, and stops none of the others. An interrupt
+    (`animevsr.utils.interrupts`) does not wait for those that are being worked on.
 
     Args:
         function: of a module, called with one item.
@@ -35,20 +41,56 @@ def run_tasks(
         return
     jobs = min(jobs or os.cpu_count() or 1, len(items))
     if jobs <= 1:
-        yield from ((item, *attempt(item)) for item in items)
+        for item in items:
+            result, problem = attempt(item)
+            check()
+            yield item, result, problem
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn')) as pool:
+    with process_pool(jobs) as pool:
         todo = {pool.submit(attempt, item): item for item in items}
-        try:
-            for future in as_completed(todo):
+        pending = set(todo)
+        while pending:
+            done, pending = wait(pending, POLL, FIRST_COMPLETED)
+            check()
+            for future in done:
                 try:
                     result, problem = future.result()
                 except BrokenProcessPool:
                     result, problem = None, 'a process was killed (out of memory?); run it again'
                 yield todo[future], result, problem
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+
+
+@contextlib.contextmanager
+def process_pool(
+    jobs: int, start: Callable | None = None, arguments: tuple = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that begin with `start(*arguments)`. Where the block is left by an exception, or this process
+    ends by whatever, they end at once: what they are at is not waited for. Ctrl-C is for this process alone.
+    """
+    others = multiprocessing.active_children()
+    context = multiprocessing.get_context('spawn')
+    pool = ProcessPoolExecutor(jobs, context, _start_process, (start, arguments))
+    try:
+        yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - set(others):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _start_process(start, arguments):
+    signal(SIGINT, SIG_IGN)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    if start is not None:
+        start(*arguments)
+
+
+def _end_with(process):
+    """End this process as soon as another one has ended."""
+    process.join()
+    os._exit(1)
 
 
 def attempted(function: Callable, item: Any) -> tuple[Any, str]:
@@ -64,13 +106,19 @@ def on_cluster(attempt: Callable, items: Sequence, address: str) -> Iterator[tup
     ray = connect(address)
     task = ray.remote(attempt_remotely).options(max_retries=RETRIES)
     todo = {task.remote(attempt, item): item for item in items}
-    while todo:
-        (done,), _ = ray.wait(list(todo))
-        try:
-            result, problem = ray.get(done)
-        except ray.exceptions.RayError as error:
-            result, problem = None, f'lost on the cluster ({type(error).__name__}); run it again'
-        yield todo.pop(done), result, problem
+    try:
+        while todo:
+            finished, _ = ray.wait(list(todo), timeout=POLL)
+            check()
+            for done in finished:
+                try:
+                    result, problem = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    result, problem = None, f'lost on the cluster ({type(error).__name__}); run it again'
+                yield todo.pop(done), result, problem
+    finally:
+        for reference in todo:
+            ray.cancel(reference, force=True)
 
 
 def attempt_remotely(attempt: Callable, item: Any) -> tuple[Any, str]:

@@ -16,6 +16,7 @@ import animevsr
 from animevsr.errors import MediaError
 from animevsr.upscaling import api, executors
 from animevsr.upscaling.worker import Job
+from animevsr.utils import tasks
 
 
 @pytest.mark.slow
@@ -69,7 +70,7 @@ def test_what_no_process_can_compute_is_computed_here(
         def shutdown(self, **_):
             pass
 
-    monkeypatch.setattr(executors, 'ProcessPoolExecutor', Broken)
+    monkeypatch.setattr(tasks, 'ProcessPoolExecutor', Broken)
     with pytest.warns(UserWarning, match='the work goes on with this process alone'):
         animevsr.upscale(six_shots, tmp_path / 'out.mkv', tiny_weights, jobs=2, **ONE_THREAD)
     assert same_video(tmp_path / 'out.mkv', six_shots_upscaled)

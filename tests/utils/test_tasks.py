@@ -1,0 +1,44 @@
+"""Many things at once, in processes: what fails, and what happens when it is to stop."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from animevsr.utils.tasks import run_tasks
+
+LONG = 600  # seconds that nobody waits for
+PROGRAM = f"""
+import signal, sys, time
+from animevsr.utils.interrupts import at_checks
+from animevsr.utils.tasks import run_tasks
+
+if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with at_checks():
+        for item, _, problem in run_tasks(time.sleep, [0, {LONG}, {LONG}], jobs=2):
+            print(item, problem, flush=True)
+"""
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_what_fails_stops_none_of_the_others(jobs):
+    done = {item: problem for item, _, problem in run_tasks(time.sleep, [0, -1, 0.01], jobs)}
+    assert done.pop(-1) and set(done) == {0, 0.01} and not any(done.values())
+
+
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, -2), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_it_ends_without_what_its_processes_are_at(tmp_path, number, code):
+    (tmp_path / 'program.py').write_text(PROGRAM)
+    program = subprocess.Popen(
+        [sys.executable, tmp_path / 'program.py'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert program.stdout.readline() == b'0 \n'
+    processes = psutil.Process(program.pid).children(recursive=True)
+    assert len(processes) >= 2
+    program.send_signal(number)
+    assert program.wait(LONG / 10) == code
+    assert not psutil.wait_procs(processes, LONG / 10)[1]

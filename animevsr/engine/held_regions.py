@@ -42,8 +42,12 @@ FADE = 0.4
 MOST_SLACK = 1.15  # more of it hides small motions, and holds hardly more
 VISIBLE = 0.8  # mean change of a block's result up to which it is not shown
 AIM = 46.5  # dB of the whole picture: the promise is 45
-SETTLE = 2  # steps at the start of a shot in which all is computed: the first results are the least sure ones
+# steps after the first one in which all is computed: the first results are the least sure ones, unless the
+# network has seen the first frame before
+SETTLE, SETTLE_WARM = 2, 0
 FIRST_CHECK, INTERVAL = 6, 24  # steps to the first whole picture, at most so many between two later ones
+# steps that every other whole picture waits for one of which this share is due anyway
+PATIENCE, CHEAP = 3, 0.3
 WHOLE = 0.75  # share of the work of a whole picture from which that is computed instead
 RESTLESS, PAUSE = 3, 4  # after so many whole pictures in a row nobody looks for so many steps
 
@@ -53,13 +57,14 @@ class DirtyRegions:
 
     Args:
         size (tuple[int, int]): (height, width) of the padded input. reach (int): of the network, in pixels.
+        warm (bool): the network has seen the first frame before.
 
     Attributes:
         halo (int): pixels that are computed around a region.
         slack (float): how much is tolerated, 1 at first; 0 where holding does not work at all.
     """
 
-    def __init__(self, size: tuple[int, int], reach: int) -> None:
+    def __init__(self, size: tuple[int, int], reach: int, warm: bool = False) -> None:
         self.size = size
         self.halo = min(reach, HALO)
         self.slack = 1.0
@@ -70,8 +75,8 @@ class DirtyRegions:
         self.frame = self.changed = None  # the input, and the blocks of it that changed
         self.reference = self.mean = None  # the input of which the picture was made; the mean of later ones
         self.since = 0
-        self.until_check = FIRST_CHECK
-        self.restless, self.pause = 0, 1 + SETTLE  # the first steps compute all
+        self.until_check, self.patience = FIRST_CHECK, PATIENCE
+        self.restless, self.pause = 0, 1 + (SETTLE_WARM if warm else SETTLE)  # the first steps compute all
         self.would_hold = None  # the cells on which a whole picture is checked
         self.error, self.compared = 0.0, 0  # squared, in levels; over so many values
 
@@ -97,9 +102,11 @@ class DirtyRegions:
             self.changed, self.restless = None, self.restless + 1
             if self.restless >= RESTLESS:
                 self.pause = PAUSE
-        elif self.since >= self.until_check:
-            # not at even intervals: what changes at one of its own could hide from them
+        elif self.since >= self.until_check + (0 if self._is_cheap(regions) else self.patience):
+            # not at even intervals: what changes at one of its own could hide from them; nor always where much
+            # is due: what is held between such frames would never be compared
             self.since, self.until_check = 0, min(INTERVAL, 2 * self.until_check) - self.until_check % 5
+            self.patience = PATIENCE - self.patience
             self.would_hold = ~mask
             regions = whole
         else:
@@ -167,6 +174,10 @@ class DirtyRegions:
         if sum(map(self._cost, boxes)) > WHOLE * self.size[0] * self.size[1]:
             return [Rect(0, 0, *self.size)]
         return boxes
+
+    def _is_cheap(self, regions):
+        """Whether so much is due that a whole picture is not much more."""
+        return sum(map(self._cost, regions)) > CHEAP * self.size[0] * self.size[1]
 
     def _cost(self, region):
         return region.expanded(self.halo, self.size).area

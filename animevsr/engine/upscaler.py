@@ -160,7 +160,7 @@ class Shot:
         self.inputs = {}
         self.canvas = None
         self.average = HeldAverage() if owner.steady else None
-        self.held = DirtyRegions(self.size, owner.halo) if owner.reuse else None
+        self.held = DirtyRegions(self.size, owner.halo, owner.steady) if owner.reuse else None
         self.halo = self.held.halo if self.held else owner.halo
 
     @torch.inference_mode()

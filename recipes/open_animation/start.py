@@ -8,12 +8,14 @@ without any training the network stays within 37 to 40 dB of what it was.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.errors import CheckpointError
 
 
 def without_feedback(net):
@@ -34,5 +36,8 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--root', default='datasets/open_animation')
     root = Path(parser.parse_args().root)
-    root.mkdir(parents=True, exist_ok=True)
-    torch.save({'params': without_feedback(load_upscaler('animesr_v2')).state_dict()}, root / 'start.pth')
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        torch.save({'params': without_feedback(load_upscaler('animesr_v2')).state_dict()}, root / 'start.pth')
+    except (CheckpointError, OSError) as error:
+        sys.exit(str(error))

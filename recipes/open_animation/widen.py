@@ -7,11 +7,13 @@ which are zero. So the result is the same at first, and the new channels can lea
 """
 
 import argparse
+import sys
 
 import torch
 
 from animevsr.archs.loading import load_network
 from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.errors import CheckpointError
 
 
 def widen(net: MSRBVSR, num_feat: int) -> MSRBVSR:
@@ -48,4 +50,10 @@ if __name__ == '__main__':
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    torch.save({'params': widen(load_network(args.weights), args.num_feat).state_dict()}, args.output)
+    try:
+        net = load_network(args.weights)
+        if not isinstance(net, MSRBVSR):
+            sys.exit(f'{args.weights}: not an MSRBVSR')
+        torch.save({'params': widen(net, args.num_feat).state_dict()}, args.output)
+    except (CheckpointError, ValueError, OSError, RuntimeError) as error:
+        sys.exit(str(error))

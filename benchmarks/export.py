@@ -3,8 +3,8 @@
     python benchmarks/export.py CHECKPOINT OUT [--half] [--digits N] [--average CHECKPOINT ...]
 
 The averaged ones, where there are any. `--half` stores them as float16, half the size; they are loaded as
-float32. `--digits` rounds them to so many binary digits, so that they compress (7 of 11: a quarter of what git
-keeps of them). `--average` takes the mean with other checkpoints of the same training.
+float32. `--digits` rounds them to so many binary digits, so that they compress (7 of 11: a quarter less in
+git). `--average` takes the mean with other checkpoints of the same training.
 """
 
 import argparse

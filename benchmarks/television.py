@@ -7,8 +7,9 @@ Without CLIP the ten of assets/television (recipes/open_animation/television.py)
 Statistics of the input: of the 16-pixel cells how many are bit-identical from frame to frame, and within 2,
 4 and 8 levels; in how many frames fewer than 1 % of the 4-pixel blocks change by more than 3 levels, and by
 more than 8. Gain: seconds of the whole computation over those with held regions, both as `animevsr upscale`
-runs them, with held drawings averaged (no decoding, no encoding), the share of the picture that was not computed, PSNR to the whole computation (mean and lowest
-frame), and the flicker where the input stands still (within 4 levels) over that of the whole computation.
+runs them, with held drawings averaged (no decoding, no encoding), the share of the picture that was not
+computed, PSNR to the whole computation (mean and lowest frame), and the flicker where the input stands still
+(within 4 levels) over that of the whole computation.
 """
 
 import argparse

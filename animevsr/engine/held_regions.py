@@ -103,8 +103,8 @@ class DirtyRegions:
             if self.restless >= RESTLESS:
                 self.pause = PAUSE
         elif self.since >= self.until_check + (0 if self._is_cheap(regions) else self.patience):
-            # not at even intervals: what changes at one of its own could hide from them; nor always where much
-            # is due: what is held between such frames would never be compared
+            # not at even intervals: what changes at one of its own could hide from them; nor always where
+            # much is due: what is held between such frames would never be compared
             self.since, self.until_check = 0, min(INTERVAL, 2 * self.until_check) - self.until_check % 5
             self.patience = PATIENCE - self.patience
             self.would_hold = ~mask

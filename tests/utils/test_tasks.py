@@ -18,6 +18,7 @@ from animevsr.utils.tasks import run_tasks
 
 if __name__ == '__main__':
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
     with at_checks():
         for item, _, problem in run_tasks(time.sleep, [0, {LONG}, {LONG}], jobs=2):
             print(item, problem, flush=True)

@@ -14,7 +14,7 @@ import torch
 from strengths import ROOT, STRENGTHS, degrade, held, luma, method
 
 from animevsr.evaluation.preview import find_busiest
-from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.clips import list_clips
 
 COUNT, HEIGHT, WIDTH = 6, 36, 48  # frames that are looked at; the window in pixels of the input

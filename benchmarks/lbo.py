@@ -23,7 +23,7 @@ import animevsr
 from animevsr.degradations import functional as D
 from animevsr.utils.device import select_device
 from animevsr.utils.drawing import titled
-from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.zoo import find_weights
 

@@ -21,7 +21,7 @@ from animevsr.data.clip_pair_dataset import ClipPairDataset
 from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
 from animevsr.utils.device import select_device
-from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.tensors import to_images, to_tensor
 
 DEGRADATION = ['blur', 'noise', {'down': 2}, {'down': 2}, {'codec': 'h264'}]
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ from lbo_sets import degrade, read_sets  # noqa: E402
 
 from animevsr.archs.loading import load_upscaler  # noqa: E402
 from animevsr.curation.pseudo_hr import RESIZES, pseudo_hr_frames  # noqa: E402
-from animevsr.utils.images import to_tensor  # noqa: E402
+from animevsr.utils.tensors import to_tensor  # noqa: E402
 from animevsr.video.clips import list_clips, load_clip  # noqa: E402
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ from animevsr.degradations import functional as D
 from animevsr.engine.upscaler import Upscaler
 from animevsr.metrics.clip_metric import calculate_flicker_clip
 from animevsr.utils.device import select_device
-from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -39,7 +39,7 @@ class ColourBleed(Operator):
 if __name__ == '__main__':
     import numpy as np
 
-    from animevsr.utils.images import to_images, to_tensor
+    from animevsr.utils.tensors import to_images, to_tensor
     from animevsr.video.clips import load_clip
 
     clip = to_tensor(load_clip(sys.argv[1], [0, 1, 2]))

@@ -23,8 +23,8 @@ from animevsr.curation.pseudo_hr import PSEUDO_HR, RESIZES, pseudo_hr_frames, wr
 from animevsr.curation.pseudo_hr import resize as resized
 from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
-from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.progress import progress_bar
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.numbered import count_decodable
 from animevsr.video.reader import open_reader
 from animevsr.zoo import find_weights

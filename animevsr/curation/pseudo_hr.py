@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from animevsr.engine.upscaler import Upscaler
 from animevsr.utils.files import check_note
-from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.progress import progress_bar
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.images import write_image
 from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut

@@ -11,9 +11,10 @@ from animevsr.errors import MediaError
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.utils.device import select_device
 from animevsr.utils.files import write_text
-from animevsr.utils.images import as_bytes, to_tensor
+from animevsr.utils.images import as_bytes
 from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
+from animevsr.utils.tensors import to_tensor
 from animevsr.video.reader import VideoReader
 from animevsr.video.selection import Crop
 

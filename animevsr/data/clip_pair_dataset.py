@@ -13,9 +13,9 @@ from torch.utils import data
 
 from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
-from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
+from animevsr.utils.tensors import to_tensor
 from animevsr.video.clips import clip_lengths, clip_name, list_clips, stream_clip
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from animevsr.data.augment import draw_generator, flip_and_turn, orientation
 from animevsr.data.echo import EchoPool
 from animevsr.degradations import DegradationPipeline
 from animevsr.errors import MediaError
-from animevsr.utils.images import to_bytes, to_images, to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
+from animevsr.utils.tensors import to_bytes, to_images, to_tensor
 from animevsr.video.clips import clip_lengths, list_clips, load_clip, open_clip
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from torch.utils import data
 
 from animevsr.data.augment import draw_generator, flip_and_turn
 from animevsr.errors import MediaError
-from animevsr.utils.images import to_tensor
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.utils.resources import find
+from animevsr.utils.tensors import to_tensor
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image
 from animevsr.video.numbered import count_frames, seek_frame

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.codec import roundtrip as codec_roundtrip
 from animevsr.video.ffmpeg import roundtrip as ffmpeg_roundtrip
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import psutil
 import torch
 from torch.nn import functional as F
 
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
 
 # frames that a network which looks both ways is given at once, and how many of them only as context
 WINDOW, OVERLAP = 24, 4
-# of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
-BYTES_PER_PIXEL = 17_000
-CGROUP = Path('/sys/fs/cgroup')  # where a container's limit of memory stands
 
 
 class Upscaler:
@@ -284,55 +279,3 @@ def to_image(sr: Tensor, kind: np.dtype) -> Tensor:
     image = (sr[0].float().clamp(0, 1) * np.iinfo(kind).max).round()
     image = image.to(torch.uint8 if kind == np.uint8 else torch.int32)
     return image.permute(1, 2, 0).contiguous()
-
-
-def choose_tile(tile: int | str | None, size: tuple[int, int], device: torch.device) -> int | None:
-    """The side of tiles, or None for whole frames: 'auto' looks at the memory that is there.
-
-    Args:
-        tile (int | str | None): 'auto', a number of pixels, or None. size (pair of int): (height, width) of
-            the input.
-    """
-    if tile != 'auto':
-        return None if tile is None or tile >= max(size) else int(tile) + -int(tile) % 4
-    free = memory(device)
-    if free is None or size[0] * size[1] * BYTES_PER_PIXEL < 0.7 * free:
-        return None
-    return max(128, int((0.4 * free / BYTES_PER_PIXEL) ** 0.5) // 64 * 64 - 64)
-
-
-def memory(device: torch.device) -> int | None:
-    """Bytes that can be had on a device, or None where nobody says."""
-    if device.type != 'cpu':
-        return (
-            getattr(torch, device.type).mem_get_info(device)[0]
-            if hasattr(getattr(torch, device.type, None), 'mem_get_info')
-            else None
-        )
-    free = psutil.virtual_memory().available
-    limit, used = (read_number(CGROUP / f'memory.{name}') for name in ('max', 'current'))
-    return free if limit is None or used is None else min(free, max(0, limit - used))
-
-
-def read_number(file: Path) -> int | None:
-    """The number in a file of the system, or None where there is none (a control group without a limit)."""
-    try:
-        return int(file.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def output_size(height: int, width: int, outscale: float, even: bool) -> tuple[int, int]:
-    """(height, width) of the output; rounded up to even numbers where the pixel format needs them."""
-    sizes = (max(1, round(size * outscale)) for size in (height, width))
-    return tuple(size + size % 2 if even else size for size in sizes)
-
-
-def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` resized to (height, width) where it has another size: by area averaging where it is made
-    smaller, bicubic where one side is stretched (square pixels).
-    """
-    if image.shape[:2] == tuple(size):
-        return image
-    larger = size[0] > image.shape[0] or size[1] > image.shape[1]
-    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)

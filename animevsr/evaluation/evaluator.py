@@ -26,11 +26,11 @@ from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.metrics.niqe_metric import calculate_niqe_pt
 from animevsr.utils.device import select_device, to_float64
-from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.resources import find
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.clips import clips_by_name
 from animevsr.video.reader import open_reader
 from animevsr.video.scan import scan

@@ -14,8 +14,8 @@ import av
 import numpy as np
 
 from animevsr.errors import MediaError
-from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.container import (
     MP4,
     OWN_TAGS,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from animevsr.degradations import DegradationPipeline
-from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.images import write_image
 from animevsr.video.numbered import count_frames

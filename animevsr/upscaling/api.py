@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from animevsr.engine.grain import Grain
-from animevsr.engine.upscaler import choose_tile, fit
+from animevsr.engine.sizes import choose_tile, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.estimate import Estimate
+from animevsr.upscaling.job import Job
 from animevsr.upscaling.options import DEFAULT_WEIGHTS, UpscaleOptions, size_for
 from animevsr.upscaling.pipe import PIPE, upscale_pipe
 from animevsr.upscaling.run import Summary, Upscaling
-from animevsr.upscaling.worker import Job
-from animevsr.utils.device import select_device
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import check_output
 from animevsr.video.images import IMAGE_SUFFIXES, write_image
@@ -97,7 +96,7 @@ def upscale(
                 ),
                 stacklevel=2,
             )
-    if options.compute.half and select_device(options.compute.device).type == 'cpu':
+    if options.compute.half and job.device().type == 'cpu':
         warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
     return upscaling.run()
 
@@ -152,7 +151,7 @@ def is_telecined_file(path: Path) -> bool:
 def upscale_image(job: Job, reader: FrameReader) -> Summary:
     """The same for one image."""
     output, options = Path(job.output), job.options
-    tile = choose_tile(options.compute.tile, reader.info.size, select_device(options.compute.device))
+    tile = choose_tile(options.compute.tile, reader.info.size, job.device())
     upscaler = job.open_upscaler(job.load(), tile)
     size = size_for(reader.info, output, options, upscaler.scale, 'h264')
     start = time.monotonic()

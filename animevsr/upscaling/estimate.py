@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS
@@ -18,6 +17,7 @@ from animevsr.video.encoders import CODECS
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from animevsr.engine.upscaler import Upscaler
     from animevsr.upscaling.options import EncodeOptions
 
 
@@ -94,7 +94,7 @@ def measure_step(upscaler: Upscaler, size: tuple[int, int]) -> float | None:
     """
     if upscaler.clips is not None:
         return None
-    probe = Upscaler(upscaler.backend, None, upscaler.tile, steady=upscaler.steady)
+    probe = type(upscaler)(upscaler.backend, None, upscaler.tile, steady=upscaler.steady)
     part = size if upscaler.tile else tuple(min(side, PROBE) for side in size)
     frames = np.random.default_rng(0).integers(0, 255, (3, *part, 3), np.uint8)
     times = []

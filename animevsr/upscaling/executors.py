@@ -18,15 +18,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
-from animevsr.upscaling.worker import DifferentRounding, ShotWorker
+from animevsr.upscaling.job import DifferentRounding
+from animevsr.upscaling.worker import ShotWorker
 from animevsr.utils.malloc_tuning import keep_freed_memory
 from animevsr.utils.ray_cluster import connect
 from animevsr.utils.tasks import process_pool
 
 if TYPE_CHECKING:
+    from animevsr.upscaling.job import Job
     from animevsr.upscaling.options import UpscaleOptions
     from animevsr.upscaling.plan import Plan
-    from animevsr.upscaling.worker import Job
 
 
 POLL = 0.2  # seconds between two looks at the progress

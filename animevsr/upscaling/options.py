@@ -12,8 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animevsr.engine.backends import RUNTIME_DEVICES
-from animevsr.engine.upscaler import output_size
+from animevsr.engine.runtimes import RUNTIME_DEVICES
+from animevsr.engine.sizes import output_size
 from animevsr.utils.options import check_part
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS, Encoding, choose_encoding

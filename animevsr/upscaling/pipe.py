@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animevsr.engine.grain import Grain
-from animevsr.engine.upscaler import choose_tile, fit
+from animevsr.engine.sizes import choose_tile, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.options import EncodeOptions, encoding_for, size_for
 from animevsr.upscaling.run import Summary
-from animevsr.utils.device import select_device
 from animevsr.utils.images import as_bytes
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.threads import BackgroundWriter, prefetch
@@ -28,8 +27,8 @@ from animevsr.video.shots import FLASH, CutDetector
 from animevsr.video.y4m import Y4MWriter
 
 if TYPE_CHECKING:
+    from animevsr.upscaling.job import Job
     from animevsr.upscaling.options import UpscaleOptions
-    from animevsr.upscaling.worker import Job
     from animevsr.video.frame_reader import FrameReader
 
 PIPE = '-'
@@ -50,7 +49,7 @@ def upscale_pipe(job: Job, progress: bool) -> Summary:
             if Path(job.output).suffix.lower() not in VIDEO_SUFFIXES:
                 raise MediaError(f'{job.output}: frames of a pipe can be written to a video, or to -')
             check_output(Path(job.output), info, options.encode.codec)
-        tile = choose_tile(options.compute.tile, info.size, select_device(options.compute.device))
+        tile = choose_tile(options.compute.tile, info.size, job.device())
         upscaler = job.open_upscaler(job.load(), tile)
         # of Y4M the sides need not be even, but what reads it wants them so
         size = size_for(info, Path('x.mkv'), options, upscaler.scale, options.encode.codec)

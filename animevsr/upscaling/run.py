@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from animevsr.engine.upscaler import choose_tile
+from animevsr.engine.sizes import choose_tile
 from animevsr.errors import MediaError
 from animevsr.upscaling.estimate import Estimate, make_estimate, measure_step
 from animevsr.upscaling.executors import executor_for
+from animevsr.upscaling.job import Job
 from animevsr.upscaling.joining import join_segments
 from animevsr.upscaling.options import encoding_for, size_for
 from animevsr.upscaling.plan import Plan
 from animevsr.upscaling.workdir import WorkFolder, fingerprint
-from animevsr.upscaling.worker import Job, work
-from animevsr.utils.device import select_device
+from animevsr.upscaling.worker import work
 from animevsr.utils.progress import progress_bar
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import check_output
@@ -30,7 +31,7 @@ from animevsr.video.reader import open_reader
 from animevsr.video.scan import scan
 
 if TYPE_CHECKING:
-    pass
+    from animevsr.video.frame_reader import MediaInfo
 
 
 FEW = 48  # frames, for fewer of which no step is measured beforehand
@@ -192,7 +193,7 @@ class Upscaling:
             info = reader.info
         check_output(self.output, info, options.encode.codec)
         size = size_for(info, self.output, options, loaded[0].scale, options.encode.codec)
-        tile = choose_tile(options.compute.tile, info.size, select_device(options.compute.device))
+        tile = choose_tile(options.compute.tile, info.size, loaded[1])
         seconds = measure_step(self.job.open_upscaler(loaded, tile), info.size)
         frames, part = info.expected_frames, options.selection.part()
         if frames and part:
@@ -225,19 +226,21 @@ class Upscaling:
             self.folder.unlock()
 
     def make_plan(self, mine: dict) -> Plan:
-        loaded, encode = self.job.load(), self.options.encode
-        with self.job.open_reader() as reader:
-            size = size_for(reader.info, self.output, self.options, loaded[0].scale, encode.codec)
-            is_video, encoding = self.output.suffix.lower() in VIDEO_SUFFIXES, None
-            if is_video:
-                encoding = vars(encoding_for(reader.info, size, self.options))
-            tile = choose_tile(
-                self.options.compute.tile, reader.info.size, select_device(self.options.compute.device)
-            )
-            self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
-            part, total = self.options.selection.part(), reader.info.expected_frames
+        """A new plan. The input is looked through while PyTorch is imported and the network loaded."""
+        encode, part = self.options.encode, self.options.selection.part()
+        is_video = self.output.suffix.lower() in VIDEO_SUFFIXES
+        with ThreadPoolExecutor(1) as pool, self.job.open_reader() as reader:
+            loading, opened, total = pool.submit(self.job.load), [], reader.info.expected_frames
             with progress_bar(None if part else total, 'frames', self.progress, 'looking for cuts') as bar:
-                timeline = scan(reader, self.options.fps, self.options.cuts, bar.update, part)
+
+                def seen():
+                    bar.update()
+                    if loading.done() and not opened:  # an error is said now, not after the last frame
+                        opened.append(self.open_network(reader.info, loading.result()))
+
+                timeline = scan(reader, self.options.fps, self.options.cuts, seen, part)
+            size, tile = opened[0] if opened else self.open_network(reader.info, loading.result())
+            encoding = vars(encoding_for(reader.info, size, self.options)) if is_video else None
             source = (
                 str(self.input.resolve())
                 if is_video and self.options.fps is None and reader.info.is_video
@@ -263,6 +266,13 @@ class Upscaling:
                 is_part=part is not None,
                 audio=encode.audio == 'copy',
             )
+
+    def open_network(self, info: MediaInfo, loaded: tuple) -> tuple[tuple[int, int], int | None]:
+        """Put a loaded network into `upscaler`; (size of the output, tile) for an input."""
+        size = size_for(info, self.output, self.options, loaded[0].scale, self.options.encode.codec)
+        tile = choose_tile(self.options.compute.tile, info.size, loaded[1])
+        self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
+        return size, tile
 
     def compute_shots(self, plan: Plan, shots: list[int]) -> tuple[float, int]:
         """Compute shots, by the executor that was asked for and, what it leaves, here; (seconds, frames) of

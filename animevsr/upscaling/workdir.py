@@ -26,7 +26,7 @@ from animevsr.video.segments import frames_in
 from animevsr.zoo import find_weights, hash_weights
 
 if TYPE_CHECKING:
-    from animevsr.upscaling.worker import Job
+    from animevsr.upscaling.job import Job
 
 
 class WorkFolder:

@@ -4,135 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animevsr.archs.interfaces import ClipNetwork
-from animevsr.archs.loading import load_mixed
-from animevsr.engine.backends import open_backend
-from animevsr.engine.backends.torch_backend import use_threads
 from animevsr.engine.grain import Grain
-from animevsr.engine.upscaler import Upscaler, fit
+from animevsr.engine.sizes import fit
 from animevsr.errors import MediaError
-from animevsr.upscaling.options import UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder
-from animevsr.utils.device import exact_float32, select_device, share
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.utils.threads import BackgroundWriter, prefetch
-from animevsr.video.reader import open_reader
 from animevsr.video.segments import ImageSegmentWriter, SegmentWriter
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
+    from animevsr.engine.upscaler import Upscaler
+    from animevsr.upscaling.job import Job
     from animevsr.upscaling.plan import Plan
     from animevsr.video.frame_reader import FrameReader
 
 
-DEINTERLACE = {'auto': 'marked', 'bwdif': 'all', 'ivtc': 'ivtc', 'off': 'off'}
 PREFETCH = 6  # frames that are read before they are needed, and results that wait to be written
-
-
-class DifferentRounding(ValueError):
-    """This worker computes other bits than the one that the plan was made with."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every worker is sent; it can be sent to another process.
-
-    Attributes:
-        input, output (str): absolute paths, or '-'. options (UpscaleOptions)
-    """
-
-    input: str
-    output: str
-    options: UpscaleOptions
-
-    def with_jobs(self, jobs: int) -> Job:
-        """This job, for so many processes that share the cores."""
-        return replace(self, options=replace(self.options, jobs=jobs))
-
-    def open_reader(self) -> FrameReader:
-        selection = self.options.selection
-        return open_reader(
-            self.input,
-            self.options.fps,
-            selection.part(),
-            selection.crop_sides(),
-            deep=True,
-            deinterlace=DEINTERLACE[selection.deinterlace],
-            conceal=True,
-        )
-
-    def load(self, rank: int | None = None) -> tuple[nn.Module, torch.device]:
-        """(network, its device); `rank`: of this process among those that share the devices of the
-        machine.
-        """
-        device = select_device(self.options.compute.device)
-        device = device if rank is None else share(device, rank)
-        return load_mixed(self.options.weights, self.options.strength, device, clips=True), device
-
-    def open_upscaler(
-        self,
-        loaded: tuple[nn.Module, torch.device],
-        tile: int | None = None,
-        say: Callable = lambda text: None,
-    ) -> Upscaler:
-        """Put what `load` gave into what computes it; `say(text)` reports what that is."""
-        (net, device), c = loaded, self.options.compute
-        if isinstance(net, ClipNetwork):
-            if ':' in c.backend:
-                raise ValueError(f'{c.backend} runs recurrent networks, not a {type(net).__name__}')
-            use_threads(device, c.threads)
-            if not c.fast:  # as `open_backend` for the others
-                exact_float32()
-            return Upscaler(net, device, steady=self.options.averages)
-        backend = open_backend(
-            net,
-            device,
-            c.backend,
-            c.fast,
-            c.half,
-            c.threads,
-            self.options.jobs,
-            say,
-            bf16=c.bf16,
-            compiled=c.compiled,
-        )
-        return Upscaler(
-            backend, None, tile if backend.reach is not None else None, c.reuse, self.options.averages
-        )
-
-    def open_same_upscaler(
-        self,
-        plan: Plan,
-        rank: int | None = None,
-        loaded: tuple[nn.Module, torch.device] | None = None,
-        say: Callable = lambda text: None,
-    ) -> Upscaler:
-        """The upscaler that computes the same bits as what the plan was made with.
-
-        Raises:
-            DifferentRounding: it cannot be had here. ValueError: its backend is not there.
-        """
-        wanted = plan.backend_id
-        job = replace(
-            self,
-            options=self.options.with_compute(
-                backend=wanted['backend'], threads=wanted['threads'] or self.options.compute.threads
-            ),
-        )
-        upscaler = job.open_upscaler(loaded or job.load(rank), plan.tile, say)
-        if upscaler.backend_id['name'] != wanted['name']:
-            raise DifferentRounding(
-                f'here computes {upscaler.backend_id["name"]}, elsewhere {wanted["name"]}, with other'
-                ' rounding'
-            )
-        return upscaler
 
 
 class Source:

@@ -18,7 +18,7 @@ import yaml
 from jobs import run_jobs
 
 from animevsr.degradations import DegradationPipeline
-from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
 from animevsr.video.images import write_image
 from animevsr.video.numbered import count_frames

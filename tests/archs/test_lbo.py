@@ -24,8 +24,8 @@ from animevsr.errors import CheckpointError, MediaError
 from animevsr.losses.pixel_loss import L1L2Loss
 from animevsr.models.lbo_model import LBOModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
-from animevsr.utils.images import to_tensor
 from animevsr.utils.overlays import read_options
+from animevsr.utils.tensors import to_tensor
 from animevsr.video.clips import list_clips, load_clip
 
 DRAWS = 4000

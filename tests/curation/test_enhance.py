@@ -16,7 +16,7 @@ import animevsr
 import animevsr_cli
 from animevsr.curation.enhance import Enhancer
 from animevsr.errors import CheckpointError, MediaError
-from animevsr.utils.images import to_images, to_tensor
+from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.images import list_images, read_image
 
 

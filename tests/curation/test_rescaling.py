@@ -25,7 +25,7 @@ from animevsr.curation.input_rescaling import (
 )
 from animevsr.curation.pseudo_hr import pseudo_hr_frames, resize, spread_runs
 from animevsr.errors import MediaError
-from animevsr.utils.images import to_tensor
+from animevsr.utils.tensors import to_tensor
 from animevsr.video.shots import is_cut
 
 # --- the score

@@ -20,8 +20,8 @@ from animevsr.data.unpaired_frame_dataset import UnpairedFrameDataset
 from animevsr.degradations import DegradationPipeline
 from animevsr.degradations import functional as D
 from animevsr.models.pdm_model import NoiseLoss
-from animevsr.utils.images import to_tensor
 from animevsr.utils.overlays import read_options
+from animevsr.utils.tensors import to_tensor
 
 DRAWS = 4000
 

@@ -8,10 +8,10 @@ import torch
 from conftest import moving_frames
 from small_networks import CPU, network, run
 
-from animevsr.engine import upscaler
+from animevsr.engine import sizes
 from animevsr.engine.backends.cache import make_example
 from animevsr.engine.rectangles import tiles
-from animevsr.engine.upscaler import choose_tile
+from animevsr.engine.sizes import choose_tile
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_tiles_cover_everything_once():
 
 
 def test_tile_is_chosen_by_memory(monkeypatch):
-    monkeypatch.setattr(upscaler, 'memory', lambda device: 8 * 2**30)
+    monkeypatch.setattr(sizes, 'memory', lambda device: 8 * 2**30)
     assert choose_tile('auto', (480, 640), CPU) is None
     side = choose_tile('auto', (2160, 3840), CPU)
     assert side % 4 == 0 and 256 <= side <= 1024
@@ -63,12 +63,12 @@ def test_tile_is_chosen_by_memory(monkeypatch):
 
 def test_memory_of_a_container(monkeypatch, tmp_path):
     """A limit of the control group counts, where it leaves less than the machine has."""
-    monkeypatch.setattr(upscaler, 'CGROUP', tmp_path)
-    monkeypatch.setattr(upscaler.psutil, 'virtual_memory', lambda: SimpleNamespace(available=10**10))
+    monkeypatch.setattr(sizes, 'CGROUP', tmp_path)
+    monkeypatch.setattr(sizes.psutil, 'virtual_memory', lambda: SimpleNamespace(available=10**10))
     device = torch.device('cpu')
-    assert upscaler.memory(device) == 10**10
+    assert sizes.memory(device) == 10**10
     (tmp_path / 'memory.max').write_text('max\n')
     (tmp_path / 'memory.current').write_text('300\n')
-    assert upscaler.memory(device) == 10**10
+    assert sizes.memory(device) == 10**10
     (tmp_path / 'memory.max').write_text('1000\n')
-    assert upscaler.memory(device) == 700
+    assert sizes.memory(device) == 700

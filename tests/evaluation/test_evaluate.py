@@ -21,8 +21,8 @@ from animevsr.evaluation.evaluator import nanmean
 from animevsr.evaluation.tables import markdown, to_csv, to_json, write_table
 from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, calculate_flicker_clip
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
-from animevsr.utils.images import to_images, to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.utils.tensors import to_images, to_tensor
 
 
 @pytest.fixture

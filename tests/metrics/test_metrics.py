@@ -17,8 +17,8 @@ from animevsr.metrics.clip_metric import calculate_cut_bleed_clip, calculate_fli
 from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
 from animevsr.metrics.line_width_metric import calculate_line_width_pt
 from animevsr.metrics.niqe_metric import calculate_niqe_pt
-from animevsr.utils.images import to_tensor
 from animevsr.utils.matlab_resize import matlab_resize
+from animevsr.utils.tensors import to_tensor
 from animevsr.video.images import list_images, read_image
 from animevsr.video.numbered import read_frames
 

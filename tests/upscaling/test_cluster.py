@@ -10,7 +10,7 @@ from conftest import ONE_THREAD, REPO, run_python, same_video
 
 import animevsr
 from animevsr.upscaling import api
-from animevsr.upscaling.worker import DifferentRounding, Job
+from animevsr.upscaling.job import DifferentRounding, Job
 
 
 @pytest.fixture(scope='module')

@@ -15,7 +15,7 @@ from conftest import ONE_THREAD, REPO, same_video, three_shots, write_video
 import animevsr
 from animevsr.errors import MediaError
 from animevsr.upscaling import api, executors
-from animevsr.upscaling.worker import Job
+from animevsr.upscaling.job import Job
 from animevsr.utils import tasks
 
 

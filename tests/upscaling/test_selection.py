@@ -262,7 +262,7 @@ def test_options_of_the_encoder(tmp_path):
 
 
 def test_stretching_is_smooth():
-    from animevsr.engine.upscaler import fit
+    from animevsr.engine.sizes import fit
 
     ramp = np.repeat(np.linspace(0, 255, 30).astype(np.uint8)[None, :, None], 8, 0).repeat(3, 2)
     wide = fit(ramp, (8, 45))

@@ -16,6 +16,7 @@ import torch
 from animevsr.archs.interfaces import RecurrentNetwork
 from animevsr.engine.backends.fastest import sort_by_speed
 from animevsr.engine.backends.torch_backend import TorchBackend
+from animevsr.engine.runtimes import NAMES, RUNTIME_DEVICES
 from animevsr.utils.device import exact_float32
 
 if TYPE_CHECKING:
@@ -29,15 +30,6 @@ OTHERS = {
     'ncnn': ('ncnn_backend', 'NcnnBackend', ('ncnn', 'pnnx')),
     'openvino': ('openvino_backend', 'OpenVINOBackend', ('openvino',)),
     'onnxruntime': ('onnx_backend', 'OnnxBackend', ('onnxruntime', 'onnx')),
-}
-NAMES = ('auto', 'torch', *OTHERS)
-# devices that PyTorch does not know: the runtime, and what it calls them
-RUNTIME_DEVICES = {
-    'tensorrt': 'onnxruntime:TensorrtExecutionProvider',
-    'directml': 'onnxruntime:DmlExecutionProvider',
-    'coreml': 'onnxruntime:CoreMLExecutionProvider',
-    'onnx-cuda': 'onnxruntime:CUDAExecutionProvider',
-    'openvino-gpu': 'openvino:GPU',
 }
 
 

@@ -19,8 +19,8 @@ from openvino import opset13 as op
 
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example
-from animevsr.utils.images import to_tensor
 from animevsr.utils.resources import find
+from animevsr.utils.tensors import to_tensor
 from animevsr.video.reader import open_reader
 
 if TYPE_CHECKING:

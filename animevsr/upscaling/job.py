@@ -1,0 +1,138 @@
+"""What one call of `upscale` has to do, and how its input and its network are opened.
+
+The network's part is imported where it is opened: an input is looked at before PyTorch is there, which takes
+a second and a half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from animevsr.upscaling.options import UpscaleOptions
+from animevsr.video.reader import open_reader
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from animevsr.engine.upscaler import Upscaler
+    from animevsr.upscaling.plan import Plan
+    from animevsr.video.frame_reader import FrameReader
+
+
+DEINTERLACE = {'auto': 'marked', 'bwdif': 'all', 'ivtc': 'ivtc', 'off': 'off'}
+
+
+class DifferentRounding(ValueError):
+    """This worker computes other bits than the one that the plan was made with."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is sent; it can be sent to another process.
+
+    Attributes:
+        input, output (str): absolute paths, or '-'. options (UpscaleOptions)
+    """
+
+    input: str
+    output: str
+    options: UpscaleOptions
+
+    def with_jobs(self, jobs: int) -> Job:
+        """This job, for so many processes that share the cores."""
+        return replace(self, options=replace(self.options, jobs=jobs))
+
+    def open_reader(self) -> FrameReader:
+        selection = self.options.selection
+        return open_reader(
+            self.input,
+            self.options.fps,
+            selection.part(),
+            selection.crop_sides(),
+            deep=True,
+            deinterlace=DEINTERLACE[selection.deinterlace],
+            conceal=True,
+        )
+
+    def device(self) -> torch.device:
+        """Where its network is to be."""
+        from animevsr.utils.device import select_device
+
+        return select_device(self.options.compute.device)
+
+    def load(self, rank: int | None = None) -> tuple[nn.Module, torch.device]:
+        """(network, its device); `rank`: of this process among those that share the devices of the
+        machine.
+        """
+        from animevsr.archs.loading import load_mixed
+        from animevsr.utils.device import share
+
+        device = self.device() if rank is None else share(self.device(), rank)
+        return load_mixed(self.options.weights, self.options.strength, device, clips=True), device
+
+    def open_upscaler(
+        self,
+        loaded: tuple[nn.Module, torch.device],
+        tile: int | None = None,
+        say: Callable = lambda text: None,
+    ) -> Upscaler:
+        """Put what `load` gave into what computes it; `say(text)` reports what that is."""
+        from animevsr.archs.interfaces import ClipNetwork
+        from animevsr.engine.backends import open_backend
+        from animevsr.engine.backends.torch_backend import use_threads
+        from animevsr.engine.upscaler import Upscaler
+        from animevsr.utils.device import exact_float32
+
+        (net, device), c = loaded, self.options.compute
+        if isinstance(net, ClipNetwork):
+            if ':' in c.backend:
+                raise ValueError(f'{c.backend} runs recurrent networks, not a {type(net).__name__}')
+            use_threads(device, c.threads)
+            if not c.fast:  # as `open_backend` for the others
+                exact_float32()
+            return Upscaler(net, device, steady=self.options.averages)
+        backend = open_backend(
+            net,
+            device,
+            c.backend,
+            c.fast,
+            c.half,
+            c.threads,
+            self.options.jobs,
+            say,
+            bf16=c.bf16,
+            compiled=c.compiled,
+        )
+        return Upscaler(
+            backend, None, tile if backend.reach is not None else None, c.reuse, self.options.averages
+        )
+
+    def open_same_upscaler(
+        self,
+        plan: Plan,
+        rank: int | None = None,
+        loaded: tuple[nn.Module, torch.device] | None = None,
+        say: Callable = lambda text: None,
+    ) -> Upscaler:
+        """The upscaler that computes the same bits as what the plan was made with.
+
+        Raises:
+            DifferentRounding: it cannot be had here. ValueError: its backend is not there.
+        """
+        wanted = plan.backend_id
+        job = replace(
+            self,
+            options=self.options.with_compute(
+                backend=wanted['backend'], threads=wanted['threads'] or self.options.compute.threads
+            ),
+        )
+        upscaler = job.open_upscaler(loaded or job.load(rank), plan.tile, say)
+        if upscaler.backend_id['name'] != wanted['name']:
+            raise DifferentRounding(
+                f'here computes {upscaler.backend_id["name"]}, elsewhere {wanted["name"]}, with other'
+                ' rounding'
+            )
+        return upscaler

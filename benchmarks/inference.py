@@ -143,6 +143,8 @@ def measured(method, source, output, lossless):
     import resource
     import time
 
+    import torch  # noqa: F401  (imports are not measured)
+
     import animevsr
     from animevsr.utils.malloc_tuning import keep_freed_memory
 

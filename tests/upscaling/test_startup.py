@@ -43,7 +43,9 @@ def test_the_input_is_looked_through_before_torch_is_imported(clip, tmp_path, ti
     assert done.stdout.split() == ['5', '[5,', 'False]']
 
 
-@pytest.mark.parametrize('output, said', [('out.xyz/a.mkv', 'its folder does not exist'), ('clip.mkv', 'is the input')])
+@pytest.mark.parametrize(
+    'output, said', [('out.xyz/a.mkv', 'its folder does not exist'), ('clip.mkv', 'is the input')]
+)
 def test_what_is_wrong_with_input_or_output_is_said_without_torch(clip, output, said, tmp_path, tiny_weights):
     done = run_python('-c', PROGRAM, clip, tmp_path / output, tiny_weights, cwd=tmp_path)
     assert said in done.stdout and done.stdout.endswith('False\n'), done.stdout

@@ -97,7 +97,7 @@ class OpenVINOBackend(ConvertedBackend):
 
 
 def channels_last_states(model: openvino.Model) -> openvino.Model:
-    """Let the state come and go as (1, h, w, c), in the order in which convolutions have it: turning it around
+    """Let the state come and go as (1, h, w, c), in the order that convolutions have: turning it around
     takes 7 % of an integer step.
     """
     prepared = PrePostProcessor(model)

@@ -2,7 +2,7 @@
 animevsr registered.
 
 All of BasicSR's arguments work: `--auto_resume`, `--launcher pytorch|slurm`, `--debug`, `--force_yml
-key:key=value`. Experiments are written under the current directory.
+key:key=value` (a number names a place in a list). Experiments are written under the current directory.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def run(pipeline: Any) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix='animevsr-options-') as folder, resumable_loaders():
             if '-opt' in sys.argv[:-1]:
-                at = sys.argv.index('-opt') + 1
-                sys.argv[at] = str(plain_file(find(sys.argv[at]), folder))
+                forced, at = take_forced(sys.argv), sys.argv.index('-opt') + 1
+                sys.argv[at] = str(plain_file(find(sys.argv[at]), folder, forced))
             pipeline(os.getcwd())
     except KeyboardInterrupt:
         sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')
@@ -62,6 +62,18 @@ def run(pipeline: Any) -> None:
         lines = [line for line in str(error).splitlines() if line.strip()]
         # an error in a loader's worker arrives with its traceback as text: its last line says what was wrong
         sys.exit(f'{type(error).__name__}: {lines[-1] if lines else ""} (ANIMEVSR_TRACEBACK=1 shows where)')
+
+
+def take_forced(arguments: list[str]) -> list[str]:
+    """Take what `--force_yml` says out of a command line: BasicSR's parser takes 6e-5 and -1 for text."""
+    forced = []
+    while '--force_yml' in arguments:
+        start = end = arguments.index('--force_yml') + 1
+        while end < len(arguments) and not arguments[end].startswith('-'):
+            end += 1
+        forced += arguments[start:end]
+        del arguments[start - 1 : end]
+    return forced
 
 
 def peer_is_gone(error: Exception) -> bool:

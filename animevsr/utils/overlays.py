@@ -10,6 +10,10 @@ experiment is the merged file, which BasicSR alone reads.
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +62,59 @@ def merged(base: dict, changes: dict, where: Path) -> dict:
     return result
 
 
-def plain_file(path: Path, folder: Any) -> Path:
+def plain_file(path: Path, folder: Any, forced: Sequence[str] = ()) -> Path:
     """Path of a file that BasicSR reads: the file itself, or one of the same name in `folder`, merged with
-    its bases.
+    its bases and with what is `forced` (see `force`).
     """
     path = Path(path)
-    if BASE not in path.read_text(encoding='utf8'):
+    if BASE not in path.read_text(encoding='utf8') and not forced:
         return path
-    whole = Path(folder) / path.name
-    text = yaml.safe_dump(read_options(path), sort_keys=False)
-    whole.write_text(f'# {path.name}, merged with its base\n{text}', encoding='utf8')
+    whole, options = Path(folder) / path.name, read_options(path)
+    for entry in forced:
+        force(options, entry)
+    text = yaml.safe_dump(options, sort_keys=False)
+    whole.write_text(f'# {path.name}, merged with its base and what was forced\n{text}', encoding='utf8')
     return whole
+
+
+def force(options: dict, entry: str) -> None:
+    """Change one option, as `--force_yml` says: 'train:optim_g:lr=6e-5'. A number names a place in a list.
+
+    Values are those of BasicSR and, which BasicSR takes for text, numbers as -1 and 6e-5, and mappings.
+
+    Raises:
+        ValueError: there is no such place.
+    """
+    place, equals, value = entry.partition('=')
+    *above, last = (key.strip() for key in place.split(':'))
+    inner = options
+    for key in above:
+        inner = _inside(inner, key, entry)
+    if not equals or not isinstance(inner, dict | list):
+        raise ValueError(f'--force_yml {entry}: write KEY:KEY=VALUE, e.g. train:optim_g:lr=6e-5')
+    if isinstance(inner, list):
+        _inside(inner, last, entry)
+    inner[int(last) if isinstance(inner, list) else last] = read_value(value.strip())
+
+
+def _inside(value, key, entry):
+    places = [str(i) for i in range(len(value))] if isinstance(value, list) else value
+    if not isinstance(value, dict | list) or key not in places:
+        known = f'; known there: {", ".join(places)}' if isinstance(value, dict | list) else ''
+        raise ValueError(f"--force_yml {entry}: there is no '{key}'{known}")
+    return value[int(key) if isinstance(value, list) else key]
+
+
+def read_value(text: str) -> Any:
+    """The value that a text stands for on a command line."""
+    number = text.removeprefix('!!float').strip()
+    if re.fullmatch(r'[-+]?[0-9]+', number):
+        return int(number) if number == text else float(number)
+    if re.fullmatch(r'[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]+)?', number, re.IGNORECASE):
+        return float(number)
+    if text.startswith('['):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return ast.literal_eval(text)
+    if text.startswith(('[', '{')):
+        return yaml.safe_load(text)
+    return {'~': None, 'none': None, 'true': True, 'false': False}.get(text.lower(), text)

@@ -4,7 +4,8 @@ import pytest
 import yaml
 from conftest import REPO, TINY_CLIPS, run_python
 
-from animevsr.utils.overlays import merged, plain_file, read_options
+from animevsr.train import take_forced
+from animevsr.utils.overlays import force, merged, plain_file, read_options, read_value
 
 
 def test_changes_are_merged():
@@ -58,3 +59,69 @@ def test_the_experiment_keeps_the_merged_file(tmp_path):
         and 'gone.yml does not exist' in done.stderr.strip().splitlines()[-1]
         and 'Traceback' not in done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    'text, value',
+    [
+        ('6e-5', 6e-5),
+        ('-1', -1),
+        ('7', 7),
+        ('1e-4', 1e-4),
+        ('.5', 0.5),
+        ('!!float 2', 2.0),
+        ('!!float1E3', 1000.0),
+        ('~', None),
+        ('None', None),
+        ('True', True),
+        ('[1, 2e-3, "a"]', [1, 2e-3, 'a']),
+        ('[a, b]', ['a', 'b']),
+        ('{sigma: [0, 3]}', dict(sigma=[0, 3])),
+        ('2024_11', '2024_11'),
+        ('yes', 'yes'),
+        ('weights/a=b.pth', 'weights/a=b.pth'),
+    ],
+)
+def test_values_of_a_command_line(text, value):
+    found = read_value(text)
+    assert found == value and type(found) is type(value)
+
+
+def test_options_are_forced():
+    options = dict(name='a', train=dict(optim_g=dict(lr=1)), damage=[dict(noise=2), 'blur'])
+    entries = [
+        'train:optim_g:lr=6e-5',
+        'train:warmup_iter=-1',
+        'name = b',
+        'damage:0:noise=[1, 3]',
+        'damage:1=down',
+    ]
+    for entry in entries:
+        force(options, entry)
+    assert options == dict(
+        name='b', train=dict(optim_g=dict(lr=6e-5), warmup_iter=-1), damage=[dict(noise=[1, 3]), 'down']
+    )
+    for entry, said in (
+        ('train:optm_g:lr=1', "there is no 'optm_g'; known there: optim_g, warmup_iter"),
+        ('damage:2=blur', "there is no '2'; known there: 0, 1"),
+        ('name:x=1', 'write KEY:KEY=VALUE'),
+        ('train', 'write KEY:KEY=VALUE'),
+    ):
+        with pytest.raises(ValueError, match=f'--force_yml {entry}: {said}'):
+            force(options, entry)
+
+
+def test_forced_options_are_taken_out_of_a_command_line():
+    arguments = [
+        'train.py',
+        '--force_yml',
+        'a=1',
+        'b:c=-2',
+        '-opt',
+        'x.yml',
+        '--force_yml',
+        'd=3',
+        '--auto_resume',
+    ]
+    assert take_forced(arguments) == ['a=1', 'b:c=-2', 'd=3']
+    assert arguments == ['train.py', '-opt', 'x.yml', '--auto_resume']

@@ -22,6 +22,15 @@ import yaml
 BASE, DELETE = '_base_', '_delete_'
 
 
+class Loader(yaml.SafeLoader):
+    """Takes 6e-5 for a number, as YAML 1.2 does; PyYAML wants 6.0e-5, and takes this for text."""
+
+
+Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'[-+]?[0-9]+([.][0-9]*)?[eE][-+]?[0-9]+$'), list('-+0123456789')
+)
+
+
 def read_options(path: Path) -> dict:
     """The options of a YAML file, merged with those of its bases.
 
@@ -34,7 +43,7 @@ def read_options(path: Path) -> dict:
 def _read(path, above):
     if path.resolve() in above:
         raise ValueError(f'{path}: is its own base')
-    own = yaml.safe_load(path.read_text(encoding='utf8')) or {}
+    own = yaml.load(path.read_text(encoding='utf8'), Loader) or {}
     if not isinstance(own, dict) or BASE not in own:
         return own
     base = path.parent / own.pop(BASE)
@@ -64,12 +73,12 @@ def merged(base: dict, changes: dict, where: Path) -> dict:
 
 def plain_file(path: Path, folder: Any, forced: Sequence[str] = ()) -> Path:
     """Path of a file that BasicSR reads: the file itself, or one of the same name in `folder`, merged with
-    its bases and with what is `forced` (see `force`).
+    its bases and with what is `forced` (see `force`), and with its numbers as numbers.
     """
     path = Path(path)
-    if BASE not in path.read_text(encoding='utf8') and not forced:
-        return path
     whole, options = Path(folder) / path.name, read_options(path)
+    if not forced and options == yaml.safe_load(path.read_text(encoding='utf8')):
+        return path
     for entry in forced:
         force(options, entry)
     text = yaml.safe_dump(options, sort_keys=False)

@@ -28,6 +28,10 @@ def test_bases_of_bases_beside_the_file(tmp_path):
     assert whole == tmp_path / 'deep/c.yml' and yaml.safe_load(whole.read_text()) == dict(
         x=4, y=dict(z=2, w=3)
     )
+    (tmp_path / 'd.yml').write_text('lr: 6e-5\nsteps: [1e3, -2.5E-1]\nname: e5\n')
+    assert yaml.safe_load(plain_file(tmp_path / 'd.yml', tmp_path / 'deep').read_text()) == dict(
+        lr=6e-5, steps=[1000.0, -0.25], name='e5'
+    )
     (tmp_path / 'a.yml').write_text('_base_: c.yml\n')
     with pytest.raises(ValueError, match='is its own base'):
         read_options(tmp_path / 'c.yml')

@@ -34,6 +34,7 @@ SHIFT = 1.0  # change of the mean of 5x5 blocks
 SHIFT_NEAR_LINES = 0.02
 SOURCE_NOISE = 4.0  # mean change of 5x5 pixels of the small frame that is taken for noise
 SOURCE_SHIFT = 2.0  # change of the mean of 9x9 pixels
+SOURCE_DETAIL = 6.0  # of the mean of 5 in a row: a faint line or a small light, which no square sees
 FADE = 0.25  # change of the brightness of half of what is not black
 BLACK = 16.0
 MOTION = 0.07  # blocks that the lines of a neighbourhood may seem to move
@@ -44,6 +45,11 @@ FLAT = 30.0  # squared gradient, in levels per block, below which nothing is sai
 FADES_OUT = 0.5  # beyond 1 times what is allowed, over which averaging ends
 FIRST = 6.0  # results that the first one of a held drawing is worth: what stays as it was shown is still
 MOST = 8.0  # later ones that count at most: the mean must be able to follow
+
+
+# five pixels in a row, in four directions
+ROWS = [np.pad(row, [((5 - side) // 2,) * 2 for side in row.shape]) for row in (np.ones((1, 5)), np.ones((5, 1)))]
+ROWS = [row / 5 for row in (*ROWS, np.eye(5), np.eye(5)[::-1])]
 
 
 class HeldAverage:
@@ -155,11 +161,12 @@ def source_change(change: np.ndarray, source: np.ndarray) -> np.ndarray:
     """
     brightness = cv2.transform(change, LUMA[None])
     lit = brightness[cv2.extractChannel(source, 1) > BLACK / 255 * np.iinfo(source.dtype).max]
-    worst = np.maximum(
+    worst = [
         cv2.blur(most(np.abs(change)), (5, 5)) / SOURCE_NOISE,
         most(np.abs(cv2.blur(change, (9, 9)))) / SOURCE_SHIFT,
-    )
-    return np.maximum(worst, fading(lit))
+        *(most(np.abs(cv2.filter2D(change, -1, row))) / SOURCE_DETAIL for row in ROWS),
+    ]
+    return np.maximum(np.maximum.reduce(worst), fading(lit))
 
 
 def result_change(

@@ -6,11 +6,12 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from signal import SIG_IGN, SIGINT, signal
+from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from typing import Any
 
 from animevsr.utils.interrupts import check
@@ -18,6 +19,9 @@ from animevsr.utils.ray_cluster import connect
 
 POLL = 0.2  # seconds between two looks at whether an interrupt came
 RETRIES = 3  # of a task whose node is gone
+GRACE = 3  # seconds in which a process that is to end may remove its unfinished files
+
+_ending = False  # whether this process is to end
 
 
 def run_tasks(
@@ -43,21 +47,21 @@ def run_tasks(
     if jobs <= 1:
         for item in items:
             result, problem = attempt(item)
-            check()
             yield item, result, problem
+            check()
         return
     with process_pool(jobs) as pool:
         todo = {pool.submit(attempt, item): item for item in items}
         pending = set(todo)
         while pending:
             done, pending = wait(pending, POLL, FIRST_COMPLETED)
-            check()
             for future in done:
                 try:
                     result, problem = future.result()
                 except BrokenProcessPool:
                     result, problem = None, 'a process was killed (out of memory?); run it again'
                 yield todo[future], result, problem
+            check()
 
 
 @contextlib.contextmanager
@@ -65,7 +69,8 @@ def process_pool(
     jobs: int, start: Callable | None = None, arguments: tuple = ()
 ) -> Iterator[ProcessPoolExecutor]:
     """Processes that begin with `start(*arguments)`. Where the block is left by an exception, or this process
-    ends by whatever, they end at once: what they are at is not waited for. Ctrl-C is for this process alone.
+    ends by whatever, they end at once: what they are at is not waited for, but it may remove its unfinished
+    files. Ctrl-C is for this process alone.
     """
     others = multiprocessing.active_children()
     context = multiprocessing.get_context('spawn')
@@ -82,9 +87,20 @@ def process_pool(
 
 def _start_process(start, arguments):
     signal(SIGINT, SIG_IGN)
+    signal(SIGTERM, _end)
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     if start is not None:
         start(*arguments)
+
+
+def _end(*_):
+    """End this process, by an exception, so that what it is at can clear up; soon, whatever becomes of that."""
+    global _ending
+    _ending = True
+    timer = threading.Timer(GRACE, os._exit, (143,))
+    timer.daemon = True
+    timer.start()
+    sys.exit(143)
 
 
 def _end_with(process):
@@ -95,6 +111,8 @@ def _end_with(process):
 
 def attempted(function: Callable, item: Any) -> tuple[Any, str]:
     """(result, '') of a call, or (None, what it raised in one line)."""
+    if _ending:  # the pool goes on to the next item
+        os._exit(143)
     try:
         return function(item), ''
     except Exception as error:  # of whatever a damaged file makes a library raise
@@ -109,13 +127,13 @@ def on_cluster(attempt: Callable, items: Sequence, address: str) -> Iterator[tup
     try:
         while todo:
             finished, _ = ray.wait(list(todo), timeout=POLL)
-            check()
             for done in finished:
                 try:
                     result, problem = ray.get(done)
                 except ray.exceptions.RayError as error:
                     result, problem = None, f'lost on the cluster ({type(error).__name__}); run it again'
                 yield todo.pop(done), result, problem
+            check()
     finally:
         for reference in todo:
             ray.cancel(reference, force=True)

@@ -43,3 +43,33 @@ def test_it_ends_without_what_its_processes_are_at(tmp_path, number, code):
     program.send_signal(number)
     assert program.wait(LONG / 10) == code
     assert not psutil.wait_procs(processes, LONG / 10)[1]
+
+
+WRITING = f"""
+import signal, sys, time
+from pathlib import Path
+from animevsr.utils.files import atomic_file
+from animevsr.utils.tasks import run_tasks
+
+def write(name):
+    with atomic_file(Path(name)) as partial:
+        partial.write_text('half')
+        Path(name + '.begun').touch()
+        time.sleep({LONG})
+
+if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    list(run_tasks(write, ['a', 'b', 'c', 'd', 'e'], jobs=2))
+"""
+
+
+def test_processes_that_are_interrupted_leave_no_partial_files(tmp_path):
+    (tmp_path / 'program.py').write_text(WRITING)
+    program = subprocess.Popen([sys.executable, 'program.py'], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while len(list(tmp_path.glob('*.begun'))) < 2:
+        time.sleep(0.02)
+    processes = psutil.Process(program.pid).children(recursive=True)
+    program.send_signal(signal.SIGINT)
+    assert program.wait(LONG / 10) == -2
+    assert not psutil.wait_procs(processes, LONG / 10)[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.begun', 'b.begun', 'program.py']

@@ -123,8 +123,8 @@ def survey(path: str | Path, every: float = 0.5) -> Survey:
 
 
 def timed(reader: FrameReader) -> Iterator[tuple[Any, float]]:
-    """(frame as the reader gives it, seconds from the first one) of each; a signal that waits (`at_checks`) comes
-    between two.
+    """(frame as the reader gives it, seconds from the first one) of each; a signal that waits comes between
+    two.
     """
     for number, (frame, time) in enumerate(reader.timed()):
         check()

@@ -48,7 +48,9 @@ MOST = 8.0  # later ones that count at most: the mean must be able to follow
 
 
 # five pixels in a row, in four directions
-ROWS = [np.pad(row, [((5 - side) // 2,) * 2 for side in row.shape]) for row in (np.ones((1, 5)), np.ones((5, 1)))]
+ROWS = [
+    np.pad(row, [((5 - side) // 2,) * 2 for side in row.shape]) for row in (np.ones((1, 5)), np.ones((5, 1)))
+]
 ROWS = [row / 5 for row in (*ROWS, np.eye(5), np.eye(5)[::-1])]
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # frames that a network which looks both ways is given at once, and how many of them only as context
 WINDOW, OVERLAP = 24, 4
+# steps on the first frame of a shot: until two results are as near as this (dB), and at most so many
+SETTLED, MOST_WARM_UP = 55, 4
 
 
 class Upscaler:
@@ -42,8 +44,8 @@ class Upscaler:
             where memory is short.
         reuse (bool): compute again only what changed; see `DirtyRegions`. `held` tells afterwards what share
             was not computed.
-        steady (bool): begin each shot with a state that has seen its first frame, and average the results of
-            what is held; see `HeldAverage`. Without it the results are the network's own.
+        steady (bool): begin each shot with a state that has settled on its first frame, and average the
+            results of what is held; see `HeldAverage`. Without it the results are the network's own.
         shrink (bool): bring each result back to the size of its frame, by MATLAB's antialiased bicubic
             resize (HR-SR, VQD-SR Sec. 3.3).
 
@@ -160,10 +162,17 @@ class Shot:
 
     @torch.inference_mode()
     def warm_up(self, frame: np.ndarray) -> None:
-        """Let the network see the first frame once before it counts: a shot whose state begins with nothing
-        is softer at first, and its lines move when they grow sharper.
+        """Let the network see the first frame before it counts, until it makes the same of it again: a shot
+        whose state begins with nothing is softer at first, and changes for half a second while it stands
+        still.
         """
-        self._advance(self._tiles([Rect(0, 0, *self.size)]), self._inputs([frame] * 3))
+        tiles, inputs, before = self._tiles([Rect(0, 0, *self.size)]), self._inputs([frame] * 3), None
+        for _ in range(MOST_WARM_UP):
+            check()
+            results = self._advance(tiles, inputs)
+            if before is not None and is_settled(before, results):
+                break
+            before = results
 
     @torch.inference_mode()
     def step(self, prev: np.ndarray, cur: np.ndarray, nxt: np.ndarray) -> Fetch:
@@ -254,6 +263,14 @@ class Shot:
         else:
             place = self._place(region)
             self.canvas[place.top : place.bottom, place.left : place.right] = image
+
+
+def is_settled(before: list[Tensor], after: list[Tensor]) -> bool:
+    """Whether results, values in [0, 1], hardly differ from those before; see `SETTLED`."""
+    error = sum(
+        float((a.float().clamp(0, 1) - b.float().clamp(0, 1)).square().sum()) for a, b in zip(before, after)
+    )
+    return error <= 10 ** (-SETTLED / 10) * sum(a.numel() for a in after)
 
 
 def to_input(frame: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -94,7 +94,7 @@ def _start_process(start, arguments):
 
 
 def _end(*_):
-    """End this process, by an exception, so that what it is at can clear up; soon, whatever becomes of that."""
+    """End this process by an exception, so that what it is at can clear up; and soon."""
     global _ending
     _ending = True
     timer = threading.Timer(GRACE, os._exit, (143,))

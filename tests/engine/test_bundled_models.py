@@ -1,0 +1,25 @@
+"""The bundled models over longer times than those of the tables."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO
+
+from animevsr.archs.loading import load_upscaler
+from animevsr.engine.upscaler import Upscaler
+from animevsr.video.reader import open_reader
+
+
+@pytest.mark.parametrize('name', ['animevsr_x4', 'animevsr_x4_lite'])
+def test_a_still_background_stays_as_sharp_as_it_was(name):
+    """One that is out of focus, which a state may take for more and more so: it did, in one milestone, to half
+    the steepness within a dozen frames.
+    """
+    with open_reader(REPO / 'assets/television/walk_twos_tv.mkv') as reader:
+        frames = np.stack([image[272:384, 464:608] for image, _ in itertools.islice(reader.frames(), 18)])
+    results = list(Upscaler(load_upscaler(name), torch.device('cpu'))(frames))
+    inner = np.s_[80:-80, 80:-80]
+    steep = [np.percentile(np.abs(np.diff(r[inner].astype(int), axis=1)).max(2), 99) for r in results]
+    assert steep[0] > 15 and min(steep) > 0.85 * max(steep[:3]), steep

@@ -14,8 +14,8 @@ from animevsr.video.reader import open_reader
 
 @pytest.mark.parametrize('name', ['animevsr_x4', 'animevsr_x4_lite'])
 def test_a_still_background_stays_as_sharp_as_it_was(name):
-    """One that is out of focus, which a state may take for more and more so: it did, in one milestone, to half
-    the steepness within a dozen frames.
+    """One that is out of focus, which a state may take for more and more so: one milestone did, and lines
+    lost half of their steepness within a dozen frames.
     """
     with open_reader(REPO / 'assets/television/walk_twos_tv.mkv') as reader:
         frames = np.stack([image[272:384, 464:608] for image, _ in itertools.islice(reader.frames(), 18)])

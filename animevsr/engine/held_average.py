@@ -45,13 +45,8 @@ FLAT = 30.0  # squared gradient, in levels per block, below which nothing is sai
 FADES_OUT = 0.5  # beyond 1 times what is allowed, over which averaging ends
 FIRST = 6.0  # results that the first one of a held drawing is worth: what stays as it was shown is still
 MOST = 8.0  # later ones that count at most: the mean must be able to follow
-
-
 # five pixels in a row, in four directions
-ROWS = [
-    np.pad(row, [((5 - side) // 2,) * 2 for side in row.shape]) for row in (np.ones((1, 5)), np.ones((5, 1)))
-]
-ROWS = [row / 5 for row in (*ROWS, np.eye(5), np.eye(5)[::-1])]
+ROWS = [row / 5 for row in (np.ones((1, 5)), np.ones((5, 1)), np.eye(5), np.eye(5)[::-1])]
 
 
 class HeldAverage:

@@ -1,6 +1,5 @@
-"""Names of what can compute a network; `engine.backends` has them."""
+"""Names of devices that options may give; `engine.backends` opens them."""
 
-NAMES = ('auto', 'torch', 'ncnn', 'openvino', 'onnxruntime')
 # devices that PyTorch does not know: the runtime, and what it calls them
 RUNTIME_DEVICES = {
     'tensorrt': 'onnxruntime:TensorrtExecutionProvider',

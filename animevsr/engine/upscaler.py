@@ -168,7 +168,6 @@ class Shot:
         """
         tiles, inputs, before = self._tiles([Rect(0, 0, *self.size)]), self._inputs([frame] * 3), None
         for _ in range(MOST_WARM_UP):
-            check()
             results = self._advance(tiles, inputs)
             if before is not None and is_settled(before, results):
                 break

@@ -192,9 +192,8 @@ class Upscaling:
         with self.job.open_reader() as reader:
             info = reader.info
         check_output(self.output, info, options.encode.codec)
-        size = size_for(info, self.output, options, loaded[0].scale, options.encode.codec)
-        tile = choose_tile(options.compute.tile, info.size, loaded[1])
-        seconds = measure_step(self.job.open_upscaler(loaded, tile), info.size)
+        size, _ = self.open_network(info, loaded)
+        seconds = measure_step(self.upscaler, info.size)
         frames, part = info.expected_frames, options.selection.part()
         if frames and part:
             frames = round(frames * part.share(info))

@@ -16,7 +16,7 @@ import torch
 from animevsr.archs.interfaces import RecurrentNetwork
 from animevsr.engine.backends.fastest import sort_by_speed
 from animevsr.engine.backends.torch_backend import TorchBackend
-from animevsr.engine.runtimes import NAMES, RUNTIME_DEVICES
+from animevsr.engine.runtimes import RUNTIME_DEVICES
 from animevsr.utils.device import exact_float32
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ OTHERS = {
     'openvino': ('openvino_backend', 'OpenVINOBackend', ('openvino',)),
     'onnxruntime': ('onnx_backend', 'OnnxBackend', ('onnxruntime', 'onnx')),
 }
+NAMES = ('auto', 'torch', *OTHERS)
 
 
 def open_backend(

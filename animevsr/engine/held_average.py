@@ -50,10 +50,15 @@ ROWS = [row / 5 for row in (np.ones((1, 5)), np.ones((5, 1)), np.eye(5), np.eye(
 
 
 class HeldAverage:
-    """Averages the results of one shot over time where they are held; one for each shot."""
+    """Averages the results of one shot over time where they are held; one for each shot.
 
-    def __init__(self) -> None:
+    Args:
+        patience (float): see `Backend`.
+    """
+
+    def __init__(self, patience: float = 1.0) -> None:
         self.mean = None
+        self.first, self.most = FIRST * patience, MOST * patience
 
     def add(self, image: np.ndarray, source: np.ndarray, regions: Sequence[Rect] | None = None) -> np.ndarray:
         """The next result (h, w, 3) of a shot, uint8 or uint16, averaged with those before it.
@@ -93,8 +98,8 @@ class HeldAverage:
         worst, drift = result_change(*measured, self.drift[(slice(None), *blocks)])
         worst = np.maximum(np.minimum(worst, seen[blocks]), drift)
         count *= np.clip((1 + FADES_OUT - cv2.dilate(worst, np.ones((3, 3)))) / FADES_OUT, 0, 1)
-        shares[blocks] = share = 1 / (1 + count + (FIRST - 1) * np.minimum(count, 1))
-        np.minimum(count + 1, MOST, out=count)
+        shares[blocks] = share = 1 / (1 + count + (self.first - 1) * np.minimum(count, 1))
+        np.minimum(count + 1, self.most, out=count)
         in_bands(partial(blend, share), *arrays)
 
 

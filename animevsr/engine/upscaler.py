@@ -155,8 +155,8 @@ class Shot:
         self.size = self.height + self.bottom, self.width + self.right
         self.state = self.backend.initial_state(*self.size)
         self.inputs = {}
-        self.canvas = None
-        self.average = HeldAverage() if owner.steady else None
+        self.canvas = self.first = None
+        self.average = HeldAverage(self.backend.patience) if owner.steady else None
         self.held = DirtyRegions(self.size, owner.halo, owner.steady) if owner.reuse else None
         self.halo = self.held.halo if self.held else owner.halo
 
@@ -164,7 +164,7 @@ class Shot:
     def warm_up(self, frame: np.ndarray) -> None:
         """Let the network see the first frame before it counts, until it makes the same of it again: a shot
         whose state begins with nothing is softer at first, and changes for half a second while it stands
-        still.
+        still. Where what is held is not computed again, neither is the first frame: the last result is its.
         """
         tiles, inputs, before = self._tiles([Rect(0, 0, *self.size)]), self._inputs([frame] * 3), None
         for _ in range(MOST_WARM_UP):
@@ -172,13 +172,17 @@ class Shot:
             if before is not None and is_settled(before, results):
                 break
             before = results
+        self.first = results if self.held else None
 
     @torch.inference_mode()
     def step(self, prev: np.ndarray, cur: np.ndarray, nxt: np.ndarray) -> Fetch:
         """The result for `cur`, a `Fetch` of (h, w, 3) RGB."""
         changed = self.held.dirty_rects(cur) if self.held else [Rect(0, 0, *self.size)]
         regions = self._tiles(changed)
-        done = self._advance(regions, self._inputs([prev, cur, nxt]) if regions else None)
+        if self.first is not None:
+            done, self.first = self.first, None
+        else:
+            done = self._advance(regions, self._inputs([prev, cur, nxt]) if regions else None)
         self.owner.steps += 1
         self.owner.computed += sum(region.area for region in regions) / (self.size[0] * self.size[1])
         average = self.average and partial(self.average.add, source=cur)

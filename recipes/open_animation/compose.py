@@ -26,6 +26,7 @@ from jobs import run_jobs
 from animevsr.video.packed import SUFFIX, pack
 
 HOLDS = [1, 2, 2, 2, 3, 3, 4, 5]  # frames for which a drawing is held
+SOFT = 0.2  # share of the backgrounds that are out of focus
 
 
 @dataclass
@@ -148,7 +149,7 @@ def make_backdrop(library, width, height, rng):
             image = np.ascontiguousarray(image[:, ::-1])
     if rng.random() < 0.15:
         image = mottle(np.ascontiguousarray(image), rng.uniform(0.02, 0.16), rng.randrange(1 << 30))
-    if rng.random() < 0.2:  # shallow depth of field: must stay blurred
+    if rng.random() < library.soft:  # shallow depth of field: must stay blurred
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(2, 9) * SS)
     if rng.random() < 0.35:  # light falling off
         h, w = image.shape[:2]
@@ -251,9 +252,10 @@ def clip_frames(library, width, height, length, rng):
 
 
 class Library:
-    """The drawings of one split by kind; remembers which were used."""
+    """The drawings of one split by kind; remembers which were used. `soft`: see `SOFT`."""
 
-    def __init__(self, materials, split):
+    def __init__(self, materials, split, soft=SOFT):
+        self.soft = soft
         entries = json.loads((materials / 'index.json').read_text())
         self._kinds, self.used = {}, []
         for entry in entries:
@@ -271,7 +273,7 @@ class Library:
         return entry
 
 
-def make_clip(root, split, number, seed, size, length, packed):
+def make_clip(root, split, number, seed, size, length, packed, soft=SOFT):
     """Compose clip `number` into ROOT/<split>/<number>/, or ROOT/<split>/<number>.b2nd, with the credits of
     its drawings; it appears only when it is complete.
     """
@@ -281,7 +283,7 @@ def make_clip(root, split, number, seed, size, length, packed):
     target = folder / (name + SUFFIX if packed else name)
     if target.exists():
         return number
-    library = Library(Path(root) / 'materials', split)
+    library = Library(Path(root) / 'materials', split, soft)
     frames = clip_frames(library, *size, length, random.Random(f'{split} {seed} {number}'))
     if packed:
         frames = list(frames)  # by then it is known what they are made of
@@ -298,8 +300,8 @@ def make_clip(root, split, number, seed, size, length, packed):
     return number
 
 
-def compose(root, split, clips, seed=1, size=(640, 384), length=24, jobs=2, packed=False):
-    calls = [(root, split, n, seed, size, length, packed) for n in range(clips)]
+def compose(root, split, clips, seed=1, size=(640, 384), length=24, jobs=2, packed=False, soft=SOFT):
+    calls = [(root, split, n, seed, size, length, packed, soft) for n in range(clips)]
     run_jobs(make_clip, calls, f'clips, {split}', jobs)
 
 
@@ -311,8 +313,10 @@ if __name__ == '__main__':
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--length', type=int, default=24, help='frames of a clip')
     parser.add_argument('--size', type=int, nargs=2, default=(640, 384), metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument('--soft', type=float, default=SOFT, help='share of backgrounds that are out of focus')
     parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--packed', action='store_true', help='one file a clip, which is read faster')
     args = parser.parse_args()
     size = tuple(args.size)
-    compose(args.root, args.split, args.clips, args.seed, size, args.length, args.jobs, args.packed)
+    made = args.root, args.split, args.clips, args.seed, size, args.length, args.jobs, args.packed, args.soft
+    compose(*made)

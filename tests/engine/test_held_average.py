@@ -41,8 +41,8 @@ def small(frame):
     return cv2.resize(frame, None, fx=1 / 4, fy=1 / 4, interpolation=cv2.INTER_AREA)
 
 
-def averaged(frames, sources=None):
-    average = HeldAverage()
+def averaged(frames, sources=None, **options):
+    average = HeldAverage(**options)
     return np.stack(
         [
             average.add(frame, small(frame) if sources is None else sources[i])
@@ -59,6 +59,18 @@ def test_noise_on_a_held_drawing_is_averaged():
     assert flicker(results[4:]) < 0.15 * flicker(noisy[4:])
     errors = [np.square(frames[6:].astype(np.float32) - clean).mean() for frames in (results, noisy)]
     assert errors[0] < 0.3 * errors[1]
+
+
+def test_patience_makes_it_stiller_and_still_shows_a_new_drawing_at_once():
+    rng, clean, other = np.random.default_rng(1), drawing(), drawing(seed=3)
+    noisy = np.stack(
+        [to_bytes(image + rng.normal(0, 2, clean.shape)) for image in [clean] * 12 + [other] * 12]
+    )
+    usual, patient = averaged(noisy), averaged(noisy, patience=2)
+    assert flicker(patient[:12]) < 0.75 * flicker(usual[:12])
+    changed = np.abs(clean - other).max(2) > 30
+    late = np.abs(patient[12].astype(np.float32) - noisy[12])[changed]
+    assert late.mean() < 0.05 * np.abs(clean - other)[changed].mean()
 
 
 @pytest.mark.parametrize('step', [0.5, 1.0, 3.0])

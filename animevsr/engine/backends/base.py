@@ -22,6 +22,8 @@ class Backend(ABC):
         multiple (int): heights and widths must be multiples of it.
         is_recurrent (bool): of a `RecurrentNetwork`.
         threads (int | None): None where results do not depend on it.
+        patience (float): for how many times as long what is held is averaged; above 1 where results answer to
+            noise more than the network's own do.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class Backend(ABC):
     dtype = torch.float32
     multiple, is_recurrent = 4, True
     threads: int | None = None
+    patience = 1.0
 
     @abstractmethod
     def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:

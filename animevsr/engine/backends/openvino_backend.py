@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CALIBRATION = 'weights/calibration.mkv'  # degraded clips of `CLIP` frames each
 CLIP = 6
 GRAPH = 2  # changes with what `convert` and `quantize` write
+INTEGER_PATIENCE = 2.0  # 8-bit integers change six times as much where nothing moves
 
 
 class OpenVINOBackend(ConvertedBackend):
@@ -78,6 +79,8 @@ class OpenVINOBackend(ConvertedBackend):
         with same_signal_stack():
             self.request = core.compile_model(model, unit, wanted).create_infer_request()
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
+        if fast:
+            self.patience = INTEGER_PATIENCE
         if unit != 'CPU':
             self.kind, self.name = f'{self.kind}:{unit}', f'{self.name} on {unit}'
 

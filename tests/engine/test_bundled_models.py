@@ -23,3 +23,15 @@ def test_a_still_background_stays_as_sharp_as_it_was(name):
     inner = np.s_[80:-80, 80:-80]
     steep = [np.percentile(np.abs(np.diff(r[inner].astype(int), axis=1)).max(2), 99) for r in results]
     assert steep[0] > 15 and min(steep) > 0.85 * max(steep[:3]), steep
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('clip, top, left', [('walk_twos_tv.mkv', 240, 450), ('talk_twos_asp.avi', 336, 336)])
+def test_nothing_goes_out_of_focus_while_it_is_held(clip, top, left):
+    """Two seconds of one frame: what training in windows of a dozen frames spoils (benchmarks/drift.py)."""
+    with open_reader(REPO / 'assets/television' / clip) as reader:
+        frame = next(image for image, _ in itertools.islice(reader.frames(), 8, None))
+    frames = np.repeat(frame[None, top : top + 112, left : left + 144], 60, 0)
+    results = Upscaler(load_upscaler('animevsr_x4'), torch.device('cpu'))(frames)
+    steep = [np.percentile(np.abs(np.diff(r.astype(int), axis=1)).max(2), 99) for r in results]
+    assert min(steep[4:]) > 0.9 * max(steep[:8]), steep

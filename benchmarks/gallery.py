@@ -43,7 +43,7 @@ def gallery(model, strength):
         top, left = window_of(gt[-1])
         small = lq[-1][top : top + HEIGHT, left : left + WIDTH]
         cells = [np.repeat(np.repeat(small, 4, 0), 4, 1)]
-        for run in methods.values():
+        for _, run in methods.values():
             cells.append(run(lq)[-1][4 * top : 4 * (top + HEIGHT), 4 * left : 4 * (left + WIDTH)])
         cells.append(gt[-1][4 * top : 4 * (top + HEIGHT), 4 * left : 4 * (left + WIDTH)])
         rows.append(np.hstack([cv2.copyMakeBorder(c, 0, 2, 0, 2, cv2.BORDER_CONSTANT) for c in cells]))

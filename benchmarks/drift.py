@@ -4,10 +4,11 @@
 
 `held` is one drawing of a held-out clip for the whole shot, `twos` the clip on twos, forwards and backwards,
 in rounds of 20 frames; both under light and medium damage (see strengths.py), through one encode. `still` has
-no truth: parts of clips of assets/television, one frame for the whole shot. Printed are PSNR-Y against the
-truth and the steepness of what is shown (the mean of the steepest 2 % of horizontal steps, in levels of 255),
-each of frames 5 to 8, of the same four a round later, and of those of the last round. A state that takes what
-is held for more and more out of focus shows here, and in no table of four frames.
+no truth: parts of clips of assets/television, one frame for the whole shot; `moving`, a clip's own 48 frames.
+Printed are PSNR-Y against the truth and the steepness of what is shown (the mean of the steepest 2 % of
+horizontal steps, in levels of 255), each of frames 5 to 8, of the same four a round later, and of the
+last round. A state that takes what is held for more and more out of focus shows here, not in tables of four
+frames.
 """
 
 import argparse
@@ -32,6 +33,7 @@ DRAWINGS = [0, 1, 2, 3, 4, 5, 4, 3, 2, 1]
 ROUND = 2 * len(DRAWINGS)  # frames
 STILL = {'walk_twos_tv.mkv': (240, 450), 'talk_twos_asp.avi': (336, 336), 'grain_tv.mkv': (200, 200)}
 STILL_SIZE = 112, 144
+MOVING = {'talk_twos_tv.mkv': (244, 200)}
 
 
 def looks(count):
@@ -48,11 +50,17 @@ def shots(count):
             truth = drawings[order]
             clip = degrade(to_tensor(truth), STRENGTHS[strength], number)
             yield f'{kind}, {strength}', to_images(clip), truth
-    for name, (top, left) in STILL.items():
-        with open_reader(f'assets/television/{name}') as reader:
-            image = next(image for image, _ in itertools.islice(reader.frames(), 8, None))
-        part = image[top : top + STILL_SIZE[0], left : left + STILL_SIZE[1]]
-        yield f'still, {name}', np.repeat(part[None], count, 0), None
+    for name, place in STILL.items():
+        yield f'still, {name}', np.repeat(part_of(name, *place)[8:9], count, 0), None
+    for name, place in MOVING.items():
+        yield f'moving, {name}', part_of(name, *place), None
+
+
+def part_of(name, top, left):
+    """A part of each frame of a clip, (t, h, w, 3)."""
+    with open_reader(f'assets/television/{name}') as reader:
+        frames = np.stack([image for image, _ in reader.frames()])
+    return frames[:, top : top + STILL_SIZE[0], left : left + STILL_SIZE[1]]
 
 
 def steepness(image):

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from basicsr.metrics import calculate_psnr
 from strengths import STEADY, STRENGTHS, degrade
+from television import ROOT as TELEVISION
+from television import frames_of
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.engine.backends import open_backend
@@ -25,7 +27,6 @@ from animevsr.engine.upscaler import Upscaler
 from animevsr.utils.device import select_device
 from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.clips import list_clips, load_clip
-from animevsr.video.reader import open_reader
 
 DAMAGE = 'light', 'medium'
 CLIPS, SIDE = 4, 320  # of what is taken of a clip
@@ -34,6 +35,7 @@ ROUND = 2 * len(DRAWINGS)  # frames
 STILL = {'walk_twos_tv.mkv': (240, 450), 'talk_twos_asp.avi': (336, 336), 'grain_tv.mkv': (200, 200)}
 STILL_SIZE = 112, 144
 MOVING = {'talk_twos_tv.mkv': (244, 200)}
+LENGTH = 48  # frames of those clips
 
 
 def looks(count):
@@ -58,9 +60,7 @@ def shots(count):
 
 def part_of(name, top, left):
     """A part of each frame of a clip, (t, h, w, 3)."""
-    with open_reader(f'assets/television/{name}') as reader:
-        frames = np.stack([image for image, _ in reader.frames()])
-    return frames[:, top : top + STILL_SIZE[0], left : left + STILL_SIZE[1]]
+    return frames_of(TELEVISION / name, LENGTH)[:, top : top + STILL_SIZE[0], left : left + STILL_SIZE[1]]
 
 
 def steepness(image):

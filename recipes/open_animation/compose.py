@@ -317,6 +317,5 @@ if __name__ == '__main__':
     parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--packed', action='store_true', help='one file a clip, which is read faster')
     args = parser.parse_args()
-    size = tuple(args.size)
-    made = args.root, args.split, args.clips, args.seed, size, args.length, args.jobs, args.packed, args.soft
-    compose(*made)
+    form = dict(seed=args.seed, size=tuple(args.size), length=args.length, packed=args.packed, soft=args.soft)
+    compose(args.root, args.split, args.clips, jobs=args.jobs, **form)

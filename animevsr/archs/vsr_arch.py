@@ -64,12 +64,13 @@ class MSRBVSR(nn.Module):
             num_in_ch, num_feat, 3 * scale**2 + num_feat, num_block, fusion_factor
         )
 
-    def forward(self, clip: Tensor) -> Tensor:
+    def forward(self, clip: Tensor, state: tuple | None = None) -> Tensor:
         """Clip (b, t, 3, h, w) in [0, 1] -> (b, t, 3, scale*h, scale*w). t >= 1; any h and w.
 
         The clip is one shot: its first and its last frame stand in for their missing neighbours.
+        `state`: as in `step`.
         """
-        state, out = None, []
+        out = []
         step = self._step_in_checkpoint if self.checkpointing and torch.is_grad_enabled() else self.step
         for prev, cur, nxt in triples(clip.unbind(1)):
             sr, state = step(prev, cur, nxt, state)

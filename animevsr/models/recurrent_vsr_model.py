@@ -22,6 +22,7 @@ from animevsr.losses.cleaning import CleaningLoss
 from animevsr.losses.steady import SteadyLoss
 from animevsr.metrics.clip_metric import METERS
 from animevsr.models.base_model import BaseSRModel
+from animevsr.models.burn_in import BurnIn
 from animevsr.models.teacher import Teacher
 from animevsr.utils.options import check_keys
 from animevsr.utils.registry import MODEL_REGISTRY
@@ -50,6 +51,8 @@ class RecurrentVSRModel(BaseSRModel):
               added to pixel_opt
           steady_ramp: 1                      # frames for which a pixel must have been held for its change to
               count in full
+          burn_in: [0, 2, 4]                  # passes over a clip without gradients before it is trained on,
+              there and back, see `burn_in.BurnIn`
           teacher_opt: {weights: FILE, share: 0.5, tolerance: 12}   # targets are in part a teacher's, see
               `teacher.Teacher`
         val:
@@ -71,6 +74,7 @@ class RecurrentVSRModel(BaseSRModel):
         'steady_weight',
         'steady_ramp',
         'teacher_opt',
+        'burn_in',
         'flow_lr_mul',
         'fix_flow',
     )
@@ -101,6 +105,8 @@ class RecurrentVSRModel(BaseSRModel):
                     f' {type(net).__name__}'
                 )
             self.cri_pix = CleaningLoss(net, self.cri_pix, build_loss(self.opt['train']['cleaning_opt']))
+        if self.opt['train'].get('burn_in'):
+            BurnIn(self.get_bare_model(self.net_g), self.opt['train']['burn_in'])
         if self.usm_in_losses:
             self.cri_pix, self.cri_perceptual = (
                 loss and Sharpened(loss, self.usm, self.usm_weight)

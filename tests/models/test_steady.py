@@ -11,11 +11,13 @@ from conftest import REPO, moving_frames
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.losses.pixel_loss import EdgeCharbonnierLoss
 from animevsr.losses.steady import SteadyLoss
+from animevsr.models.burn_in import BurnIn
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.models.teacher import Teacher
 from animevsr.models.vqgan_model import VQGANModel
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.overlays import read_options
+from animevsr.utils.windows import triples
 
 
 def test_steadiness_counts_where_the_truth_is_held(device):
@@ -133,6 +135,36 @@ def test_all_of_it_trains(tiny_weights):
     assert last['bf16'] == pytest.approx(last[None], rel=0.1)
     with pytest.raises(ValueError, match="amp must be 'bf16'"):
         tiny_model(amp='fp16')
+
+
+def test_training_begins_with_an_old_state(monkeypatch):
+    """There and back without gradients, then the pass that is trained: one long shot."""
+    clip = torch.from_numpy(moving_frames(3, 8, 8)).permute(0, 3, 1, 2)[None] / 255
+    model = tiny_model(burn_in=[2])
+    shot = clip[:, [0, 1, 2, 2, 1, 0, 0, 1, 2]]
+    net, state, expected = model.net_g, None, []
+    for part in shot.split(3, 1):
+        expected.clear()
+        for prev, cur, nxt in triples(part.unbind(1)):
+            sr, state = net.step(prev, cur, nxt, state)
+            expected.append(sr)
+    result = net(clip)
+    assert torch.equal(result, torch.stack(expected, 1)) and result.requires_grad
+    fresh = net.eval()(clip)  # validation begins as ever
+    assert not torch.allclose(fresh[:, 0], result[:, 0]) and torch.equal(fresh, net.train()(clip, None))
+    model.net_g.recurrent_cell.fusion[-1].weight.grad = None
+    model.feed_data(dict(lq=clip, gt=torch.rand(1, 3, 3, 32, 32)))
+    before = model.net_g.recurrent_cell.conv_s1_first[0].weight.clone()
+    model.optimize_parameters(1)
+    assert not torch.equal(before, model.net_g.recurrent_cell.conv_s1_first[0].weight)
+    drawn = []
+    monkeypatch.setattr('animevsr.models.burn_in.random.choice', lambda passes: drawn.append(passes) or 0)
+    tiny_model(burn_in=[0, 2]).net_g(clip)
+    assert drawn == [[0, 2]]
+    with pytest.raises(ValueError, match=r'burn_in must be a list of numbers of passes >= 0, e.g. \[0, 2\]'):
+        tiny_model(burn_in=2)
+    with pytest.raises(ValueError, match='a Linear cannot begin with a state'):
+        BurnIn(torch.nn.Linear(2, 2), [2])
 
 
 def test_a_vqgan_is_trained_in_float32():

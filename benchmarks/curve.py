@@ -1,7 +1,7 @@
 """The curve of a training run: pixel loss and validation PSNR from BasicSR's log files, as CSV and as a
 picture (needs matplotlib).
 
-    python benchmarks/curve.py LOG [LOG ...] -o weights/animevsr_x4_curve
+    python benchmarks/curve.py LOG [LOG ...] -o weights/vqgan_animation_curve
 
 Several logs are the steps of one training, in order; a log of a resumed run goes on where it was resumed.
 """

@@ -1,7 +1,7 @@
 """Which resize makes the better pseudo-HR (AnimeSR's input rescaling): antialiased bicubic, or Lanczos
 without antialiasing, as published.
 
-    python benchmarks/rescaling.py [--weights animevsr_x4] [--frames 5]
+    python benchmarks/rescaling.py [--weights animevsr_x4] [--frames 3]
 
 The held-out clips, damaged as the three sets of `recipes/open_animation/lbo_sets.yml` and rescaled, against
 their clean originals, which the rescaling does not see: mean PSNR in dB (RGB).

@@ -286,7 +286,7 @@ def to_input(frame: np.ndarray, device: torch.device, dtype: torch.dtype = torch
         .permute(2, 0, 1)
         .unsqueeze(0)
     )
-    return tensor.to(dtype) / highest
+    return (tensor.float() / highest).to(dtype)  # float16 ends at 65504
 
 
 def to_image(sr: Tensor, kind: np.dtype) -> Tensor:

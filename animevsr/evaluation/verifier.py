@@ -118,7 +118,7 @@ def compare_pictures(
     tick = max(source.info.time_base, result.info.time_base, CLOCK)  # how exact times are
     pairs, extra = result.timed(), 0
     for i, (frame, time) in enumerate(selected(source, part)):
-        ours.append(time if not source.timeless else i / source.info.fps)
+        ours.append(time)
         other = next(pairs, None)
         if other is None:
             extra -= 1

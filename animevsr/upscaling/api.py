@@ -80,9 +80,10 @@ def upscale(
         if upscaling.is_finished() or (options.part and upscaling.summarise_joined()):
             return upscaling.summary
         check_output(output, reader.info, options.encode.codec)
-        copies = options.fps is None and reader.info.is_video and options.encode.audio == 'copy'
+        copies = options.fps is None and reader.info.is_video
         if copies and output.suffix.lower() in VIDEO_SUFFIXES:
-            check_tracks(reader.container, input, output)
+            sound = options.encode.audio == 'copy'
+            check_tracks(reader.container, input, output, reader.info.stream_index, sound)
         if reader.info.transparent:
             warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
         if output.suffix.lower() in IMAGE_SUFFIXES:
@@ -127,10 +128,12 @@ def check_input(
         options = options.with_selection(crop=str(find_crop(input)))
         if progress:
             tqdm.write(f'animevsr: crop {options.selection.crop} (top:bottom:left:right)', file=sys.stderr)
-    if options.selection.deinterlace == 'auto' and str(input) != PIPE and is_telecined_file(input):
+    depth = telecined_depth(input) if options.selection.deinterlace == 'auto' and str(input) != PIPE else None
+    if depth:
         options = options.with_selection(deinterlace='ivtc')
+        bits = f', {depth} bits become 8' if depth > 8 else ''
         warnings.warn(
-            f'{input} is telecined film; it is brought back to its frames (deinterlace: off leaves it)',
+            f'{input} is telecined film; it is brought back to its frames{bits} (deinterlace: off leaves it)',
             stacklevel=3,
         )
     if not pipe and output.exists() and input.exists() and output.samefile(input):
@@ -139,13 +142,16 @@ def check_input(
     return Job(*names, options), input, output
 
 
-def is_telecined_file(path: Path) -> bool:
-    """Whether an input is a video of telecined film; False also for what cannot be read."""
+def telecined_depth(path: Path) -> int | None:
+    """The bits of a sample of a video of telecined film; None for any other input, and for what cannot be
+    read.
+    """
     try:
         with open_reader(path) as reader:
-            return isinstance(reader, VideoReader) and is_telecined(reader)
+            telecined = isinstance(reader, VideoReader) and is_telecined(reader)
+            return reader.info.depth if telecined else None
     except MediaError:  # which is reported where it is read
-        return False
+        return None
 
 
 def upscale_image(job: Job, reader: FrameReader) -> Summary:

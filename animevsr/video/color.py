@@ -74,19 +74,29 @@ def reformat(frame: Any, **options: Any) -> Any:
 
 
 def to_rgb(frame: Any, color: Color, deep: bool = False) -> np.ndarray:
-    """(h, w, 3) RGB of a decoded frame: uint8, or uint16 of the full range where `deep`."""
-    target = 'rgb48le' if deep else 'rgb24'
-    if is_rgb(frame.format.name):
-        return reformat(frame, format=target).to_ndarray()
-    return reformat(
-        frame,
-        format=target,
+    """(h, w, 3) RGB of a decoded frame: uint8, or uint16 of the full range where `deep`; transparency is laid
+    over black.
+    """
+    alpha = has_alpha(frame.format)
+    target = ('rgba64le' if deep else 'rgba') if alpha else ('rgb48le' if deep else 'rgb24')
+    yuv = dict(
         src_colorspace=MATRICES[color.matrix],
         dst_colorspace=MATRICES[color.matrix],
         src_color_range=color.range_flag,
         dst_color_range=FULL,
         interpolation=FLAGS,
-    ).to_ndarray()
+    )
+    options = {} if is_rgb(frame.format.name) else yuv
+    image = reformat(frame, format=target, **options).to_ndarray()
+    if alpha:
+        opaque = np.iinfo(image.dtype).max
+        image = np.round(image[..., :3] * (image[..., 3:] / opaque)).astype(image.dtype)
+    return image
+
+
+def has_alpha(pixel_format: Any) -> bool:
+    """Whether a PyAV format holds transparency (a palette says so, but hardly ever has it)."""
+    return pixel_format.name != 'pal8' and any(c.is_alpha for c in pixel_format.components)
 
 
 def from_rgb(image: np.ndarray, pix_fmt: str, color: Color) -> Any:

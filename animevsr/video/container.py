@@ -74,4 +74,5 @@ def explain(error: Any) -> str:
 
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is an attached picture (cover art) and no video."""
-    return 'attached_pic' in str(getattr(stream.disposition, 'name', stream.disposition))
+    disposition = getattr(stream, 'disposition', None)
+    return stream.type == 'video' and 'attached_pic' in str(getattr(disposition, 'name', disposition))

@@ -64,7 +64,13 @@ CODECS = {
         'libx264', 18, 51, (*MP4, '.mkv'), yuv(*ALL), ('h264_nvenc', 'h264_qsv', 'h264_videotoolbox')
     ),
     'h265': Codec(
-        'libx265', 20, 51, (*MP4, '.mkv'), yuv(*ALL), ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox'), 64
+        'libx265',
+        20,
+        51,
+        ('.mp4', '.mov', '.mkv'),
+        yuv(*ALL),
+        ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox'),
+        64,
     ),
     'av1': Codec(
         'libsvtav1', 24, 63, ('.mp4', '.mkv'), yuv(('420', 8), ('420', 10)), ('av1_nvenc', 'av1_qsv'), 64

@@ -14,9 +14,11 @@ from PIL import ExifTags, Image
 from animevsr.errors import MediaError
 from animevsr.utils.files import atomic_file
 from animevsr.video.color import Color, guess_matrix
+from animevsr.video.container import explain
 from animevsr.video.frame_reader import FrameReader, MediaInfo
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+DEEP_SUFFIXES = ('.png', '.tif', '.tiff', '.ppm')  # hold 16 bits
 STILLS_FPS = Fraction(24)  # of a folder of frames, where the user does not say
 
 
@@ -66,18 +68,27 @@ def image_name(number: int) -> str:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write (h, w, 3) uint8 RGB; a file of that name is complete or not there.
+    """Write (h, w, 3) uint8 or uint16 RGB; a file of that name is complete or not there. Formats of 8 bits
+    get 8.
 
     Raises:
         MediaError: it cannot be written.
     """
     with atomic_file(path) as partial:
-        try:
-            written = cv2.imwrite(str(partial), image[..., ::-1])
-        except cv2.error:
-            written = False
-        if not written:
-            raise MediaError(f'{path}: could not be written')
+        save_image(partial, image, path)
+
+
+def save_image(path: Path, image: np.ndarray, known_as: Path | None = None) -> None:
+    """`write_image` without its care; errors name the file `known_as`."""
+    if image.dtype == np.uint16 and path.suffix.lower() not in DEEP_SUFFIXES:
+        image = (image / 257).round().astype(np.uint8)
+    try:
+        encoded, data = cv2.imencode(path.suffix, image[..., ::-1])
+        if not encoded:
+            raise OSError('no such format')
+        path.write_bytes(data)  # OpenCV's own writing does not notice a full disk
+    except (cv2.error, OSError) as error:
+        raise MediaError(f'{known_as or path}: could not be written ({explain(error)})') from None
 
 
 def image_size(path: Path) -> tuple[int, int]:

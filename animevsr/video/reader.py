@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +16,7 @@ import av
 import numpy as np
 
 from animevsr.errors import MediaError
-from animevsr.video.color import Color, reformat, to_rgb
+from animevsr.video.color import Color, has_alpha, reformat, to_rgb
 from animevsr.video.container import explain, is_cover, open_container, track_end
 from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images
@@ -25,6 +27,10 @@ from animevsr.video.telecine import InverseTelecine
 # to frames before it
 WARM_UP = 8
 STANDARD_INPUT = '-'
+# frames by which packets may come before their turn, where it is more than one
+REORDERED = {'h264': 16, 'hevc': 16}
+# frames by which a decoder may work ahead: it refuses a packet before it gives the frames that come earlier
+AHEAD = 32
 LEEWAY = 2  # seconds before a part that are decoded as well
 
 
@@ -89,8 +95,9 @@ class VideoReader(FrameReader):
             it is a MediaError.
 
     Attributes:
-        rotation (int): degrees, counter-clockwise, by which frames are turned.
-        timeless (bool): its times say nothing.
+        mirrored (bool), rotation (int): whether frames are swapped left and right, and then by how many
+            degrees, counter-clockwise, they are turned.
+        timeless (bool): its times are those of `AviTimes`, and the file cannot be searched by them.
     """
 
     def __init__(
@@ -115,37 +122,34 @@ class VideoReader(FrameReader):
             raise MediaError(f'{path}: has no video stream (it holds {kinds})')
         self.stream = streams[0]
         self.stream.thread_type = 'AUTO'
-        # AVI stores no times, and libav's are wrong where there are B-frames
         self.timeless = 'avi' in self.container.format.name
         # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container.
         # Before the first frame is decoded: by that both may change
         # (a type of PyAV's own, since 19)
         rate = Fraction(self.stream.guessed_rate or self.stream.average_rate or STILLS_FPS)
-        self._lost = 0
+        self._lost = self._calm = 0  # packets that were refused, and frames that came since
         self._filter = None
         self._frames = None
         self._packets = None
         self._first = first = self._decode_first()
-        self.zero = None if first.pts is None or self.timeless else first.pts * first.time_base
+        self.zero = None if first.pts is None else first.pts * first.time_base
         self.size = first.width, first.height
-        self.rotation = round(first.rotation / 90) * 90 % 360
+        self.mirrored, self.rotation = orientation(first)
         self.info = self._describe(first, rate if 0 < rate <= 1000 else STILLS_FPS)
-        self.deep = deep and self.info.depth > 8
         self.interlaced = bool(first.interlaced_frame)
         if deinterlace == 'ivtc':
             self._filter = InverseTelecine(self.stream, self.info.fps, self.timeless)
             self.info = self._filter.describe(self.info)
-            self.timeless, self.zero = False, self.zero or Fraction(0)
+            self.timeless, self.zero = False, Fraction(0) if self.timeless else self.zero or Fraction(0)
         elif deinterlace != 'off':
             self._filter = Deinterlacer(self.stream, deinterlace == 'all')
+        self.deep = deep and self.info.depth > 8
 
     def _describe(self, first, rate):
         """`info`, with what the first frame tells."""
         upright = self.rotation % 180 == 0
         width, height = self.size if upright else self.size[::-1]
         shape = Fraction(self.stream.sample_aspect_ratio or 0) or None
-        data = first.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
-        items = (item if hasattr(item, 'type') else data[item] for item in data)
         count, seconds = self.stream.frames or None, (self.container.duration or 0) / av.time_base
         return MediaInfo(
             width,
@@ -156,25 +160,31 @@ class VideoReader(FrameReader):
             depth=max(component.bits for component in first.format.components),
             frame_count=count,
             expected_frames=count or round(seconds * rate) or None,
-            transparent=any(component.is_alpha for component in first.format.components),
+            transparent=has_alpha(first.format),
             is_video=True,
             has_sound=bool(self.container.streams.audio),
             stream_index=self.stream.index,
             pixel_format=first.format.name,
             sample_aspect_ratio=1 / shape if shape and not upright else shape,
-            side_data={item.type.name: bytes(item) for item in items},
+            side_data=side_data(first),
         )
 
     def skip_to(self, seconds: Fraction) -> None:
         """By the key frames, where the times of frames can be trusted."""
         seconds -= LEEWAY
-        if self.zero is None or getattr(self._filter, 'timeless', False) or seconds <= 0:
+        timeless = self.timeless or getattr(self._filter, 'timeless', False)
+        if timeless or self.zero is None or seconds <= 0:
             return
         time = self.zero + seconds
-        self.container.seek(int(time / self.stream.time_base), stream=self.stream)
-        self._first = self._decode_first()
-        found = self._first.pts is not None and self.zero <= self._first.pts * self._first.time_base <= time
-        if not found:  # a file whose index is wrong: from the beginning
+        try:
+            self.container.seek(int(time / self.stream.time_base), stream=self.stream)
+            self._packets = self.container.demux(self.stream)
+            self._frames = self._decode_packets()
+            first = self._first = next(self._frames, None)
+        except (av.FFmpegError, MediaError):
+            first = None
+        found = first and first.pts is not None and self.zero <= first.pts * first.time_base <= time
+        if not found:  # no key frame follows, or the file's index is wrong: from the beginning
             self.container.close()
             self.container = open_container(self.path)
             self.stream = self.container.streams[self.info.stream_index]
@@ -195,12 +205,15 @@ class VideoReader(FrameReader):
     def _decode_packets(self):
         """Frames as the decoder gives them; packets that it refuses are counted in `_lost`, or raise."""
         last = None
+        times = AviTimes(self.stream) if self.timeless else None
         while True:
             try:
                 packet = next(self._packets, None)
                 # an empty packet within the video (Theora has them) says that the picture stays; to the
                 # decoder it would be the end
                 stays = packet is not None and not packet.size and packet.dts is not None
+                if times and packet is not None:
+                    times.add(packet)
                 frames = [] if packet is None or stays else packet.decode()
             except av.FFmpegError as error:
                 if isinstance(error, (av.EOFError, EOFError)):
@@ -209,11 +222,15 @@ class VideoReader(FrameReader):
                     return
                 if not self.conceal and last is not None:
                     raise MediaError(f'{self.path}: damaged after {last.time} s ({error.strerror})') from None
-                self._lost += 1
+                self._lost, self._calm = self._lost + 1, 0
+                if times:
+                    times.discard(packet)
                 continue
             if packet is None:
                 return
             for last in frames:
+                if times:
+                    times.set(last)
                 self.interlaced = self.interlaced or bool(last.interlaced_frame)
                 yield last
 
@@ -232,7 +249,9 @@ class VideoReader(FrameReader):
     def whole_image(self, frame: Any) -> np.ndarray:
         """uint16 where `deep`; upright."""
         image = to_rgb(frame, self.info.color, self.deep)
-        return np.ascontiguousarray(np.rot90(image, self.rotation // 90)) if self.rotation else image
+        if self.mirrored:
+            image = image[:, ::-1]
+        return np.ascontiguousarray(np.rot90(image, self.rotation // 90))
 
     def timed(self) -> Iterator[tuple[Any, Fraction | None]]:
         """With `conceal` there are frames for those that are damaged, every frame has a time, and times
@@ -240,7 +259,7 @@ class VideoReader(FrameReader):
         """
         last, before = None, None
         for frame in self.decoded():
-            time = None if frame.pts is None or self.timeless else frame.pts * frame.time_base
+            time = None if frame.pts is None else frame.pts * frame.time_base
             if self.conceal:
                 if frame.is_corrupt:
                     self.damage.append((float(time or 0), 'a damaged frame, as the decoder mended it'))
@@ -249,18 +268,23 @@ class VideoReader(FrameReader):
                 else:
                     if time is None or time <= last:  # times that run backwards are no times
                         time = last + 1 / self.info.fps
-                    missing = min(self._lost, round((time - last) * self.info.fps) - 1) if self._lost else 0
+                    missing = max(0, min(self._lost, round((time - last) * self.info.fps) - 1))
                     for _ in range(missing):
                         last += 1 / self.info.fps
                         self.damage.append((float(last), 'a lost frame, replaced by the one before it'))
                         yield before, last
-                self._lost = 0
+                    self._lost -= missing
+                self._calm += 1
+                if self._calm > AHEAD:
+                    self._lost = 0
                 before = frame
             last = time
             yield frame, time
         if self.conceal and before is not None:
             says = track_end(self.stream)
-            if self._lost or (says and says - last - 1 / self.info.fps > max(1, says / 50)):
+            if (self._lost and not self._calm) or (
+                says and says - last - 1 / self.info.fps > max(1, says / 50)
+            ):
                 self.damage.append((float(last), 'the last frame that can be decoded; the file should go on'))
 
     def seek(self, time: Fraction) -> Any:
@@ -303,14 +327,71 @@ class VideoReader(FrameReader):
 
     def decoded(self) -> Iterator[Any]:
         """The frames as PyAV gives them, not converted, but deinterlaced where that was asked for."""
-        frames = itertools.chain([self._first], self._frames)
-        for frame in self._filter(frames) if self._filter else frames:
+        frames = self._of_one_size(itertools.chain([self._first], self._frames))
+        yield from self._filter(frames) if self._filter else frames
+
+    def _of_one_size(self, frames):
+        """Filters do not take another size, and end the process."""
+        for frame in frames:
             if (frame.width, frame.height) != self.size:
                 raise MediaError(
                     f'{self.path}: the picture changes its size to {frame.width}x{frame.height} at'
                     f' {frame.time} s'
                 )
             yield frame
+
+
+def side_data(frame: Any) -> dict[str, bytes]:
+    """{its name in FFmpeg: what it holds} of a frame."""
+    data = frame.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
+    items = (item if hasattr(item, 'type') else data[item] for item in data)
+    return {item.type.name: bytes(item) for item in items}
+
+
+def orientation(frame: Any) -> tuple[bool, int]:
+    """(whether left and right are swapped, degrees counter-clockwise by which the result is turned then), by
+    the display matrix of a frame.
+    """
+    matrix = side_data(frame).get('DISPLAYMATRIX')
+    if matrix:
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5] / 65536
+        if a * d < b * c:
+            return True, round(-math.degrees(math.atan2(-b, -a)) / 90) * 90 % 360
+    return False, round(frame.rotation / 90) * 90 % 360
+
+
+class AviTimes:
+    """When the frames of an AVI file are shown: it numbers its packets, of which empty ones are frames that
+    were dropped when it was made, and libav takes the order of decoding for that of presentation where there
+    are B-frames.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.waiting = []
+        self.most = REORDERED.get(stream.codec_context.name, 1)
+
+    def add(self, packet: Any) -> None:
+        """One more packet goes to the decoder."""
+        if packet.size and packet.dts is not None:
+            heapq.heappush(self.waiting, packet.dts)
+
+    def discard(self, packet: Any) -> None:
+        """The decoder refused one (or one before it: decoders work ahead)."""
+        reorders = self.stream.codec_context.has_b_frames  # else the frames know their packets
+        if reorders and packet is not None and packet.dts in self.waiting:
+            self.waiting.remove(packet.dts)
+            heapq.heapify(self.waiting)
+
+    def set(self, frame: Any) -> None:
+        """Give a frame its time: that of the first packet that has no frame yet. Those that never get one are
+        told by being further behind than a decoder reorders.
+        """
+        if frame.dts is not None and frame.time_base == self.stream.time_base:
+            most = self.most if self.stream.codec_context.has_b_frames else 0
+            while len(self.waiting) > 1 and self.waiting[0] < frame.dts - most:
+                heapq.heappop(self.waiting)
+        frame.pts = heapq.heappop(self.waiting) if self.waiting else None
 
 
 class Deinterlacer:

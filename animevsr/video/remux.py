@@ -33,6 +33,8 @@ from animevsr.video.ffmpeg import binary
 from animevsr.video.segments import timed_packets
 from animevsr.video.tracks import Tracks
 
+COVERS = {'mjpeg': ('jpeg', 'jpg'), 'png': ('png', 'png')}  # their type and suffix
+
 
 def join(
     segments: list[Path],
@@ -113,7 +115,7 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f'{output}: cannot be written ({explain(error)})') from None
-    packets = Tracks(others, tracks, later, f'of {source}', window)
+    packets = Tracks(others, tracks, later, f'of {source}', window, output.suffix.lower() in MP4)
     try:
         out.start_encoding()
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -220,8 +222,12 @@ def add_track(
         if (stream.type == 'data' or name is None) and not titles:
             warnings.warn(f'{what} is left out: it cannot be copied', stacklevel=2)
         return None
+    if is_cover(stream) and not mp4 and name in COVERS:  # in Matroska a file that is attached
+        kind, suffix = COVERS[name]
+        out.add_attachment(f'cover.{suffix}', f'image/{kind}', read_cover(source, stream.index))
+        return None
     if not can_carry(out, stream):
-        if stream.type == 'video' and is_cover(stream):
+        if is_cover(stream):
             warnings.warn(
                 f'the cover picture of {source} ({name}) is left out: {output.suffix} cannot carry it',
                 stacklevel=2,
@@ -231,19 +237,25 @@ def add_track(
     return 0, stream, stream
 
 
-def check_tracks(origin: Any, source: Path, output: Path) -> None:
-    """MediaError if `output` cannot carry a sound track of `source`, before all the work; see `join`.
+def read_cover(source: Path, index: int) -> bytes:
+    """The file that a stream with an attached picture holds."""
+    with open_container(source) as container:
+        return next(bytes(p) for p in container.demux(container.streams[index]) if p.size)
+
+
+def check_tracks(origin: Any, source: Path, output: Path, video_index: int, audio: bool = True) -> None:
+    """MediaError if `output` cannot carry a track of `source`, before all the work; see `join`.
 
     Args:
         origin: PyAV's container of `source`.
     """
+    kinds = {'video', *(['audio'] if audio else []), *([] if output.suffix.lower() in MP4 else ['subtitle'])}
     with tempfile.TemporaryDirectory() as folder, av.open(f'{folder}/x{output.suffix}', 'w') as out:
         for stream in origin.streams:
-            if (
-                stream.type == 'audio'
-                and getattr(stream.codec_context, 'name', None)
-                and not can_carry(out, stream)
-            ):
+            name = getattr(stream.codec_context, 'name', None) if stream.type in kinds else None
+            if name is None or stream.index == video_index or name == 'mov_text' or is_cover(stream):
+                continue
+            if not can_carry(out, stream):
                 raise not_carried(stream, output, source)
 
 
@@ -257,7 +269,8 @@ def not_carried(stream: Any, output: Path, source: Path) -> MediaError:
 
 def can_carry(out: Any, stream: Any) -> bool:
     """Whether a container that is being written takes a stream."""
-    return stream.codec_context.codec.canonical_name in out.supported_codecs
+    codec = stream.codec_context.codec  # the list holds names of decoders, like dca for DTS
+    return not {codec.name, codec.canonical_name}.isdisjoint(out.supported_codecs)
 
 
 def convert_subtitles(source: Path, index: int, stack: ExitStack, mp4: bool) -> Any:

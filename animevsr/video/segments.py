@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-import cv2
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import make_partial_path
 from animevsr.video.color import from_rgb
 from animevsr.video.container import explain, open_container
-from animevsr.video.images import image_name
+from animevsr.video.images import image_name, save_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,9 +92,7 @@ class ImageSegmentWriter:
 
     def write(self, image: np.ndarray) -> None:
         """(h, w, 3) uint8 RGB."""
-        target = self.partial / image_name(self.number)
-        if not cv2.imwrite(str(target), image[..., ::-1]):
-            raise MediaError(f'{target}: could not be written')
+        save_image(self.partial / image_name(self.number), image)
         self.number += 1
 
     def __exit__(self, kind, *_):

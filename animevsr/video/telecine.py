@@ -66,13 +66,13 @@ class InverseTelecine:
             info,
             fps=info.fps * Fraction(CYCLE - 1, CYCLE),
             time_base=TICK,
+            depth=8,  # fieldmatch knows no more
             frame_count=None,
             expected_frames=count,
         )
 
     def __call__(self, frames: Iterable) -> Iterator[Any]:
-        if self.timeless:
-            frames = numbered(frames, self.rate)
+        frames = numbered(frames, self.rate) if self.timeless else stamped(frames, self.stream, self.rate)
         base = 1 / self.rate if self.timeless else self.stream.time_base
         pictures = measured(match_fields(frames, self.stream, self.rate, base))
         waiting = deque()
@@ -151,6 +151,17 @@ def numbered(frames: Iterable, rate: Fraction) -> Iterator[Any]:
     for number, frame in enumerate(frames):
         frame.time_base = 1 / rate
         frame.pts = number
+        yield frame
+
+
+def stamped(frames: Iterable, stream: Any, rate: Fraction) -> Iterator[Any]:
+    """The frames; those without a time follow the one before (raw and damaged streams have such)."""
+    last, step = None, max(1, round(1 / (rate * stream.time_base)))
+    for frame in frames:
+        if frame.pts is None:
+            frame.time_base = stream.time_base
+            frame.pts = 0 if last is None else last + step
+        last = frame.pts
         yield frame
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from animevsr.video.container import explain
+from animevsr.video.container import explain, is_cover
 
 # seconds by which times may run backwards by carelessness; by more, two recordings were joined
 JITTER = Fraction(1, 10)
@@ -25,6 +25,7 @@ class Tracks:
         later (Fraction): seconds by which all of them are moved.
         whose (str): names the source, for messages.
         window (pair of Fraction | None): seconds of the sources; what lies outside is left out.
+        strict (bool): the muxer takes no two packets of one track with the same time (MP4).
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Tracks:
         later: Fraction = Fraction(0),
         whose: str = '',
         window: tuple[Fraction, Fraction] | None = None,
+        strict: bool = False,
     ) -> None:
         self.queues = []
         self.whose = whose
@@ -43,7 +45,7 @@ class Tracks:
             mine = {stream.index: made for (which, stream), made in tracks.items() if which == i}
             if mine:
                 clocks = {
-                    index: Clock(f'{container.streams[index].type} track {index} {whose}', later)
+                    index: Clock(f'{container.streams[index].type} track {index} {whose}', later, strict)
                     for index in mine
                 }
                 self.queues.append([self._packets(container, mine, clocks), None])
@@ -63,6 +65,10 @@ class Tracks:
                     yield from ((item, mine[index]) for item in clock.flush())
                 return
             index = packet.stream.index
+            if is_cover(packet.stream):  # has no time, and belongs to any part
+                packet.pts = packet.dts = 0
+                yield packet, mine[index]
+                continue
             due = packet.size and (packet.dts is not None or packet.pts is not None)
             if due and (self.window is None or cut(packet, *self.window)):
                 yield from ((item, mine[index]) for item in clocks[index].push(packet))
@@ -116,13 +122,15 @@ class Clock:
 
     Args:
         what (str): names the track. later (Fraction): seconds by which it is moved.
+        strict (bool): times must rise, and not only stay.
     """
 
-    def __init__(self, what: str, later: Fraction) -> None:
+    def __init__(self, what: str, later: Fraction, strict: bool = True) -> None:
         self.what = what
         self.later = later
+        self.strict = strict
         self.waiting = []
-        self.last = None
+        self.last = self.before = None
         self.step = 1
         self.shift = 0
 
@@ -152,10 +160,14 @@ class Clock:
     def _moved(self, packet):
         if self.later and not self.shift and self.last is None:
             self.shift = round(self.later / packet.time_base)
-        # two of them may begin together; of others MP4 takes no equal times
+        # subtitles may begin together, and so may packets of sound where a container rounds to milliseconds
         subtitle = packet.stream.type == 'subtitle'
-        behind = 0 if self.last is None else self.last + (not subtitle) - (packet.dts + self.shift)
-        if behind * packet.time_base > (DISORDER if subtitle else JITTER):
+        behind = (
+            0 if self.last is None else self.last + (self.strict and not subtitle) - (packet.dts + self.shift)
+        )
+        back = 0 if self.before is None else self.before - packet.dts  # in the source itself
+        self.before = packet.dts
+        if min(back, behind) * packet.time_base > (DISORDER if subtitle else JITTER):
             warnings.warn(
                 f'the times of {self.what} run backwards at {float(self.last * packet.time_base):.3f} s; it'
                 ' goes on from there',
@@ -163,7 +175,7 @@ class Clock:
             )
             self.shift += behind + self.step
             behind = 0
-        elif behind * packet.time_base > JITTER:
+        elif min(back, behind) * packet.time_base > JITTER:
             warnings.warn(
                 f'{self.what} is not in order: what was due at'
                 f' {float((packet.dts + self.shift) * packet.time_base):.3f} s comes'

@@ -201,6 +201,8 @@ def test_frame_rates():
         50,
     ]
     assert parse_rate('12.5') == Fraction(25, 2)
+    rate = parse_rate('14.985014985')  # more digits than a container takes
+    assert abs(rate - Fraction('14.985014985')) < 1e-9 and rate.denominator <= 1_000_000
 
 
 def test_commands(tiny_weights, tmp_path):

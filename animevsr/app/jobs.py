@@ -156,14 +156,24 @@ class JobQueue:
 
     def _work(self):
         while not self.closed.wait(0.2):
-            with self.lock:
-                entry = next((e for e in self.entries if e.state == WAITING), None)
-                if entry is None:
-                    continue
-                entry.state = RUNNING
-                self._save()
-                self.process = start(entry)
-            self._follow(entry)
+            entry = next((e for e in self.entries if e.state == WAITING), None)
+            if entry is None:
+                continue
+            try:
+                with self.lock:
+                    if entry.state != WAITING:
+                        continue
+                    entry.state = RUNNING
+                    self._save()
+                    self.process = start(entry)
+                self._follow(entry)
+            except OSError as error:  # a full disk, say; the others go on
+                if self.process:
+                    self.process.terminate()
+                    self.process.wait()
+                self.process = None
+                if entry.state != PAUSED:
+                    entry.state, entry.message = FAILED, str(error)
 
     def _follow(self, entry):
         for line in lines(self.process.stderr):

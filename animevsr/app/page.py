@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,7 @@ class Page:
         self.upscalers = {}
         self.blocks = None
         self.teaching = None
+        self.lock = threading.RLock()
 
     # --- restore
 
@@ -114,12 +116,15 @@ class Page:
         return cv2.resize(shot[-1], size, interpolation=cv2.INTER_CUBIC), result
 
     def upscaler(self, model: str, strength: float = 1) -> Upscaler:
-        if (model, strength) not in self.upscalers:
-            options = UpscaleOptions.of(weights=model, strength=None if strength == 1 else strength)
-            net = load_mixed(model, options.strength, self.device)
-            made = Upscaler(open_backend(net, self.device), steady=options.averages)
-            self.upscalers = {(model, strength): made}  # one at a time
-        return self.upscalers[model, strength]
+        if not model:
+            raise MediaError('choose a model')
+        with self.lock:
+            if (model, strength) not in self.upscalers:
+                options = UpscaleOptions.of(weights=model, strength=None if strength == 1 else strength)
+                net = load_mixed(model, options.strength, self.device)
+                made = Upscaler(open_backend(net, self.device), steady=options.averages)
+                self.upscalers = {(model, strength): made}  # one at a time
+            return self.upscalers[model, strength]
 
     def enqueue(self, path: str, output: str, strength: float, *values: Any) -> list:
         """Put a video into the queue; the rows of it."""
@@ -129,9 +134,11 @@ class Page:
         names = 'weights', 'outscale', 'height', 'crop', 'grain', 'square_pixels', 'reuse', 'fast', 'crf'
         given = dict(zip(names, values))
         settings = {name: v for name, v in given.items() if v or name == 'crf' and v == 0}  # 0 is a quality
+        if 'weights' not in settings:
+            raise MediaError('choose a model')
         if settings.get('reuse') and not self.upscaler(settings['weights']).backend.is_recurrent:
             del settings['reuse']  # it has no state that could be held
-        if strength < 1:  # else it is the model itself
+        if strength is not None and strength < 1:  # else it is the model itself
             settings['strength'] = strength
         if 'height' in settings:
             settings.pop('outscale', None)
@@ -199,17 +206,20 @@ class Page:
         yield shown
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / 'teach.log'
-        with log.open('wb') as file:
-            self.teaching = subprocess.Popen(
-                [sys.executable, '-m', 'animevsr_cli', *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-        while self.teaching.poll() is None:
+        with self.lock:
+            if self.teaching and self.teaching.poll() is None:
+                raise MediaError('something is being learned already; stop it first')
+            with log.open('wb') as file:
+                process = self.teaching = subprocess.Popen(
+                    [sys.executable, '-m', 'animevsr_cli', *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
+        while process.poll() is None:
             time.sleep(0.5)
             yield shown + tail(log)
-        yield shown + tail(log) + f'\nended with {self.teaching.returncode}'
+        yield shown + tail(log) + f'\nended with {process.returncode}'
 
     def stop_teaching(self) -> None:
         if self.teaching and self.teaching.poll() is None:
@@ -322,7 +332,7 @@ def teaching(page: Page, action: str) -> Any:
     def handler(path):
         try:
             yield from page.teach(action, path)
-        except MediaError as error:
+        except (MediaError, ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     return handler

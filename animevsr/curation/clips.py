@@ -114,6 +114,8 @@ def curate_clips(
     if unknown := sorted(set(rules) - {f.name for f in fields(ClipRules)}):
         raise ValueError(f'{unknown[0]} is no rule; there are {", ".join(f.name for f in fields(ClipRules))}')
     rules = ClipRules(**rules)
+    if rules.frames < 1 or rules.per_video < 1:
+        raise ValueError(f'frames and per_video must be at least 1, got {rules.frames} and {rules.per_video}')
     surveys, failed = survey_all(root, output, jobs, cluster, progress)
     candidates = []
     for found in surveys:

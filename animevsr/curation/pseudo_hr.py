@@ -70,14 +70,16 @@ def write_pairs(
         ' away',
     )
     runs = spread_runs(count, max_frames)
-    due, recent = {min(run.stop, count - 1): run for run in runs}, {}
+    due, recent = {}, {}  # runs by the frame after which they are written
+    for run in runs:
+        due.setdefault(min(run.stop, count - 1), []).append(run)
     with progress_bar(sum(map(len, runs)), 'pairs', progress) as bar, open_reader(video) as reader:
         for i, (image, _) in enumerate(reader.frames()):
             recent[i] = image
             recent.pop(i - RUN - WARM_UP - 1, None)
-            if i in due:
-                _write_run(folder, due[i], recent, net, factor, mode)
-                bar.update(len(due[i]))
+            for run in due.get(i, ()):
+                _write_run(folder, run, recent, net, factor, mode)
+                bar.update(len(run))
             if i >= max(due):
                 break
     return folder

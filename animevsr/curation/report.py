@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from animevsr.errors import MediaError
-from animevsr.utils.files import write_text
+from animevsr.utils.files import atomic_file, write_text
 from animevsr.utils.images import as_bytes
 from animevsr.video.reader import open_reader
 from animevsr.video.selection import Crop
@@ -90,18 +90,21 @@ def thumbnail(shown: Shown, folder: Path) -> str:
             with open_reader(shown.source, crop=Crop.parse(shown.crop)) as reader:
                 moment = Fraction(shown.seconds).limit_denominator(1000)
                 reader.skip_to(moment)
-                frame = next(
+                later = (
                     frame
                     for n, (frame, time) in enumerate(reader.timed())
                     if reader.since_first(n, time) >= moment
                 )
+                frame = next(later, None)
+                if frame is None:
+                    return ''
                 image = as_bytes(reader.image(frame))
             size = WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             # not `imwrite`, which crashes at names that are not UTF-8
-            file.write_bytes(
-                cv2.imencode('.jpg', small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-            )
+            data = cv2.imencode('.jpg', small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+            with atomic_file(file) as partial:
+                partial.write_bytes(data)
     if not file.exists():
         return ''
     return f'data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}'

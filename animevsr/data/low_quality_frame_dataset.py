@@ -80,10 +80,9 @@ class LowQualityFrameDataset(data.Dataset):
         self.crop_size = opt.get('crop_size', 256)
         self.seed = opt.get('seed', 0)
         self.frames = list_frames(opt['dataroot_lq'], self.crop_size if self.train else 1)
-        if opt.get('max_frames', len(self.frames)) < len(self.frames):
-            self.frames = [
-                self.frames[i * len(self.frames) // opt['max_frames']] for i in range(opt['max_frames'])
-            ]
+        most = opt.get('max_frames') or len(self.frames)
+        if most < len(self.frames):
+            self.frames = [self.frames[i * len(self.frames) // most] for i in range(most)]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -138,11 +137,27 @@ def list_frames(root: str, at_least: int) -> list:
                 video = Path(folder) / name
                 with VideoReader(video) as reader:
                     _check_size(video, (reader.info.width, reader.info.height), at_least)
-                    count = reader.info.frame_count or reader.info.expected_frames
+                    count = said_count(reader)
                 found += [(video, i) for i in range(count or count_frames(video))]
     if not found:
         raise MediaError(f'dataroot_lq: {root}: holds no images and no videos')
     return found
+
+
+def said_count(reader: VideoReader) -> int | None:
+    """The number of frames that a video's header says, where its last one is near where it should be; None
+    where they must be counted.
+    """
+    count = reader.info.frame_count or reader.info.expected_frames
+    if not count:
+        return None
+    try:
+        last = reader.seek((count - 1) / reader.info.fps)
+    except MediaError:
+        return None
+    if last.pts is None or reader.zero is None:
+        return count
+    return count if last.pts * last.time_base - reader.zero > (count - 1) / reader.info.fps - 1 else None
 
 
 def _check_sizes(images, at_least):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LEAST_SIGMA = 0.01  # pixels: a kernel of a single one
 SEEDS = 2**31
 
 
@@ -43,8 +44,8 @@ class Blur(Operator):
             raise ValueError(f'blur: kernel_size must be odd, got {kernel_size}')
         self.kernel_size = kernel_size
         self.isotropic_prob = probability('blur: isotropic_prob', isotropic_prob)
-        self.sigma = interval('blur: sigma', sigma)
-        self.sigma_aniso = interval('blur: sigma_aniso', sigma_aniso)
+        self.sigma = interval('blur: sigma', sigma, LEAST_SIGMA)
+        self.sigma_aniso = interval('blur: sigma_aniso', sigma_aniso, LEAST_SIGMA)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict[str, float]:
         if rng.random() < self.isotropic_prob:

@@ -76,7 +76,7 @@ class MixedBlur(Operator):
             )
         self.prob = probability('mixed_blur: prob', prob)
         self.sinc_prob = probability('mixed_blur: sinc_prob', sinc_prob)
-        self.sigma = interval('mixed_blur: sigma', sigma)
+        self.sigma = interval('mixed_blur: sigma', sigma, 0.01)
         self.betas = dict(
             generalized=interval('mixed_blur: beta_generalized', beta_generalized),
             plateau=interval('mixed_blur: beta_plateau', beta_plateau),

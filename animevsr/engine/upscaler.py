@@ -16,7 +16,7 @@ from animevsr.engine.backends.torch_backend import TorchBackend, describe
 from animevsr.engine.held_average import HeldAverage
 from animevsr.engine.held_regions import CELL, DirtyRegions
 from animevsr.engine.rectangles import Rect
-from animevsr.utils.device import Fetch, device_name, one_behind
+from animevsr.utils.device import Fetch, device_name, exact_float32, one_behind
 from animevsr.utils.interrupts import check
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.windows import triples
@@ -71,6 +71,7 @@ class Upscaler:
         self.steps = 0
         self.computed = 0.0
         if isinstance(backend, torch.nn.Module):
+            exact_float32()
             if isinstance(backend, ClipNetwork):
                 self.clips = backend.to(device)
                 self.device = device

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from animevsr.archs.loading import load_network
 from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.errors import CheckpointError, MediaError
-from animevsr.utils.device import select_device
+from animevsr.utils.device import exact_float32, select_device
 from animevsr.utils.drawing import titled
 from animevsr.utils.files import check_file
 from animevsr.video.images import IMAGE_SUFFIXES, write_image
@@ -80,6 +80,7 @@ def atlas(
     if any(output.exists() and Path(other).exists() and output.samefile(other) for other in (frame, weights)):
         raise MediaError(f'{output}: is an input; name another output')
     device = select_device(device)
+    exact_float32()
     net = load_network(find_weights(weights), device)
     if not isinstance(net, MultiScaleVQGAN):
         raise CheckpointError(

@@ -226,6 +226,7 @@ def _method(name, what, roots, results, device, steady):
     )
 
 
+@torch.inference_mode()
 def runtime(net: nn.Module, device: torch.device, repeat: int = 3) -> float:
     """Median milliseconds of one frame of 180x320; of one in a clip of five for a network over clips."""
     frame, times = torch.rand(1, 3, *RUNTIME_SIZE, device=device), []

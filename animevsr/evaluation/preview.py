@@ -75,14 +75,23 @@ def preview(
     if not video.is_file():
         raise MediaError(f'{video}: no such video file')
     check_folder(output)
-    networks = {Path(str(model)).stem: load_upscaler(model, target) for model in models}
+    networks = {}
+    for model in models:
+        name = Path(str(model)).stem
+        if name in networks:  # files of the same name: by their folders, too
+            name = str(model).replace('/', '_')
+        if name in networks:
+            raise ValueError(f'{model}: is named twice')
+        networks[name] = load_upscaler(model, target)
     scales = {net.scale for net in networks.values()}
     if len(scales) > 1:
         raise ValueError(f'models of one scale can be compared, not of {", ".join(map(str, sorted(scales)))}')
     scale = scales.pop()
     with VideoReader(video) as reader:
         total, rate = reader.info.expected_frames or 0, float(reader.info.fps)
-    moments = at or telling_moments(video, total / rate, count)
+    moments = (
+        sorted({round(moment, 2) for moment in at}) if at else telling_moments(video, total / rate, count)
+    )
     shots = [shot_before(video, moment, rate) for moment in moments]
     output.mkdir(exist_ok=True)
     rows, hours = [], {}

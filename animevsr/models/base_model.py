@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
 from torch import distributed
 
 from animevsr.utils.checkpoint import load_weights
+from animevsr.utils.files import atomic_file
 from animevsr.utils.options import check_keys
 from animevsr.utils.resources import find
 
@@ -167,6 +170,34 @@ class BaseSRModel(SRModel):
         self.check_finite(current_iter)
         self.check_alike(current_iter)
         super().save(epoch, current_iter)
+
+    @master_only
+    def save_network(
+        self, net: nn.Module | list, net_label: str, current_iter: int, param_key: str | list = 'params'
+    ) -> None:
+        """BasicSR's, but a file is there when it is complete, and one that cannot be written is an error."""
+        nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
+        states = {
+            key: {name: value.cpu() for name, value in self.get_bare_model(part).state_dict().items()}
+            for part, key in zip(nets, keys, strict=True)
+        }
+        name = f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
+        with atomic_file(Path(self.opt['path']['models']) / name) as partial:
+            torch.save(states, partial)
+
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """BasicSR's, but as `save_network`."""
+        if current_iter == -1:
+            return
+        state = dict(
+            epoch=epoch,
+            iter=current_iter,
+            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
+            schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
+        )
+        with atomic_file(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as partial:
+            torch.save(state, partial)
 
     def check_alike(self, current_iter: int) -> None:
         """ValueError on all processes if their networks differ (a draw that was not the same, a parameter

@@ -78,8 +78,13 @@ class RecurrentVSRModel(BaseSRModel):
         'flow_lr_mul',
         'fix_flow',
     )
-    usm = steady = teacher = None
+    usm = steady = teacher = burn_in = None
     usm_in_losses = False
+
+    def __init__(self, opt: dict) -> None:
+        if opt['dist'] and opt.get('train', {}).get('fix_flow'):
+            opt['find_unused_parameters'] = True  # those of the flow, for so long
+        super().__init__(opt)
 
     def needs_processes(self, opt: dict) -> bool:
         """With `cleaning_opt`, whose loss looks at the cleaned frames of the last pass."""
@@ -106,7 +111,11 @@ class RecurrentVSRModel(BaseSRModel):
                 )
             self.cri_pix = CleaningLoss(net, self.cri_pix, build_loss(self.opt['train']['cleaning_opt']))
         if self.opt['train'].get('burn_in'):
-            BurnIn(self.get_bare_model(self.net_g), self.opt['train']['burn_in'])
+            self.burn_in = BurnIn(
+                self.get_bare_model(self.net_g),
+                self.opt['train']['burn_in'],
+                self.opt.get('manual_seed') or 0,
+            )
         if self.usm_in_losses:
             self.cri_pix, self.cri_perceptual = (
                 loss and Sharpened(loss, self.usm, self.usm_weight)
@@ -136,6 +145,8 @@ class RecurrentVSRModel(BaseSRModel):
         self.optimizer_g.add_param_group(dict(params=list(flow.values()), lr=group['lr'] * factor))
 
     def optimize_parameters(self, current_iter: int) -> None:
+        if self.burn_in is not None:
+            self.burn_in.iteration = current_iter
         fixed = self.opt['train'].get('fix_flow')
         if fixed:
             for name, parameter in self.get_bare_model(self.net_g).named_parameters():

@@ -136,15 +136,13 @@ def seek_frame(path: str | Path, index: int) -> np.ndarray:
 
 
 def count_frames(path: str | Path) -> int:
-    """Number of frames of a clip: the images of a folder, or the frames of a video, counted where the
-    container does not say.
+    """Number of frames of a clip: the images of a folder, or the frames of a video that can be read. Headers
+    also count what an edit list leaves out, and what a truncated file does not have any more.
     """
     path = Path(path)
     if path.is_dir():
         return len(list_images(path))
     with VideoReader(path) as reader:
-        if reader.info.frame_count:
-            return reader.info.frame_count
         times = list_times(path)
         if times is not None and len(times) and _counts_from_first(reader, times):
             return len(times)

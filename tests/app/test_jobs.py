@@ -8,6 +8,7 @@ import pytest
 from conftest import decode, moving_frames, three_shots, write_video
 from waiting import wait
 
+from animevsr.app import jobs
 from animevsr.app.describe import describe
 from animevsr.app.jobs import DONE, FAILED, PAUSED, RUNNING, WAITING, Entry, JobQueue, lines, newest_frame
 from animevsr.errors import MediaError
@@ -53,6 +54,22 @@ def test_what_cannot_be_is_told_at_once(queue, tmp_path):
     entry = queue.add(str(source), str(tmp_path / 'out.mkv'), dict(weights='no_such_model'))
     failed = wait(queue, entry.number, FAILED)
     assert 'no_such_model' in failed.message and not queue.process
+
+
+def test_a_full_disk_fails_one_video_and_not_the_queue(queue, tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', moving_frames(3, 32, 48))
+    settings = dict(weights=str(tiny_weights), backend='torch')
+    whole = jobs.start
+
+    def full(entry):
+        if entry.number == 1:
+            raise OSError(28, 'No space left on device')
+        return whole(entry)
+
+    monkeypatch.setattr(jobs, 'start', full)
+    numbers = [queue.add(str(source), str(tmp_path / f'{i}.mkv'), settings).number for i in (1, 2)]
+    assert 'No space left' in wait(queue, numbers[0], FAILED).message
+    assert wait(queue, numbers[1], DONE, FAILED).state == DONE
 
 
 @pytest.mark.slow

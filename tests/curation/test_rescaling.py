@@ -338,6 +338,13 @@ def test_frames_of_several_sizes_are_named(tiny_weights, tmp_path):
             )
 
 
+def test_no_pair_is_lost_whatever_the_length(tiny_weights, tmp_path):
+    """The last run of ten frames ends where one of a single frame begins."""
+    video = write_video(tmp_path / 'v.mkv', moving_frames(21, 32, 48))
+    folder = animevsr.rescale(video, tmp_path / 'out', tiny_weights, factor=0.5, device='cpu')
+    assert [p.stem for p in sorted((folder / 'gt').iterdir())] == [f'{i:08d}' for i in range(21)]
+
+
 def test_cuts():
     a, b = moving_frames(2, 40, 60)
     assert not is_cut(a, b) and is_cut(a, 255 - a) and is_cut(np.zeros_like(a), np.full_like(a, 200))

@@ -1,14 +1,18 @@
 """The dataset of low-quality frames: what it finds, how it augments, and what it refuses."""
 
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataset
 from conftest import moving_frames, write_clip, write_video
+from containers import Container, ffmpeg, make
 
 from animevsr.data.sampling import Draw
 from animevsr.errors import MediaError
+from animevsr.video.numbered import count_decodable, count_frames
 
 PLAIN = dict(rescale_prob=0, use_hflip=False, use_vflip=False, channel_shuffle=0, rgb_shift_prob=0)
 
@@ -176,6 +180,22 @@ def test_frames_of_a_video_are_found_by_seeking(suffix, codec, options, tmp_path
         near = [i for i in range(40) if np.array_equal(frames[i], found)]
         assert index in near, (index, near)
     assert np.array_equal(seek_frame(path, 60), frames[39])  # the length was an estimate
+
+
+def test_frames_that_only_the_header_counts_are_none(tmp_path):
+    """An edit list hides the first of them; a truncated file has lost the last ones."""
+    whole = make(tmp_path, Container('whole.mp4', '-c:v libx264 -g 50'), 5.0)
+    (tmp_path / 'cut').mkdir()
+    ffmpeg('-ss', 2.6, '-i', whole, '-c', 'copy', tmp_path / 'cut/cut.mp4')
+    avi = make(tmp_path, Container('whole.avi', '-c:v mpeg4'), 5.0)
+    (tmp_path / 'cut/short.avi').write_bytes(avi.read_bytes()[: avi.stat().st_size * 6 // 10])
+    for name in ('cut.mp4', 'short.avi'):
+        path = tmp_path / 'cut' / name
+        assert count_frames(path) == count_decodable(path) < 125
+    frames = frames_of(tmp_path / 'cut', crop_size=16, max_frames=None)
+    found = Counter(path.name for path, _ in frames.frames)
+    assert found['short.avi'] == count_decodable(tmp_path / 'cut/short.avi')
+    assert found['cut.mp4'] <= count_decodable(tmp_path / 'cut/cut.mp4') + 25
 
 
 def test_max_frames_are_spread_evenly(tmp_path):

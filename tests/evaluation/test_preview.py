@@ -1,11 +1,16 @@
 """A few frames before the whole: what is picked, and that it looks as it will."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import decode, run_python, three_shots, write_video
 
 import animevsr
+from animevsr.archs.vsr_arch import MSRBVSR
+from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.errors import MediaError
 from animevsr.evaluation import preview as module  # the function: the package has its name
 from animevsr.evaluation.preview import telling_moments
@@ -38,6 +43,21 @@ def test_it_shows_what_the_whole_will_look_like(video, tiny_weights, tmp_path):
         bicubic = cv2.resize(decode(video)[0][number], None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
         assert np.array_equal(sheet[i * 384 : (i + 1) * 384, :512][below], bicubic[below])
     assert set(done.hours) == {'tiny'} and 0 < done.hours['tiny'] < 1
+
+
+def test_models_whose_files_have_one_name(video, tmp_path, monkeypatch):
+    """BasicSR calls all its results net_g_latest.pth."""
+    monkeypatch.setattr(sys.modules['animevsr.evaluation.preview'], 'open_backend', TorchBackend)
+    files = []
+    for name, feat in (('a', 4), ('b', 6)):
+        files.append(tmp_path / name / 'net_g_latest.pth')
+        files[-1].parent.mkdir()
+        torch.save({'params': MSRBVSR(num_feat=feat, num_block=(1, 1, 1)).state_dict()}, files[-1])
+    done = module(video, tmp_path / 'p', [str(f) for f in files], at=[0.12, 0.1201, 0.4], device='cpu')
+    assert len(done.hours) == 2 and next(iter(done.hours)) == 'net_g_latest'
+    assert done.moments == [0.12, 0.4]
+    with pytest.raises(ValueError, match='is named twice'):
+        module(video, tmp_path / 'q', [str(files[1])] * 3, device='cpu')
 
 
 def test_command(video, tiny_weights, tmp_path):

@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from conftest import REPO, TINY_CLIPS, run_python
 
+from animevsr.models.base_model import BaseSRModel
 from animevsr.utils.overlays import read_options
 
 
@@ -311,6 +313,10 @@ def test_foreign_project(tmp_path):
         ({'network_g.num_feats': 8}, 'num_feats'),
         ({'datasets.train.batch_size_per_gpu': 50}, 'less than one batch of 50'),
         ({'path.pretrain_network_g': 'gone.pth'}, 'gone.pth: no such weights file'),
+        (
+            {'train.scheduler': dict(type='CosineAnnealingRestartLR', periods=[9], restart_weights=[1, 1])},
+            'AssertionError: periods and restart_weights',
+        ),
     ],
 )
 def test_bad_options_are_one_line(changes, message, tmp_path):
@@ -329,6 +335,33 @@ def test_damaged_states_never_restart_a_run(tmp_path):
     )
     assert done.returncode != 0 and 'none of the training states can be read' in done.stderr
     assert (states / '5.state').exists()
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
+    """BasicSR would leave a part of it, and go on."""
+    model = SimpleNamespace(
+        opt=dict(path=dict(models=str(tmp_path), training_states=str(tmp_path))),
+        optimizers=[],
+        schedulers=[],
+        get_bare_model=lambda net: net,
+    )
+    net, save = torch.nn.Linear(2, 2), torch.save
+    BaseSRModel.save_network(model, [net, net], 'net_g', -1, ['params', 'params_ema'])
+    saved = torch.load(tmp_path / 'net_g_latest.pth')
+    assert set(saved) == {'params', 'params_ema'} and torch.equal(saved['params']['weight'], net.weight)
+
+    def full(state, path):
+        save(state, path)
+        raise RuntimeError('No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    for write in (
+        lambda: BaseSRModel.save_network(model, net, 'net_g', 5),
+        lambda: BaseSRModel.save_training_state(model, 0, 5),
+    ):
+        with pytest.raises(RuntimeError, match='No space left'):
+            write()
+    assert [path.name for path in tmp_path.iterdir()] == ['net_g_latest.pth']
 
 
 def test_small_datasets_train_to_the_end(tmp_path):

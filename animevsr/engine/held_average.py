@@ -60,13 +60,16 @@ class HeldAverage:
         self.mean = None
         self.first, self.most = FIRST * patience, MOST * patience
 
-    def add(self, image: np.ndarray, source: np.ndarray, regions: Sequence[Rect] | None = None) -> np.ndarray:
+    def add(
+        self, image: np.ndarray, source: np.ndarray, regions: Sequence[Rect] | None = None, times: int = 1
+    ) -> np.ndarray:
         """The next result (h, w, 3) of a shot, uint8 or uint16, averaged with those before it.
 
         Args:
             source: the frame (h', w', 3) that it was made from, of the same kind and of another size.
             regions: the parts of the result in which it differs from the one before, with sides that are
                 multiples of 4 but at its border. Default: all of it.
+            times (int): of how many frames the result counts: those since the last one that was computed.
         """
         if self.mean is None:
             self.mean = image.astype(np.float32)
@@ -82,12 +85,12 @@ class HeldAverage:
             seen = cv2.resize(seen, self.count.shape[::-1], interpolation=cv2.INTER_LINEAR)
             shares = np.zeros_like(self.count)
             for region in regions:
-                self._add(image, region, seen, shares)
+                self._add(image, region, seen, shares, times)
             shares = cv2.resize(shares, source.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             self.source += cv2.multiply(change, cv2.merge([shares] * 3))
         return self.shown.copy()
 
-    def _add(self, image, region, seen, shares):
+    def _add(self, image, region, seen, shares, times):
         """Average a region; `shares` (rows, columns) takes down how much of the new result was taken."""
         pixels = np.s_[region.top : region.bottom, region.left : region.right]
         blocks = np.s_[
@@ -98,8 +101,11 @@ class HeldAverage:
         worst, drift = result_change(*measured, self.drift[(slice(None), *blocks)])
         worst = np.maximum(np.minimum(worst, seen[blocks]), drift)
         count *= np.clip((1 + FADES_OUT - cv2.dilate(worst, np.ones((3, 3)))) / FADES_OUT, 0, 1)
-        shares[blocks] = share = 1 / (1 + count + (self.first - 1) * np.minimum(count, 1))
-        np.minimum(count + 1, self.most, out=count)
+        rest = np.ones_like(count)  # of the mean before
+        for _ in range(times):
+            rest *= 1 - 1 / (1 + count + (self.first - 1) * np.minimum(count, 1))
+            np.minimum(count + 1, self.most, out=count)
+        shares[blocks] = share = 1 - rest
         in_bands(partial(blend, share), *arrays)
 
 

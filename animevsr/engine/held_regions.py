@@ -62,11 +62,14 @@ class DirtyRegions:
     Attributes:
         halo (int): pixels that are computed around a region.
         slack (float): how much is tolerated, 1 at first; 0 where holding does not work at all.
+        stands_for (int): frames that the last whole picture counts for: those since the one before it.
     """
 
     def __init__(self, size: tuple[int, int], reach: int, warm: bool = False) -> None:
         self.size = size
         self.halo = min(reach, HALO)
+        self.warm = warm
+        self.stands_for = 1
         self.slack = 1.0
         self.grid = tuple(-(-side // CELL) for side in size)
         self.blocks = tuple(side // BLOCK for side in size)
@@ -88,7 +91,7 @@ class DirtyRegions:
             pad = (0, height - self.frame.shape[0], 0, width - self.frame.shape[1])
             self.frame = cv2.copyMakeBorder(self.frame, *pad, cv2.BORDER_REPLICATE)
         whole = [Rect(0, 0, height, width)]
-        self.would_hold = None
+        self.would_hold, self.stands_for = None, 1
         self._set_slack()
         if self.slack == 0 or self.pause:
             self.pause = max(0, self.pause - 1)
@@ -105,6 +108,7 @@ class DirtyRegions:
         elif self.since >= self.until_check + (0 if self._is_cheap(regions) else self.patience):
             # not at even intervals: what changes at one of its own could hide from them; nor always where
             # much is due: what is held between such frames would never be compared
+            self.stands_for = self.since
             self.since, self.until_check = 0, min(INTERVAL, 2 * self.until_check) - self.until_check % 5
             self.patience = PATIENCE - self.patience
             self.would_hold = ~mask
@@ -198,6 +202,9 @@ class DirtyRegions:
         means = block_means(difference, BLOCK * scale).mean(2) * unit
         if self.would_hold is not None:
             self._compare(difference, region, unit, scale)
+            if self.warm:  # it is averaged then
+                place[:] = image
+                return
         shown = cut(self.changed, region.parts(BLOCK)) | (means > VISIBLE)
         np.copyto(place, image, where=enlarged(shown, BLOCK * scale, place.shape)[..., None])
 

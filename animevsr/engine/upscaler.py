@@ -193,8 +193,10 @@ class Shot:
             self._paint(region, Fetch(to_image(sr, cur.dtype), cur.dtype)())
         if average is None:
             return Fetch(torch.from_numpy(self.canvas.copy()))
-        places = [self._place(region) for region in changed] if self.held else None
-        return Fetch(torch.from_numpy(average(self.canvas, regions=places)))
+        if self.held:
+            places = [self._place(region) for region in changed]
+            return Fetch(torch.from_numpy(average(self.canvas, regions=places, times=self.held.stands_for)))
+        return Fetch(torch.from_numpy(average(self.canvas)))
 
     def _tiles(self, regions):
         """What is computed at once."""

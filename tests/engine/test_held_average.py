@@ -73,6 +73,21 @@ def test_patience_makes_it_stiller_and_still_shows_a_new_drawing_at_once():
     assert late.mean() < 0.05 * np.abs(clean - other)[changed].mean()
 
 
+def test_a_result_may_stand_for_several_frames():
+    """As if it had come so many times: what was held between was not computed."""
+    rng, clean = np.random.default_rng(1), drawing()
+    first, later = (to_bytes(clean + rng.normal(0, 2, clean.shape)) for _ in range(2))
+    one_by_one, at_once = HeldAverage(), HeldAverage()
+    for average in (one_by_one, at_once):
+        average.add(first, small(first))
+    for _ in range(20):
+        expected = one_by_one.add(later, small(later))
+    result = at_once.add(later, small(later), times=20)
+    assert np.abs(result.astype(int) - expected).max() <= 1 and not np.array_equal(result, first)
+    other = to_bytes(drawing(seed=3))
+    assert np.array_equal(at_once.add(other, small(other), times=20), one_by_one.add(other, small(other)))
+
+
 @pytest.mark.parametrize('step', [0.5, 1.0, 3.0])
 def test_what_moves_is_left_as_it_is(step):
     """Also by half a pixel of the result, which is an eighth of one of the input."""

@@ -102,6 +102,29 @@ def test_what_warms_the_state_up_is_the_first_result(monkeypatch):
     assert min(psnr(whole, held)) >= 50
 
 
+def test_a_whole_picture_counts_for_the_frames_that_were_held():
+    """Where results are averaged it is shown whole, and the average takes it for all of them."""
+    frame = moving_frames(1, 64, 96)[0]
+    for warm in (True, False):
+        regions, canvas = DirtyRegions((64, 96), 28, warm), np.zeros((256, 384, 3), np.uint8)
+        stood, changed = [], []
+        for i in range(40):
+            rects = regions.dirty_rects(frame)
+            stood.append(regions.stands_for)
+            image = np.full_like(canvas, 100)
+            image[::2] += i % 2  # half a level in the mean, which is not shown
+            before = canvas.copy()
+            for rect in rects:
+                regions.paint(
+                    canvas, rect.scaled(4).cut(image.transpose(2, 0, 1)).transpose(1, 2, 0), rect, 4
+                )
+            changed.append(len(rects) > 0 and not np.array_equal(before, canvas))
+        checks = [i for i in range(40) if stood[i] > 1]
+        assert checks and stood[checks[0]] == checks[0] - (0 if warm else 2)
+        assert all(stood[b] == b - a for a, b in zip(checks, checks[1:]))
+        assert any(changed[i] for i in checks) == warm
+
+
 def test_holding_stops_where_it_goes_wrong(monkeypatch):
     """Slow changes below the threshold, on a network that makes much of them: the check at intervals lowers
     it, and the bound holds.

@@ -45,6 +45,8 @@ FLAT = 30.0  # squared gradient, in levels per block, below which nothing is sai
 FADES_OUT = 0.5  # beyond 1 times what is allowed, over which averaging ends
 FIRST = 6.0  # results that the first one of a held drawing is worth: what stays as it was shown is still
 MOST = 8.0  # later ones that count at most: the mean must be able to follow
+RAMP = 8  # frames over which a result that stands for several is faded in, as all of them would have been
+MOVED = 0.99  # share of such a result from which it is shown at once
 # five pixels in a row, in four directions
 ROWS = [row / 5 for row in (np.ones((1, 5)), np.ones((5, 1)), np.eye(5), np.eye(5)[::-1])]
 
@@ -77,8 +79,11 @@ class HeldAverage:
             self.drift = np.zeros((2, *self.count.shape), np.float32)
             self.source = source.astype(np.float32)
             self.shown = image.copy()
+            self.before, self.left = None, 0  # a picture that is still to be left, and in how many frames
             return image.copy()
         regions = [Rect(0, 0, *image.shape[:2])] if regions is None else regions
+        if times > 1:
+            before = self._current()
         if regions:
             change = cv2.subtract(source, self.source, dtype=cv2.CV_32F)
             seen = source_change(change * (255 / np.iinfo(source.dtype).max), source)
@@ -86,9 +91,27 @@ class HeldAverage:
             shares = np.zeros_like(self.count)
             for region in regions:
                 self._add(image, region, seen, shares, times)
+                if self.left:
+                    pixels = np.s_[region.top : region.bottom, region.left : region.right]
+                    self.before[pixels] = self.shown[pixels]
+            if times > 1:  # what did not move does not jump
+                moved = (shares > MOVED).astype(np.uint8)
+                moved = cv2.resize(moved, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+                cv2.copyTo(self.shown, moved, before)
+                self.before, self.left = before, RAMP
             shares = cv2.resize(shares, source.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             self.source += cv2.multiply(change, cv2.merge([shares] * 3))
-        return self.shown.copy()
+        self.left = max(0, self.left - 1)
+        return self._current()
+
+    def _current(self):
+        """What is shown now: on the way from what was shown before the last result that stood for several
+        frames.
+        """
+        if not self.left:
+            return self.shown.copy()
+        share = self.left / RAMP
+        return cv2.addWeighted(self.before, share, self.shown, 1 - share, 0)
 
     def _add(self, image, region, seen, shares, times):
         """Average a region; `shares` (rows, columns) takes down how much of the new result was taken."""

@@ -7,7 +7,6 @@ import ipaddress
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from animevsr.app.describe import describe
 from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_frame
+from animevsr.app.paths import beside, clean, tail
 from animevsr.archs.loading import load_mixed
 from animevsr.engine.backends import open_backend
 from animevsr.engine.upscaler import Upscaler
@@ -228,26 +228,6 @@ class Page:
     def close(self) -> None:
         self.stop_teaching()
         self.queue.close()
-
-
-def clean(path: str | None) -> str:
-    """A path as it is typed or pasted."""
-    return (path or '').strip().strip('"')
-
-
-def beside(path: str) -> Path:
-    """Where results of an input go: its folder; of one that was dropped on the page, where the app was
-    started.
-    """
-    uploads = Path(os.environ.get('GRADIO_TEMP_DIR') or Path(tempfile.gettempdir()) / 'gradio').resolve()
-    folder = Path(path).resolve().parent
-    return Path.cwd() if uploads in folder.parents else folder
-
-
-def tail(log: Path) -> str:
-    """The end of what a command said, with what it wrote over left out."""
-    text = log.read_text(encoding='utf8', errors='replace')
-    return '\n'.join(line.split('\r')[-1] for line in text.splitlines()[-40:])
 
 
 def build(page: Page) -> gr.Blocks:

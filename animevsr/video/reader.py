@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
-import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +14,12 @@ import av
 import numpy as np
 
 from animevsr.errors import MediaError
+from animevsr.video.avi import AviTimes
 from animevsr.video.color import Color, has_alpha, reformat, to_rgb
 from animevsr.video.container import explain, is_cover, open_container, track_end
 from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images
+from animevsr.video.orientation import orientation, side_data
 from animevsr.video.selection import Crop, Part
 from animevsr.video.telecine import InverseTelecine
 
@@ -27,8 +27,6 @@ from animevsr.video.telecine import InverseTelecine
 # to frames before it
 WARM_UP = 8
 STANDARD_INPUT = '-'
-# frames by which packets may come before their turn, where it is more than one
-REORDERED = {'h264': 16, 'hevc': 16}
 # frames by which a decoder may work ahead: it refuses a packet before it gives the frames that come earlier
 AHEAD = 32
 LEEWAY = 2  # seconds before a part that are decoded as well
@@ -339,59 +337,6 @@ class VideoReader(FrameReader):
                     f' {frame.time} s'
                 )
             yield frame
-
-
-def side_data(frame: Any) -> dict[str, bytes]:
-    """{its name in FFmpeg: what it holds} of a frame."""
-    data = frame.side_data  # iterates over its items in PyAV 18, over the keys of its items in 19
-    items = (item if hasattr(item, 'type') else data[item] for item in data)
-    return {item.type.name: bytes(item) for item in items}
-
-
-def orientation(frame: Any) -> tuple[bool, int]:
-    """(whether left and right are swapped, degrees counter-clockwise by which the result is turned then), by
-    the display matrix of a frame.
-    """
-    matrix = side_data(frame).get('DISPLAYMATRIX')
-    if matrix:
-        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5] / 65536
-        if a * d < b * c:
-            return True, round(-math.degrees(math.atan2(-b, -a)) / 90) * 90 % 360
-    return False, round(frame.rotation / 90) * 90 % 360
-
-
-class AviTimes:
-    """When the frames of an AVI file are shown: it numbers its packets, of which empty ones are frames that
-    were dropped when it was made, and libav takes the order of decoding for that of presentation where there
-    are B-frames.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.waiting = []
-        self.most = REORDERED.get(stream.codec_context.name, 1)
-
-    def add(self, packet: Any) -> None:
-        """One more packet goes to the decoder."""
-        if packet.size and packet.dts is not None:
-            heapq.heappush(self.waiting, packet.dts)
-
-    def discard(self, packet: Any) -> None:
-        """The decoder refused one (or one before it: decoders work ahead)."""
-        reorders = self.stream.codec_context.has_b_frames  # else the frames know their packets
-        if reorders and packet is not None and packet.dts in self.waiting:
-            self.waiting.remove(packet.dts)
-            heapq.heapify(self.waiting)
-
-    def set(self, frame: Any) -> None:
-        """Give a frame its time: that of the first packet that has no frame yet. Those that never get one are
-        told by being further behind than a decoder reorders.
-        """
-        if frame.dts is not None and frame.time_base == self.stream.time_base:
-            most = self.most if self.stream.codec_context.has_b_frames else 0
-            while len(self.waiting) > 1 and self.waiting[0] < frame.dts - most:
-                heapq.heappop(self.waiting)
-        frame.pts = heapq.heappop(self.waiting) if self.waiting else None
 
 
 class Deinterlacer:

@@ -14,7 +14,7 @@ import torch
 
 from animevsr.degradations import functional as D
 from animevsr.degradations.operator import Operator, interval, operator, probability
-from animevsr.degradations.operators import SEEDS, Down, whole_interval
+from animevsr.degradations.operators import LEAST_SIGMA, SEEDS, Down, whole_interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ class MixedBlur(Operator):
             )
         self.prob = probability('mixed_blur: prob', prob)
         self.sinc_prob = probability('mixed_blur: sinc_prob', sinc_prob)
-        self.sigma = interval('mixed_blur: sigma', sigma, 0.01)
+        self.sigma = interval('mixed_blur: sigma', sigma, LEAST_SIGMA)
         self.betas = dict(
             generalized=interval('mixed_blur: beta_generalized', beta_generalized),
             plateau=interval('mixed_blur: beta_plateau', beta_plateau),

@@ -176,8 +176,7 @@ class VideoReader(FrameReader):
         time = self.zero + seconds
         try:
             self.container.seek(int(time / self.stream.time_base), stream=self.stream)
-            self._packets = self.container.demux(self.stream)
-            self._frames = self._decode_packets()
+            self._start_decoding()
             first = self._first = next(self._frames, None)
         except (av.FFmpegError, MediaError):
             first = None
@@ -191,9 +190,12 @@ class VideoReader(FrameReader):
                 self._filter.stream = self.stream
             self._first = self._decode_first()
 
-    def _decode_first(self):
+    def _start_decoding(self):
         self._packets = self.container.demux(self.stream)
         self._frames = self._decode_packets()
+
+    def _decode_first(self):
+        self._start_decoding()
         try:
             return next(self._frames)
         except (StopIteration, MediaError):

@@ -52,6 +52,7 @@ class Tracks:
 
     def _packets(self, container, mine, clocks):
         demuxed = container.demux([container.streams[index] for index in mine])
+        covers = {index for index in mine if is_cover(container.streams[index])}
         while True:
             try:
                 packet = next(demuxed, None)
@@ -65,9 +66,10 @@ class Tracks:
                     yield from ((item, mine[index]) for item in clock.flush())
                 return
             index = packet.stream.index
-            if is_cover(packet.stream):  # has no time, and belongs to any part
+            if index in covers:  # has no time, and belongs to any part
                 packet.pts = packet.dts = 0
-                yield packet, mine[index]
+                if packet.size:
+                    yield packet, mine[index]
                 continue
             due = packet.size and (packet.dts is not None or packet.pts is not None)
             if due and (self.window is None or cut(packet, *self.window)):

@@ -116,9 +116,8 @@ class HeldAverage:
     def _add(self, image, region, seen, shares, times):
         """Average a region; `shares` (rows, columns) takes down how much of the new result was taken."""
         pixels = np.s_[region.top : region.bottom, region.left : region.right]
-        blocks = np.s_[
-            region.top // BLOCK : -(-region.bottom // BLOCK), region.left // BLOCK : -(-region.right // BLOCK)
-        ]
+        parts = region.parts(BLOCK)
+        blocks = np.s_[parts.top : parts.bottom, parts.left : parts.right]
         arrays, count = (image[pixels], self.shown[pixels], self.mean[pixels]), self.count[blocks]
         measured = [np.concatenate(parts) for parts in zip(*in_bands(measure, *arrays))]
         worst, drift = result_change(*measured, self.drift[(slice(None), *blocks)])

@@ -29,6 +29,7 @@ SIGHT = 8  # pixels around a change in which results change visibly: the network
 # pixels around a region that are computed with it: what lies further away changes the bundled network's
 # result by 0.002 levels
 HALO = 12
+TILE = 64  # side of the squares that cover what is due where they are computed together
 # tolerances, in levels of 255, all multiplied by `slack`
 NOISE = 5.0  # mean change of a block that is taken for noise
 NEAR_LINES = 0.005  # by how much more, for each level of contrast around the block: mosquito noise
@@ -58,16 +59,19 @@ class DirtyRegions:
     Args:
         size (tuple[int, int]): (height, width) of the padded input. reach (int): of the network, in pixels.
         warm (bool): the network has seen the first frame before.
+        square (bool): the regions are squares of `TILE` pixels on a grid (smaller at the borders), each to be
+            computed in a window of `window` pixels: many at once, as a GPU wants them.
 
     Attributes:
-        halo (int): pixels that are computed around a region.
+        halo (int): pixels that are computed around a region. window (int | None): see `square`.
         slack (float): how much is tolerated, 1 at first; 0 where holding does not work at all.
         stands_for (int): frames that the last whole picture counts for: those since the one before it.
     """
 
-    def __init__(self, size: tuple[int, int], reach: int, warm: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], reach: int, warm: bool = False, square: bool = False) -> None:
         self.size = size
         self.halo = min(reach, HALO)
+        self.window = TILE + 2 * self.halo if square else None
         self.warm = warm
         self.stands_for = 1
         self.slack = 1.0
@@ -161,7 +165,24 @@ class DirtyRegions:
         )
 
     def _cover(self, mask):
-        """Few rectangles that hold all cells of a mask; the whole picture where that is hardly more work."""
+        """Few rectangles, or squares, that hold all cells of a mask; the whole picture where that is hardly
+        more work.
+        """
+        boxes = self._squares(mask) if self.window else self._rectangles(mask)
+        if sum(map(self._cost, boxes)) > WHOLE * self.size[0] * self.size[1]:
+            return [Rect(0, 0, *self.size)]
+        return boxes
+
+    def _squares(self, mask):
+        height, width = self.size
+        squares = [
+            Rect(top, left, min(top + TILE, height), min(left + TILE, width))
+            for top in range(0, height, TILE)
+            for left in range(0, width, TILE)
+        ]
+        return [square for square in squares if cut(mask, square.parts(CELL)).any()]
+
+    def _rectangles(self, mask):
         count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
         boxes = [
             Rect(
@@ -174,17 +195,20 @@ class DirtyRegions:
         ]
         if len(boxes) > 40:
             boxes = [Rect(0, 0, *self.size)]
-        boxes = merged(boxes, self._cost)
-        if sum(map(self._cost, boxes)) > WHOLE * self.size[0] * self.size[1]:
-            return [Rect(0, 0, *self.size)]
-        return boxes
+        return merged(boxes, self._cost)
 
     def _is_cheap(self, regions):
         """Whether so much is due that a whole picture is not much more."""
         return sum(map(self._cost, regions)) > CHEAP * self.size[0] * self.size[1]
 
+    def around(self, region: Rect) -> Rect:
+        """What is computed for a region."""
+        if self.window and region != Rect(0, 0, *self.size):
+            return region.window(self.window, self.size)
+        return region.expanded(self.halo, self.size)
+
     def _cost(self, region):
-        return region.expanded(self.halo, self.size).area
+        return self.around(region).area
 
     def paint(self, canvas: np.ndarray, image: np.ndarray, region: Rect, scale: int) -> None:
         """Put the result of a region, (scale*h, scale*w, 3), onto the picture, where it is to be seen."""
@@ -210,10 +234,7 @@ class DirtyRegions:
 
     def _compare(self, difference: np.ndarray, region: Rect, unit: float, scale: int) -> None:
         """Add up how far what was held in a region is from what it should be."""
-        cells = np.s_[
-            region.top // CELL : -(-region.bottom // CELL), region.left // CELL : -(-region.right // CELL)
-        ]
-        held = enlarged(self.would_hold[cells], CELL * scale, difference.shape)
+        held = enlarged(cut(self.would_hold, region.parts(CELL)), CELL * scale, difference.shape)
         # the cells that hold now bear the error of the whole picture: the others are exact
         self.error += float(np.square(difference[held].astype(np.float32) * unit).sum())
         self.compared += difference.size

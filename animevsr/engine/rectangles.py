@@ -35,6 +35,15 @@ class Rect(NamedTuple):
             min(size[1], self.right + margin),
         )
 
+    def window(self, side: int, size: tuple[int, int]) -> Rect:
+        """A square of `side` pixels with it in its middle, moved, and cut only where it is longer than the
+        picture, so as to lie inside (height, width).
+        """
+        height, width = (min(side, length) for length in size)
+        top = min(max(0, (self.top + self.bottom - height) // 2), size[0] - height)
+        left = min(max(0, (self.left + self.right - width) // 2), size[1] - width)
+        return Rect(top, left, top + height, left + width)
+
     def relative_to(self, outer: Rect) -> Rect:
         """Its place in the part that `outer` cuts out."""
         return Rect(
@@ -53,8 +62,8 @@ class Rect(NamedTuple):
         ]
 
     def parts(self, side: int) -> Rect:
-        """In squares of `side` pixels, of which it is a multiple."""
-        return Rect(*(length // side for length in self))
+        """In squares of `side` pixels: those of a grid that hold it."""
+        return Rect(self.top // side, self.left // side, -(-self.bottom // side), -(-self.right // side))
 
     def clipped(self, height: int, width: int) -> Rect:
         return Rect(self.top, self.left, min(self.bottom, height), min(self.right, width))

@@ -155,11 +155,17 @@ class Shot:
         self.right = -self.width % multiple
         self.size = self.height + self.bottom, self.width + self.right
         self.state = self.backend.initial_state(*self.size)
+        # a result of 8 bits that is not resized again
+        as_bytes = self.backend.gives_bytes and frame.dtype == np.uint8 and not owner.shrink
+        self.step_of_network = partial(self.backend.step, **(dict(as_bytes=True) if as_bytes else {}))
         self.inputs = {}
         self.canvas = self.first = None
         self.average = HeldAverage(self.backend.patience) if owner.steady else None
-        self.held = DirtyRegions(self.size, owner.halo, owner.steady) if owner.reuse else None
-        self.halo = self.held.halo if self.held else owner.halo
+        self.held = None
+        if owner.reuse:
+            # tiles are for where memory is short
+            square = self.backend.batches and not owner.tile
+            self.held = DirtyRegions(self.size, owner.halo, owner.steady, square)
 
     @torch.inference_mode()
     def warm_up(self, frame: np.ndarray) -> None:
@@ -189,8 +195,10 @@ class Shot:
         average = self.average and partial(self.average.add, source=cur)
         if regions == [Rect(0, 0, *self.size)] and not self.held:
             return Fetch(to_image(done[0], cur.dtype), cur.dtype, average)
-        for region, sr in zip(regions, done):
-            self._paint(region, Fetch(to_image(sr, cur.dtype), cur.dtype)())
+        # all are on their way before one is waited for
+        images = [Fetch(to_image(sr, cur.dtype), cur.dtype) for sr in done]
+        for region, image in zip(regions, images):
+            self._paint(region, image())
         if average is None:
             return Fetch(torch.from_numpy(self.canvas.copy()))
         if self.held:
@@ -207,14 +215,20 @@ class Shot:
 
     def _advance(self, regions, tensors):
         """One step of the network for the regions; the result of each, without what was padded."""
-        done = [(region, *self._compute(region, tensors)) for region in regions]
+        together = self.held is not None and self.held.window is not None
+        groups = [regions] if together and regions else [[region] for region in regions]
+        results, states = [], []
+        for group in groups:
+            for sr, state in self._compute(group, tensors):
+                results.append(sr)
+                states.append(state)
         if regions == [Rect(0, 0, *self.size)]:
-            self.state = done[0][2]
+            self.state = states[0]
         else:
-            for region, _, state in done:
+            for region, state in zip(regions, states):
                 for mine, new in zip(self.state, state):
-                    mine[..., region.top : region.bottom, region.left : region.right] = new
-        return [sr for _, sr, _ in done]
+                    region.cut(mine)[:] = new
+        return results
 
     def _inputs(self, triple):
         """The tensors of three frames; those of the last three are kept, so that each is converted once."""
@@ -233,20 +247,24 @@ class Shot:
             mode='replicate',
         )
 
-    def _compute(self, region, tensors):
-        """(result without what was padded, state) of a region, computed with as much around it as it depends
-        on.
+    def _compute(self, regions, tensors):
+        """[(result without what was padded, state)] of regions, each computed with as much around it as it
+        depends on, in one step of the network.
         """
         check()
-        if region == Rect(0, 0, *self.size):
-            sr, state = self.backend.step(*tensors, self.state)
-            return self._result(sr, region), state
-        outer = region.expanded(self.halo, self.size)
-        sr, state = self.backend.step(
-            *(outer.cut(x) for x in tensors), tuple(outer.cut(x) for x in self.state)
-        )
-        inner = region.relative_to(outer)
-        return inner.scaled(self.owner.scale).cut(self._result(sr, outer)), tuple(inner.cut(x) for x in state)
+        if regions == [Rect(0, 0, *self.size)]:
+            sr, state = self.step_of_network(*tensors, self.state)
+            return [(self._result(sr, regions[0]), state)]
+        halo, size = self.owner.halo, self.size
+        around = [self.held.around(r) if self.held else r.expanded(halo, size) for r in regions]
+        frames, state = ([torch.cat([r.cut(x) for r in around]) for x in xs] for xs in (tensors, self.state))
+        sr, state = self.step_of_network(*frames, tuple(state))
+        done = []
+        for i, (region, outer) in enumerate(zip(regions, around)):
+            inner, one = region.relative_to(outer), slice(i, i + 1)
+            result = inner.scaled(self.owner.scale).cut(self._result(sr[one], outer))
+            done.append((result, tuple(inner.cut(x[one]) for x in state)))
+        return done
 
     def _result(self, sr, region):
         """What a step made of a region, without what was padded, in the size of the results."""
@@ -272,11 +290,14 @@ class Shot:
 
 
 def is_settled(before: list[Tensor], after: list[Tensor]) -> bool:
-    """Whether results, values in [0, 1], hardly differ from those before; see `SETTLED`."""
-    error = sum(
-        float((a.float().clamp(0, 1) - b.float().clamp(0, 1)).square().sum()) for a, b in zip(before, after)
-    )
+    """Whether results hardly differ from those before; see `SETTLED`."""
+    error = sum(float((in_unit(a) - in_unit(b)).square().sum()) for a, b in zip(before, after))
     return error <= 10 ** (-SETTLED / 10) * sum(a.numel() for a in after)
+
+
+def in_unit(sr: Tensor) -> Tensor:
+    """A result, in floats or bytes, as float32 in [0, 1]."""
+    return sr.float() / 255 if sr.dtype == torch.uint8 else sr.float().clamp(0, 1)
 
 
 def to_input(frame: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -294,8 +315,10 @@ def to_input(frame: np.ndarray, device: torch.device, dtype: torch.dtype = torch
 
 def to_image(sr: Tensor, kind: np.dtype) -> Tensor:
     """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device; int32 for uint16,
-    which not all devices have.
+    which not all devices have. Bytes stay as they are.
     """
+    if sr.dtype == torch.uint8:
+        return torch.from_numpy(cv2.merge([plane.numpy() for plane in sr[0].cpu()]))
     if sr.device.type == 'cpu' and kind == np.uint8:  # as below, several times as fast
         planes = [cv2.convertScaleAbs(np.maximum(plane, 0), alpha=255) for plane in sr[0].float().numpy()]
         return torch.from_numpy(cv2.merge(planes))

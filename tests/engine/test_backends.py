@@ -153,7 +153,7 @@ signal.raise_signal(signal.SIGUSR1)
 
 @pytest.mark.parametrize('feedback', [False, True])
 def test_openvino_has_no_split(feedback, tmp_path):
-    """It would compute it slowly, in integers; `test_backends_agree_with_the_network` holds that the results
+    """It would compute it slowly; `test_backends_agree_with_the_network` holds that the results
     are the same.
     """
     openvino = pytest.importorskip('openvino')

@@ -7,6 +7,7 @@ from conftest import REPO, moving_frames
 from small_networks import CPU, flicker, network, psnr, run
 
 from animevsr.engine import held_regions as reuse
+from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.engine.held_regions import DirtyRegions
 from animevsr.engine.rectangles import Rect, merged
 from animevsr.engine.upscaler import Upscaler
@@ -54,6 +55,31 @@ def test_held_regions_in_tiles(device):
     held = np.stack(list(upscaler(frames)))
     assert upscaler.held > 0.4 and max(map(max, sizes)) <= 80 + 2 * reuse.HALO
     assert min(psnr(run(network(), frames, device=CPU), held)) >= 45
+
+
+@pytest.mark.parametrize('feedback, size', [(False, (232, 312)), (True, (268, 300))])
+def test_squares_are_computed_together(device, feedback, size):
+    """As a GPU does it: one step for all that is due, of windows of one size inside the picture, and the same
+    to see.
+    """
+    net, frames, steps = network(feedback).to(device), held_frames(noise=1, size=size), []
+    frames[:, 140:180, -40:] = frames[:, 20:60, 10:50]  # a second place, at the border
+    backend = TorchBackend(net, torch.device(device))
+    real = backend.core
+    backend.core = lambda prev, *others: (steps.append(tuple(prev.shape)), real(prev, *others))[1]
+    backend.batches = True
+    upscaler = Upscaler(backend, reuse=True)
+    held = np.stack(list(upscaler(frames)))
+    assert len(steps) <= len(frames) and upscaler.held > 0.2
+    side = reuse.TILE + 2 * reuse.HALO
+    assert {shape[2:] for shape in steps} == {size, (side, side)} and max(shape[0] for shape in steps) > 1
+    exact = run(network(feedback), frames, device=CPU)
+    assert min(psnr(exact, held)) >= 45
+    assert np.abs(held[:, 580:700, -140:].astype(int) - exact[:, 580:700, -140:]).mean() < 1  # misplaced: 20
+
+
+def test_only_gpus_take_batches(device):
+    assert TorchBackend(network(), torch.device(device)).batches == (device != 'cpu')
 
 
 @pytest.mark.slow
@@ -148,6 +174,17 @@ def sys_engine():
     import sys
 
     return sys.modules['animevsr.engine.upscaler']
+
+
+def test_windows_lie_inside_the_picture():
+    for region, expected in [
+        (Rect(0, 0, 64, 64), Rect(0, 0, 88, 88)),
+        (Rect(64, 128, 128, 192), Rect(52, 116, 140, 204)),
+        (Rect(192, 256, 232, 312), Rect(144, 224, 232, 312)),
+    ]:
+        assert region.window(88, (232, 312)) == expected
+        assert expected.relative_to(expected) == Rect(0, 0, 88, 88)
+    assert Rect(0, 64, 60, 128).window(88, (60, 312)) == Rect(0, 52, 60, 140)
 
 
 def test_regions():

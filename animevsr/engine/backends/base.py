@@ -22,6 +22,8 @@ class Backend(ABC):
         multiple (int): heights and widths must be multiples of it.
         is_recurrent (bool): of a `RecurrentNetwork`.
         threads (int | None): None where results do not depend on it.
+        batches (bool): many small squares are faster together than one after the other.
+        gives_bytes (bool): `step` can give its result as bytes, and saves time so.
         patience (float): for how many times as long what is held is averaged; above 1 where results answer to
             noise more than the network's own do.
     """
@@ -32,7 +34,7 @@ class Backend(ABC):
     scale: int
     reach: int | None
     dtype = torch.float32
-    multiple, is_recurrent = 4, True
+    multiple, is_recurrent, batches, gives_bytes = 4, True, False, False
     threads: int | None = None
     patience = 1.0
 
@@ -42,11 +44,12 @@ class Backend(ABC):
 
     @abstractmethod
     def step(
-        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...]
+        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...], **how: bool
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Frames (1, 3, h, w), RGB in [0, 1] -> ((1, 3, scale*h, scale*w), not clamped; the next state).
+        """Frames (n, 3, h, w), RGB in [0, 1] -> ((n, 3, scale*h, scale*w), not clamped; the next state).
 
-        The state is a tuple of tensors (1, c, h, w).
+        The state is a tuple of tensors (n, c, h, w), of any type. n is 1 unless the backend `batches`. `how`:
+        `as_bytes=True` where it `gives_bytes`, for a result (n, 3, scale*h, scale*w) in uint8.
         """
 
 

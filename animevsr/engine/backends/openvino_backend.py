@@ -20,9 +20,7 @@ from openvino.preprocess import PrePostProcessor
 
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example
-from animevsr.utils.resources import find
-from animevsr.utils.tensors import to_tensor
-from animevsr.video.reader import open_reader
+from animevsr.engine.backends.integer_step import quantize, shuffled, zeros_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,9 +28,8 @@ if TYPE_CHECKING:
     from animevsr.archs.interfaces import RecurrentNetwork
 
 
-CALIBRATION = 'weights/calibration.mkv'  # degraded clips of `CLIP` frames each
-CLIP = 6
-GRAPH = 2  # changes with what `convert` and `quantize` write
+# these change with what `convert` and `quantize` write
+GRAPH, INTEGER_GRAPH = 2, 1
 INTEGER_PATIENCE = 2.0  # 8-bit integers change six times as much where nothing moves
 
 
@@ -64,44 +61,63 @@ class OpenVINOBackend(ConvertedBackend):
                 raise ValueError(f'openvino finds no {unit} here, but {", ".join(there)}')
         super().__init__(net, device)
         version = openvino.__version__.split('-')[0]
-        folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
-        if fast:
-            float_model, nncf = folder / 'step.xml', metadata.version('nncf')  # which takes seconds to import
-            folder = cached(
-                net,
-                f'openvino{version}-{GRAPH}-int8-nncf{nncf}',
-                lambda folder: quantize(net, float_model, folder),
-            )
-        wanted = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32')
+        self.fast, self.unit, self.requests = fast, unit, {}
+        self.wanted = dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32')
         if unit == 'CPU':
-            wanted['INFERENCE_NUM_THREADS'] = threads
-        model = channels_last_states(core.read_model(folder / 'step.xml'))
-        with same_signal_stack():
-            self.request = core.compile_model(model, unit, wanted).create_infer_request()
+            self.wanted['INFERENCE_NUM_THREADS'] = threads
+        if fast:
+            nncf = metadata.version('nncf')  # which takes seconds to import
+            kind = f'openvino{version}-int8-{INTEGER_GRAPH}-nncf{nncf}'
+            folder = cached(net, kind, lambda folder: quantize(net, folder))
+        else:
+            folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
+        self.path = folder / 'step.xml'
+        self.zeros = zeros_of(core.read_model(self.path)) if fast else []
+        self._request(fast)
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
+        self.gives_bytes = fast
         if fast:
             self.patience = INTEGER_PATIENCE
         if unit != 'CPU':
             self.kind, self.name = f'{self.kind}:{unit}', f'{self.name} on {unit}'
 
+    def _request(self, as_bytes):
+        """What computes a step, with its result as bytes or in floats; each is compiled when it is wanted."""
+        if as_bytes not in self.requests:
+            core = openvino.Core()
+            model = core.read_model(self.path)
+            model = shuffled(model, self.scale, as_bytes) if self.fast else channels_last_states(model)
+            with same_signal_stack():
+                compiled = core.compile_model(model, self.unit, self.wanted)
+                self.requests[as_bytes] = compiled.create_infer_request()
+        return self.requests[as_bytes]
+
     def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:
+        if self.fast:
+            return tuple(
+                torch.full((1, channels, height, width), zero, dtype=torch.uint8)
+                for channels, zero in zip(self.channels, self.zeros)
+            )
         return tuple(
             state.contiguous(memory_format=torch.channels_last)
             for state in super().initial_state(height, width)
         )
 
-    def step(self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-        arrays = [x.float().cpu() for x in (prev, cur, nxt)] + [
-            x.float().cpu().permute(0, 2, 3, 1) for x in state
-        ]
-        results = self.request.infer([np.ascontiguousarray(x.numpy()) for x in arrays], share_inputs=True)
+    def step(
+        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: Any, as_bytes: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        frames = [x.float().cpu() for x in (prev, cur, nxt)]
+        # floats in the order that convolutions have
+        states = [x.cpu() if self.fast else x.float().cpu().permute(0, 2, 3, 1) for x in state]
+        arrays = [np.ascontiguousarray(x.numpy()) for x in (*frames, *states)]
+        results = self._request(as_bytes).infer(arrays, share_inputs=True)
         sr, *state = (torch.from_numpy(np.array(result)).to(self.device) for result in results.values())
-        return sr, tuple(x.permute(0, 3, 1, 2) for x in state)
+        return sr, tuple(state if self.fast else (x.permute(0, 3, 1, 2) for x in state))
 
 
 def channels_last_states(model: openvino.Model) -> openvino.Model:
     """Let the state come and go as (1, h, w, c), in the order that convolutions have: turning it around
-    takes 7 % of an integer step.
+    takes time.
     """
     prepared = PrePostProcessor(model)
     ends = [prepared.input(i) for i in range(3, len(model.inputs))]
@@ -143,9 +159,7 @@ def convert(net: nn.Module, folder: Any) -> None:
 
 
 def divide_convolutions(model: Path) -> None:
-    """Make one convolution for each part of those whose channels are split: OpenVINO has no fast split where
-    it computes in integers.
-    """
+    """Make one convolution for each part of those whose channels are split: OpenVINO has no fast split."""
     for split in model.get_ops():
         bias = split.get_type_name() == 'VariadicSplit' and split.input_value(0).get_node()
         convolution = bias and bias.get_type_name() == 'Add' and bias.input_value(0).get_node()
@@ -158,39 +172,3 @@ def divide_convolutions(model: Path) -> None:
                 convolution.input_value(0), op.constant(weight[start:end]), **convolution.get_attributes()
             )
             output.replace(op.add(part, op.constant(shift[:, start:end])).output(0))
-
-
-def quantize(net: nn.Module, float_model: Any, folder: Any) -> None:
-    """The same with 8-bit integers, calibrated on the bundled clips as the network itself goes through
-    them.
-    """
-    import logging
-
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
-    samples = [[x.numpy() for x in sample] for sample in calibration(net)]
-    model = nncf.quantize(
-        openvino.Core().read_model(float_model),
-        nncf.Dataset(samples),
-        subset_size=len(samples),
-        preset=nncf.QuantizationPreset.MIXED,
-        target_device=nncf.TargetDevice.CPU,
-    )
-    openvino.save_model(model, folder / 'step.xml', compress_to_fp16=False)
-
-
-@torch.no_grad()
-def calibration(net: nn.Module, every: int = 3) -> list[tuple[Tensor, ...]]:
-    """Inputs of every n-th step over the bundled clips: [(prev, cur, next, *state)]."""
-    with open_reader(find(CALIBRATION)) as reader:
-        frames = to_tensor([image for image, _ in reader.frames()])
-    samples = []
-    for clip in frames.split(CLIP):
-        state = tuple(torch.zeros(1, c, *clip.shape[-2:]) for c in net.state_channels)
-        for i in range(len(clip)):
-            inputs = (*(clip[j : j + 1] for j in (max(i - 1, 0), i, min(i + 1, len(clip) - 1))), *state)
-            if i % every == 2:
-                samples.append(inputs)
-            state = tuple(net.core(*inputs)[1:])
-    return samples

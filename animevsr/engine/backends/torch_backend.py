@@ -55,6 +55,7 @@ class TorchBackend(Backend):
         self.name = describe(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else []))
         self.scale = net.scale
         self.is_recurrent = self.core is not None
+        self.batches = self.is_recurrent and device.type != 'cpu'
         self.multiple = 4 if self.is_recurrent else 1
         self.reach = getattr(net, 'reach', None)
 

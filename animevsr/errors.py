@@ -11,5 +11,9 @@ class CheckpointError(ValueError):
     """A weights file that cannot be used."""
 
 
+class TooSmall(ValueError):
+    """An image that is too small for what is to be measured."""
+
+
 class CodecError(RuntimeError):
     """A round trip through a codec that did not give back exactly the frames it was given."""

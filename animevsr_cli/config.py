@@ -31,9 +31,10 @@ def parse(
     if getattr(args, 'config', None):
         settings = read_config(args.config, list(actions))
         for name, value in settings.items():
-            if actions[name].choices and value not in actions[name].choices:
-                known = ', '.join(map(str, actions[name].choices))
-                sys.exit(f'animevsr: {args.config}: {name} must be one of {known}, got {value}')
+            known = {str(choice): choice for choice in actions[name].choices or ()}  # 420 is text here
+            if known and str(value) not in known:
+                sys.exit(f'animevsr: {args.config}: {name} must be one of {", ".join(known)}, got {value}')
+            settings[name] = known.get(str(value), value)
         up.set_defaults(**settings)
         args = root.parse_args(argv)
     if getattr(args, 'save_config', None):

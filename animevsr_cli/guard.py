@@ -9,6 +9,15 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+# of modules that have another name
+PACKAGES = {
+    'cv2': 'opencv-python',
+    'yaml': 'pyyaml',
+    'PIL': 'pillow',
+    'ffmpeg': 'ffmpeg-python',
+    'skimage': 'scikit-image',
+}
+
 
 def guarded(function: Callable, interrupted: str) -> Any:
     """`function(animevsr)`; every problem with the input is one line and a non-zero exit; so is an interrupt,
@@ -17,13 +26,15 @@ def guarded(function: Callable, interrupted: str) -> Any:
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a damaged image is reported once, in one line
     os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')  # as is a process that is gone
     os.environ.setdefault('SVT_LOG', '1')  # of AV1's encoder: errors alone
+    for stream in (sys.stdout, sys.stderr):  # names of files may be anything
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
     try:
         import animevsr
         from animevsr.errors import CheckpointError, MediaError
         from animevsr.utils.malloc_tuning import keep_freed_memory
-    except ModuleNotFoundError as error:
-        remedy = 'animevsr setup' if error.name == 'basicsr' else f'pip install {error.name}'
-        sys.exit(f'animevsr: the package {error.name} is missing; run: {remedy}')
+    except ImportError as error:
+        sys.exit(missing(error))
     except KeyboardInterrupt:
         sys.exit(130)
     keep_freed_memory()
@@ -34,6 +45,8 @@ def guarded(function: Callable, interrupted: str) -> Any:
         return function(animevsr)
     except (MediaError, CheckpointError, ValueError, OSError) as error:
         sys.exit(f'animevsr: {error}')
+    except ImportError as error:  # most is imported when it is used
+        sys.exit(missing(error))
     except RuntimeError as error:  # of torch and other runtimes: out of memory, a process that is gone
         if os.environ.get('ANIMEVSR_TRACEBACK'):
             raise
@@ -42,6 +55,17 @@ def guarded(function: Callable, interrupted: str) -> Any:
     except KeyboardInterrupt:
         print(f'\nanimevsr: interrupted, {interrupted}', file=sys.stderr)
         sys.exit(130)
+
+
+def missing(error: ImportError) -> str:
+    """What to do about a package that is not there, or that cannot be imported."""
+    package = (error.name or '').partition('.')[0]
+    if package in ('animevsr', 'animevsr_cli'):
+        raise error
+    if not isinstance(error, ModuleNotFoundError):  # a library of the system, say
+        return f'animevsr: {package or "a package"} cannot be imported: {error}'
+    remedy = 'animevsr setup' if package == 'basicsr' else f'pip install {PACKAGES.get(package, package)}'
+    return f'animevsr: the package {package} is missing; run: {remedy}'
 
 
 def end_on_sigterm() -> None:

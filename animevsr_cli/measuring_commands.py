@@ -228,6 +228,8 @@ def run_models(args: argparse.Namespace) -> None:
     """List, fetch or add models."""
     if args.action == 'add' and len(args.names) != 2:
         sys.exit('animevsr: models add FILE NAME')
+    if (args.action == 'get') != bool(args.names) and args.action != 'add':
+        sys.exit(f'animevsr: models {"get NAME ..." if args.action == "get" else "list takes no names"}')
 
     def run(_):
         from animevsr import zoo

@@ -28,14 +28,14 @@ from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_frame
 from animevsr.app.paths import beside, clean, tail
 from animevsr.archs.loading import load_mixed
 from animevsr.engine.backends import open_backend
+from animevsr.engine.sizes import choose_tile
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
-from animevsr.evaluation.preview import shot_before
+from animevsr.evaluation.preview import deinterlacing, shot_before
 from animevsr.upscaling.options import UpscaleOptions
 from animevsr.utils.device import select_device
 from animevsr.utils.resources import cache_folder
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.reader import VideoReader
 from animevsr.zoo import MODELS
 
 PORT = 7860
@@ -107,10 +107,10 @@ class Page:
         path = clean(path)
         if not path:
             raise MediaError('choose a video first')
-        with VideoReader(path) as reader:
-            rate = float(reader.info.fps)
-        shot = shot_before(Path(path), float(moment), rate)
+        shot = shot_before(Path(path), float(moment), deinterlacing(Path(path)))
         upscaler = self.upscaler(model, strength)
+        if upscaler.clips is None and upscaler.backend.reach is not None:
+            upscaler.tile = choose_tile('auto', shot[-1].shape[:2], self.device)
         *_, result = upscaler(shot)
         size = result.shape[1], result.shape[0]
         return cv2.resize(shot[-1], size, interpolation=cv2.INTER_CUBIC), result

@@ -52,6 +52,7 @@ class SpandrelNetwork(SingleImageNetwork):
         self.net = descriptor.model
         self.scale = descriptor.scale
         self.name = descriptor.architecture.name
+        self.supports_half = descriptor.supports_half
         self._descriptor = descriptor
 
     def image(self, x: Tensor) -> Tensor:
@@ -77,7 +78,6 @@ class NcnnNetwork(SingleImageNetwork):
         self.net = ncnn.Net()
         self.name = param.stem
         self.net.opt.use_vulkan_compute = False
-        self.net.opt.num_threads = torch.get_num_threads()
         if self.net.load_param(str(param)) or self.net.load_model(str(param.with_suffix('.bin'))):
             raise CheckpointError(f'{param}: not an ncnn model, or damaged')
         small, large = (self._run(torch.full((3, side, side), 0.5)) for side in (64, 80))
@@ -102,6 +102,7 @@ class NcnnNetwork(SingleImageNetwork):
 
     def _run(self, frame):
         array = np.ascontiguousarray(frame.detach().numpy())
+        self.net.opt.num_threads = torch.get_num_threads()  # which `upscale` sets when it is loaded
         extractor = self.net.create_extractor()
         extractor.input(self.net.input_names()[0], self._ncnn.Mat(array).clone())
         failed, out = extractor.extract(self.net.output_names()[-1])

@@ -76,9 +76,18 @@ def export(weights: str | Path, output: str | Path, to: str | None = None) -> Ex
         partial = Path(folder) / output.name
         WRITERS[to](net, partial)
         difference = max(differences(net, READERS[to](net, partial), size) for size in CHECK)
-        for file in sorted(Path(folder).iterdir()):
+        made = sorted(Path(folder).iterdir())
+        check_others([output.parent / file.name for file in made if file.name != output.name], output)
+        for file in made:
             shutil.move(file, output.parent / file.name)
     return Exported(output, difference)
+
+
+def check_others(files: list[Path], output: Path) -> None:
+    """MediaError where a file that comes beside the output is there, and not of an export to that name."""
+    for file in files:
+        if file.exists() and not output.exists():
+            raise MediaError(f'{file}: is there, and {output.name} would write it; name another output')
 
 
 def make_metadata(net: nn.Module) -> dict[str, str]:

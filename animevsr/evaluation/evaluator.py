@@ -6,26 +6,24 @@ import itertools
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from basicsr.metrics import psnr_ssim
-from basicsr.utils.color_util import rgb2ycbcr_pt
 
 from animevsr.archs.interfaces import FrameNetwork
 from animevsr.archs.loading import load_upscaler
 from animevsr.archs.single_image import SingleImageNetwork
+from animevsr.engine.sizes import choose_tile
 from animevsr.engine.upscaler import Upscaler
-from animevsr.errors import MediaError
+from animevsr.errors import MediaError, TooSmall
+from animevsr.evaluation.frame_metrics import FRAME_METRICS, HYPERIQA, PYIQA, frame_metric
 from animevsr.metrics.clip_metric import CutBleedMeter, FlickerMeter
-from animevsr.metrics.hyperiqa_metric import calculate_hyperiqa_pt
-from animevsr.metrics.line_width_metric import calculate_line_width_pt
-from animevsr.metrics.niqe_metric import calculate_niqe_pt
-from animevsr.utils.device import select_device, to_float64
+from animevsr.utils.device import select_device
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.options import check_keys
 from animevsr.utils.progress import progress_bar
@@ -37,28 +35,10 @@ from animevsr.video.scan import scan
 from animevsr.zoo import find_weights, keeps_grain
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
-BORDER = 4  # pixels left out at each edge by what compares with a ground truth
 RUNTIME_SIZE = 180, 320  # of the papers' tables
-PYIQA = 'pyiqa:'
-
-HYPERIQA = 'hyperiqa:'  # before the file of its weights
-
-# name: (function of (result, ground truth), needs a ground truth); frames are (1, 3, h, w)
-FRAME_METRICS = {
-    'psnr': (lambda x, gt: psnr(*in_float64(x, gt)), True),
-    'psnr_y': (lambda x, gt: psnr(*(rgb2ycbcr_pt(image, y_only=True) for image in in_float64(x, gt))), True),
-    'ssim': (lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER), True),
-    'ssim_y': (
-        lambda x, gt: psnr_ssim.calculate_ssim_pt(*in_float64(x, gt), BORDER, test_y_channel=True),
-        True,
-    ),
-    'niqe': (lambda x, gt: calculate_niqe_pt(x), False),
-    'hyperiqa': (lambda x, gt: calculate_hyperiqa_pt(x), False),
-    'line_width': (lambda x, gt: calculate_line_width_pt(x), False),
-}
 CLIP_METRICS = ('flicker', 'cut_bleed')  # measured from frame to frame
 DEFAULT = {
     True: ('psnr_y', 'ssim_y', 'line_width', 'flicker', 'cut_bleed'),
@@ -76,6 +56,7 @@ class Method:
         params (float | None): millions of parameters.
         runtime (float | None): milliseconds for one frame of 180x320.
         values (dict): {clip: {metric: value}}.
+        lacking (dict): {metric: clips that have no value for some method}, which are in no method's mean.
     """
 
     name: str
@@ -83,11 +64,15 @@ class Method:
     params: float | None = None
     runtime: float | None = None
     values: dict = field(default_factory=dict)
+    lacking: dict = field(default_factory=dict)
 
-    def means(self) -> Any:
-        """{metric: mean over the clips that have a value}."""
+    def means(self) -> dict[str, float]:
+        """{metric: mean over the clips that have a value for all methods}."""
         metrics = next(iter(self.values.values()), {})
-        return {m: nanmean([values[m] for values in self.values.values()]) for m in metrics}
+        return {
+            m: nanmean([v[m] for clip, v in self.values.items() if clip not in self.lacking.get(m, ())])
+            for m in metrics
+        }
 
 
 def evaluate(
@@ -119,7 +104,8 @@ def evaluate(
 
     Returns:
         list[Method]: with their values; frames are compared in 8 bits, a clip's value is the mean over its
-        frames.
+        frames. Frames that have a value for some methods alone (where lines are lost there are no edges to
+        measure) count for none of them, if the clip has others.
 
     Raises:
         MediaError, CheckpointError, ValueError: one line.
@@ -133,16 +119,12 @@ def evaluate(
     if every < 1:
         raise ValueError(f'every must be at least 1, got {every}')
     device = select_device(device)
-    functions = {m: _frame_metric(m, device) for m in metrics if m not in CLIP_METRICS}
+    functions = {m: frame_metric(m, device) for m in metrics if m not in CLIP_METRICS}
     for m, (_, needs_gt) in functions.items():
         if needs_gt and gt is None:
             raise ValueError(f'{m} compares with a ground truth; name it (gt), or leave {m} out')
     roots = {name: clips_by_name(root, name) for name, root in (('lq', lq), ('gt', gt)) if root is not None}
     results = {name: clips_by_name(what, name) for name, what in methods.items() if find(what).is_dir()}
-    named = {
-        **{name: lq if name == 'lq' else gt for name in roots},
-        **{name: methods[name] for name in results},
-    }
     for name, what in methods.items():
         if (
             name not in results
@@ -151,28 +133,51 @@ def evaluate(
             and not find_weights(what).is_file()
         ):
             raise MediaError(f'{what}: no such folder of results, and no such weights')
-    if not named:
+    folders = [  # a method may have the name of a root
+        *((lq if name == 'lq' else gt, found) for name, found in roots.items()),
+        *((methods[name], found) for name, found in results.items()),
+    ]
+    if not folders:
         raise ValueError(f'{next(iter(methods))}: needs low-quality clips to work on; name them (lq)')
-    clips = list({**results, **roots}[next(iter(named))])
-    for name, root in named.items():
-        other = sorted(set(clips) ^ set({**results, **roots}[name]))
+    (first, clips), *rest = folders
+    for root, found in rest:
+        other = sorted(set(clips) ^ set(found))
         if other:
-            raise MediaError(
-                f'{root}: clip {other[0]} is not in it and in {next(iter(named.values()))} alike'
-            )
+            raise MediaError(f'{root}: clip {other[0]} is not in it and in {first} alike')
     _check(results, roots)
     built = [_method(name, what, roots, results.get(name), device, steady) for name, what in methods.items()]
-    counts = {}
+    counts, measured = {}, {clip: [] for clip in clips}
     with progress_bar(len(built) * len(clips), 'clips', progress) as bar, torch.inference_mode():
         for method in built:
             for clip in clips:
-                method.values[clip], count = _measure(method, clip, roots, functions, metrics, every, device)
+                values, count = _measure(method, clip, roots, functions, metrics, every, device)
+                measured[clip].append(values)
                 if counts.setdefault(clip, count) != count:
                     raise MediaError(
                         f'{method.name}, {clip}: has {count} frames, {built[0].name} {counts[clip]}'
                     )
                 bar.update()
+    _average(built, measured, metrics)
     return built
+
+
+def _average(built, measured, metrics):
+    """Fill `Method.values` and `lacking`; `measured`: {clip: [{metric: values of the frames} of each
+    method]}.
+    """
+    for m in metrics:
+        lacking = []
+        for clip, found in measured.items():
+            values = np.array([of_method[m] for of_method in found])  # (methods, frames)
+            known = ~np.isnan(values)
+            if known.all(0).any():
+                values = values[:, known.all(0)]
+            elif known.any():
+                lacking.append(clip)
+            for method, of_frames in zip(built, values):
+                method.values.setdefault(clip, {})[m] = nanmean(of_frames)
+        for method in built:
+            method.lacking[m] = lacking
 
 
 def _check(results, roots):
@@ -220,7 +225,11 @@ def _method(name, what, roots, results, device, steady):
                 f'{name}, {clip}: {low[0]}x{low[1]} times {net.scale}, the scale of the network, is not'
                 f' {high[0]}x{high[1]}, the size of the ground truth'
             )
-    upscaler = Upscaler(net, device, steady=steady and not keeps_grain(what))
+    tile = None
+    if 'lq' in roots and getattr(net, 'reach', None) is not None:
+        sizes = [_size(path)[1::-1] for path in roots['lq'].values()]
+        tile = choose_tile('auto', max(sizes, key=math.prod), device)
+    upscaler = Upscaler(net, device, tile, steady=steady and not keeps_grain(what))
     return Method(
         name, lambda clip: _by_shots(upscaler, roots['lq'][clip]), count / 1e6 or None, runtime(net, device)
     )
@@ -245,16 +254,16 @@ def runtime(net: nn.Module, device: torch.device, repeat: int = 3) -> float:
 
 def _by_shots(upscaler, path):
     """Results of a network for a clip, each shot of its own, as `upscale` makes them."""
-    with open_reader(path) as reader:
+    with open_reader(path, deinterlace='marked') as reader:
         starts = scan(reader, None, True).shots
-    frames = _images(path)
+    frames = _images(path, 'marked')
     for start, end in zip(starts, [*starts[1:], None]):
         yield from upscaler(itertools.islice(frames, None if end is None else end - start))
 
 
-def _images(path):
-    """Frames of a clip."""
-    with open_reader(path) as reader:
+def _images(path, deinterlace='off'):
+    """Frames of a clip; of low-quality ones as `upscale` reads them, 'marked'."""
+    with open_reader(path, deinterlace=deinterlace) as reader:
         for image, _ in reader.frames():
             yield image
 
@@ -264,16 +273,16 @@ def _bicubic(roots, clip, scale=4):
     if 'gt' in roots:
         high, low = (next(_images(roots[root][clip])).shape[1] for root in ('gt', 'lq'))
         scale = high / low
-    for image in _images(roots['lq'][clip]):
+    for image in _images(roots['lq'][clip], 'marked'):
         h, w = (round(side * scale) for side in image.shape[:2])
         yield to_images(matlab_resize(to_tensor(image[None]), h, w).clamp(0, 1))[0]
 
 
 def _measure(method, clip, roots, functions, metrics, every, device):
-    """({metric: value}, number of frames) of a clip."""
+    """({metric: values of its frames, or the one of the clip}, number of frames) of a clip."""
     values, flicker, bleed, count = {m: [] for m in functions}, FlickerMeter(), CutBleedMeter(), 0
     truths = _images(roots['gt'][clip]) if 'gt' in roots else None
-    inputs = _images(roots['lq'][clip]) if 'lq' in roots and truths is None else None
+    inputs = _images(roots['lq'][clip], 'marked') if 'lq' in roots and truths is None else None
     for count, image in enumerate(method.frames(clip), 1):
         x = to_tensor(image[None]).to(device)
         gt = (
@@ -292,7 +301,11 @@ def _measure(method, clip, roots, functions, metrics, every, device):
                 original = matlab_resize(to_tensor(low[None]).to(device), *image.shape[:2])
         if (count - 1) % every == 0:
             for m, (function, _) in functions.items():
-                values[m].append(float(function(x, gt)))
+                try:
+                    values[m].append(float(function(x, gt)))
+                except TooSmall as error:
+                    warnings.warn(f'{method.name}, {clip}: {error}', stacklevel=2)
+                    values[m].append(math.nan)
         if 'flicker' in metrics:
             flicker.update(x, gt)
         if 'cut_bleed' in metrics and original is not None:
@@ -300,9 +313,7 @@ def _measure(method, clip, roots, functions, metrics, every, device):
     for name, others in (('ground truth', truths), ('low-quality clip', inputs)):
         if others is not None and next(others, None) is not None:
             raise MediaError(f'{method.name}, {clip}: ends after {count} frames, the {name} has more')
-    out = {m: nanmean(v) for m, v in values.items()}
-    out.update(flicker=flicker.value(), cut_bleed=bleed.value())
-    return {m: out[m] for m in metrics}, count
+    return {**values, 'flicker': [flicker.value()], 'cut_bleed': [bleed.value()]}, count
 
 
 def _truth(truths, image, where):
@@ -314,39 +325,7 @@ def _truth(truths, image, where):
     return to_tensor(truth[None])
 
 
-def _frame_metric(name, device):
-    """(function, needs a ground truth) of a metric; those of pyiqa, which the user installs, by
-    `pyiqa:NAME`.
-    """
-    if name.startswith(HYPERIQA):
-        return lambda x, gt: calculate_hyperiqa_pt(x, weights=name[len(HYPERIQA) :]), False
-    if not name.startswith(PYIQA):
-        return FRAME_METRICS[name]
-    name = name[len(PYIQA) :]
-    try:
-        import pyiqa
-    except ModuleNotFoundError:
-        raise ValueError(
-            f'{PYIQA}{name}: pyiqa is not installed (its licence is non-commercial); run: pip install pyiqa'
-        ) from None
-    metric = pyiqa.create_metric(name, device=device)
-    return (metric, True) if metric.metric_mode == 'FR' else (lambda x, gt: metric(x), False)
-
-
-def psnr(x: Tensor, gt: Tensor) -> float:
-    """Of images in [0, 1], in dB; infinite for equal ones (BasicSR's on tensors ends at 80)."""
-    mse = float((x - gt)[..., BORDER:-BORDER, BORDER:-BORDER].square().mean())
-    return -10 * math.log10(mse) if mse else math.inf
-
-
-def in_float64(*tensors: Any) -> Tensor:
-    """For functions that compute in float64: the tensors in it, on the CPU where their device does not have
-    that.
-    """
-    return [to_float64(x) for x in tensors]
-
-
 def nanmean(values: list[float]) -> float:
-    """Mean of those that are not NaN; NaN where none is."""
+    """Mean of those that are not NaN; NaN where there is none."""
     values = [v for v in values if not math.isnan(v)]
     return float(np.mean(values)) if values else math.nan

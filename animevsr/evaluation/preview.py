@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,7 @@ import numpy as np
 
 from animevsr.archs.loading import load_upscaler
 from animevsr.engine.backends import open_backend
+from animevsr.engine.sizes import choose_tile
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
 from animevsr.evaluation.comparison import compare
@@ -19,8 +23,11 @@ from animevsr.utils.device import select_device
 from animevsr.utils.files import check_folder
 from animevsr.utils.progress import progress_bar
 from animevsr.video.images import write_image
-from animevsr.video.reader import VideoReader
+from animevsr.video.numbered import count_decodable
+from animevsr.video.reader import VideoReader, open_reader
+from animevsr.video.selection import Moment, Part
 from animevsr.video.shots import SIDE, is_cut
+from animevsr.video.telecine import is_telecined
 from animevsr.zoo import keeps_grain
 
 # frames before the one that is shown: with two the network's result is 57 dB and more from the whole run's
@@ -72,6 +79,9 @@ def preview(
     video, output, target = Path(video), Path(output), select_device(device)
     if count < 1:
         raise ValueError(f'count must be at least 1, got {count}')
+    for moment in at or ():
+        if not (math.isfinite(moment) and moment >= 0):
+            raise ValueError(f'at: {moment} is not a moment of a video')
     if not video.is_file():
         raise MediaError(f'{video}: no such video file')
     check_folder(output)
@@ -87,12 +97,15 @@ def preview(
     if len(scales) > 1:
         raise ValueError(f'models of one scale can be compared, not of {", ".join(map(str, sorted(scales)))}')
     scale = scales.pop()
-    with VideoReader(video) as reader:
-        total, rate = reader.info.expected_frames or 0, float(reader.info.fps)
+    deinterlace = deinterlacing(video)
+    with VideoReader(video, deinterlace=deinterlace) as reader:
+        total, rate = reader.info.expected_frames, float(reader.info.fps)
+        size = reader.info.height, reader.info.width
+    total = total or count_decodable(video)  # nobody says how long it is
     moments = (
         sorted({round(moment, 2) for moment in at}) if at else telling_moments(video, total / rate, count)
     )
-    shots = [shot_before(video, moment, rate) for moment in moments]
+    shots = [shot_before(video, moment, deinterlace) for moment in moments]
     output.mkdir(exist_ok=True)
     rows, hours = [], {}
     with (
@@ -104,7 +117,9 @@ def preview(
             rows.append({'bicubic': large})
             keep(Path(folder), 'bicubic', moment, large)
         for name, net in networks.items():
-            upscaler, seconds = Upscaler(open_backend(net, target), steady=not keeps_grain(name)), []
+            backend, seconds = open_backend(net, target), []
+            tile = choose_tile('auto', size, target) if backend.reach is not None else None
+            upscaler = Upscaler(backend, tile=tile, steady=not keeps_grain(name))
             for row, moment, shot in zip(rows, moments, shots):
                 start = time.perf_counter()
                 for result in upscaler(shot):
@@ -146,16 +161,26 @@ def telling_moments(video: Path, seconds: float, count: int) -> list[float]:
     return sorted(moment for moment, _ in chosen) or [seconds / 2]
 
 
-def shot_before(video: Path, moment: float, rate: float) -> list[np.ndarray]:
-    """The frame at a moment and the ones before it, no more than `WARM_UP`, of the same shot."""
+def deinterlacing(video: Path) -> str:
+    """How `upscale` would read a video; see `VideoReader`."""
     with VideoReader(video) as reader:
-        images = [reader.image(reader.seek(max(0.0, moment - i / rate))) for i in range(WARM_UP + 1)]
-        number = min(WARM_UP, int(moment * rate))
-    shot = [images[0]]
-    for image in images[1 : number + 1]:
-        if is_cut(image, shot[0]):
-            break
-        shot.insert(0, image)
+        return 'ivtc' if is_telecined(reader) else 'marked'
+
+
+def shot_before(video: Path, moment: float, deinterlace: str = 'off') -> list[np.ndarray]:
+    """The frame at a moment (seconds) and the ones before it, no more than `WARM_UP`, of the same shot; the
+    last ones where the video is shorter.
+    """
+    last, start = deque(maxlen=WARM_UP + 1), Moment(Fraction(moment))
+    with open_reader(video, part=Part(start), deinterlace=deinterlace, conceal=True) as reader:
+        for number, (frame, time) in enumerate(reader.timed()):
+            last.append(frame)
+            if reader.since_first(number, time) + 1 / reader.info.fps / 2 > moment:
+                break
+        images = [reader.image(frame) for frame in last]
+    shot = [images.pop()]
+    while images and not is_cut(images[-1], shot[0]):
+        shot.insert(0, images.pop())
     return shot
 
 

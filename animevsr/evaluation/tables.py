@@ -14,8 +14,8 @@ from animevsr.utils.report import markdown_table
 
 DIGITS = dict(psnr=2, psnr_y=2, ssim=4, ssim_y=4, niqe=3, hyperiqa=2, line_width=2, flicker=2, cut_bleed=3)
 UNITS = dict(
-    psnr='dB, higher is better',
-    psnr_y='dB of the luma, higher is better',
+    psnr='dB, at most 100, higher is better',
+    psnr_y='dB of the luma, at most 100, higher is better',
     ssim='0 to 1, higher is better',
     ssim_y='of the luma, 0 to 1, higher is better',
     niqe='lower is better',
@@ -57,7 +57,15 @@ def markdown(methods: dict[str, Path]) -> str:
                 *(_number(value, DIGITS.get(m, 4)) for m, value in method.means().items()),
             ]
         )
-    parts = [markdown_table(rows), '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics if m in UNITS)]
+    parts = [
+        markdown_table(rows),
+        *(
+            f'{m}: mean of the clips that have a value for every method, without {", ".join(clips)}'
+            for m, clips in methods[0].lacking.items()
+            if clips
+        ),
+        '\n'.join(f'- {m}: {UNITS[m]}' for m in metrics if m in UNITS),
+    ]
     for m in metrics:
         rows = [[m, *(method.name for method in methods)]]
         rows += [
@@ -87,7 +95,7 @@ def to_csv(methods: dict[str, Path]) -> str:
 
 
 def to_json(methods: dict[str, Path]) -> str:
-    """A list of methods; JSON has no infinity (the PSNR of equal images): it is the text "inf"."""
+    """A list of methods."""
 
     def clean(values):
         return {m: for_json(value) for m, value in values.items()}
@@ -111,7 +119,8 @@ def to_json(methods: dict[str, Path]) -> str:
 
 
 def for_json(value: float) -> float:
-    return None if math.isnan(value) else str(value) if math.isinf(value) else value
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
 
 
 def _number(value, digits):

@@ -81,9 +81,14 @@ def verify(
         # film frames were made of telecined pictures
         film = abs(result.info.fps / source.info.fps - Fraction(4, 5)) < Fraction(1, 1000)
     how = 'ivtc' if film else 'marked'
-    with VideoReader(input, conceal=True, deinterlace=how) as source, VideoReader(output) as result:
+    with (
+        VideoReader(input, conceal=True, deinterlace=how) as source,
+        VideoReader(output, conceal=True) as result,  # every frame has a time then
+    ):
         source.crop_to(sides)
         checks += compare_pictures(source, result, every, part)
+        if result.damage:
+            checks.append(Check('damage', False, '{1} at {0:.2f} s of the result'.format(*result.damage[0])))
         checks += compare_headers(source, result)
         main = source.stream.index, result.stream.index
     with open_container(input) as before, open_container(output) as after:
@@ -105,8 +110,10 @@ def selected(source: FrameReader, part: Part | None) -> Iterator[tuple[Any, Frac
 
 
 def count_tracks(before: Any, after: Any) -> Check:
-    """Whether there are as many tracks of each kind."""
-    counts = [Counter(stream.type for stream in file.streams) for file in (before, after)]
+    """Whether there are as many tracks of each kind; MP4's titles of chapters are none."""
+    counts = [
+        Counter(stream.type for stream in file.streams if stream.type != 'data') for file in (before, after)
+    ]
     return Check('tracks', counts[0] == counts[1], f'{dict(counts[0])} -> {dict(counts[1])}')
 
 
@@ -201,7 +208,9 @@ def measure_psnr(small: np.ndarray, large: np.ndarray) -> float:
 
 def compare_headers(source: FrameReader, result: FrameReader) -> list[Check]:
     """Size, pixel shape, colours, HDR metadata."""
-    factors = result.info.width / source.info.width, result.info.height / source.info.height
+    shapes = [reader.info.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
+    stretched = shapes[0] if shapes[1] == 1 else 1  # `--square-pixels` makes the picture wider
+    factors = result.info.width / (source.info.width * stretched), result.info.height / source.info.height
     same = abs(factors[0] - factors[1]) * max(source.info.width, source.info.height) <= 4
     checks = [
         Check(
@@ -213,8 +222,7 @@ def compare_headers(source: FrameReader, result: FrameReader) -> list[Check]:
     checks.append(
         Check('samples', True, f'{source.info.pixel_format} -> {result.info.pixel_format}')
     )  # as was asked for
-    shapes = [reader.info.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
-    checks.append(Check('pixel shape', shapes[0] == shapes[1], f'{shapes[0]} -> {shapes[1]}'))
+    checks.append(Check('pixel shape', shapes[1] in (shapes[0], 1), f'{shapes[0]} -> {shapes[1]}'))
     if av.VideoFormat(result.info.pixel_format).is_rgb:
         checks.append(Check('colours', True, 'RGB'))
     else:

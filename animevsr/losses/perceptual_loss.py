@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,12 +173,12 @@ def feature_weights(vgg_type: str, path: Path, features: nn.Module) -> dict[str,
     else:
         weights = get_model_weights(vgg_type).DEFAULT
         try:
-            state = weights.get_state_dict(progress=True)
-        except (OSError, RuntimeError) as error:
+            state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:  # the last: what is there is damaged
             cache, file = os.path.join(torch.hub.get_dir(), 'checkpoints'), weights.url.split('/')[-1]
             reason = ' '.join(str(error).split())[:120]
             raise CheckpointError(
-                f'perceptual_opt: the {vgg_type} weights cannot be downloaded ({reason}). Put {file} '
+                f'perceptual_opt: the {vgg_type} weights cannot be downloaded or read ({reason}). Put {file} '
                 f'(from {weights.url}) into {cache}, or name the file: perceptual_opt: {{weights: FILE}}; '
                 'perceptual_opt: ~ trains without'
             ) from None

@@ -15,6 +15,7 @@ import torch
 from basicsr.utils.color_util import rgb2ycbcr_pt
 from torch.nn import functional as F
 
+from animevsr.errors import TooSmall
 from animevsr.utils.device import to_float64
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.registry import METRIC_REGISTRY
@@ -43,12 +44,12 @@ def calculate_niqe_pt(img: Tensor, crop_border: int = 0, **kwargs: Any) -> Tenso
         Tensor: (n, ). NaN where fewer than two blocks have values on both sides of their mean: flat images.
 
     Raises:
-        ValueError: an image is too small.
+        TooSmall: an image is.
     """
     img = img[..., crop_border : img.shape[-2] - crop_border, crop_border : img.shape[-1] - crop_border]
     rows, columns = (side // BLOCK for side in img.shape[-2:])
     if rows * columns < 2:
-        raise ValueError(
+        raise TooSmall(
             f'NIQE needs two blocks of {BLOCK}x{BLOCK} pixels; the images are {img.shape[-1]}x{img.shape[-2]}'
         )
     # in 8 bits, as MATLAB's

@@ -28,7 +28,7 @@ from animevsr.evaluation.tables import UNITS
 from animevsr.reproduce.edit_options import weights_in, with_network
 from animevsr.reproduce.held_out import held_out_clips
 from animevsr.reproduce.tables import TABLES, Enhanced, Released, Stage, in_order
-from animevsr.utils.device import count, select_device
+from animevsr.utils.device import count, device_name, select_device
 from animevsr.utils.files import check_note, inherited_lock
 from animevsr.utils.overlays import read_options
 from animevsr.utils.progress import progress_bar
@@ -346,9 +346,10 @@ class Run:
         options = dict(read_yaml(stage.paper)['network_g'])
         if 'spynet_path' in options:
             options['spynet_path'] = None  # its size and speed are those of the weights that it starts from
-        note, key = self.folder / 'times.json', json.dumps(options)
-        times = json.loads(note.read_text()) if note.exists() else {}
         net, device = build_network(options), select_device(self.device)
+        where = f'torch {torch.__version__}, {device_name(device)}, {torch.get_num_threads()} threads'
+        note, key = self.folder / 'times.json', f'{json.dumps(options)} by {where}'
+        times = json.loads(note.read_text()) if note.exists() else {}
         if timed and key not in times:
             net.to(device, memory_format=torch.channels_last).eval()
             with torch.inference_mode():

@@ -6,11 +6,12 @@ A new option is a field here, the place that reads it, and one flag of the comma
 
 from __future__ import annotations
 
+import numbers
 import os
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from animevsr.engine.runtimes import RUNTIME_DEVICES
 from animevsr.engine.sizes import output_size
@@ -207,9 +208,12 @@ class UpscaleOptions:
             ValueError: one is out of range. TypeError: one is unknown.
         """
         groups = GROUPS
-        for name in ('device', 'start', 'end', 'crop'):  # TOML has times of its own: start = 00:01:23
+        # TOML has times of its own (start = 00:01:23), and 420 is a number there
+        for name in ('device', 'start', 'end', 'crop', 'chroma'):
             if keywords.get(name) is not None:
                 keywords[name] = str(keywords[name])
+        given = keywords.get('encoder_options', ())
+        keywords['encoder_options'] = (given,) if isinstance(given, str) else tuple(given or ())
         parts = {
             name: kind(**{f.name: keywords.pop(f.name) for f in fields(kind) if f.name in keywords})
             for name, kind in groups.items()
@@ -217,8 +221,6 @@ class UpscaleOptions:
         unknown = sorted(set(keywords) - {f.name for f in fields(cls)} | set(keywords) & set(groups))
         if unknown:
             raise TypeError(f'upscale() got an unexpected keyword argument {unknown[0]!r}')
-        if 'encoder_options' in keywords:
-            keywords['encoder_options'] = tuple(keywords['encoder_options'])
         if keywords.get('fps') is not None:
             keywords['fps'] = parse_rate(keywords['fps'])
         weights = str(keywords.get('weights', DEFAULT_WEIGHTS))
@@ -231,6 +233,8 @@ class UpscaleOptions:
 
     def validate(self) -> None:
         """ValueError that names the first option that is out of range."""
+        for part in (self, *(getattr(self, name) for name in GROUPS)):
+            check_types(part)
         for name in GROUPS:
             getattr(self, name).validate()
         if self.strength is not None and not 0 <= self.strength <= 1:
@@ -270,6 +274,22 @@ class UpscaleOptions:
 
 
 GROUPS = dict(selection=SelectionOptions, encode=EncodeOptions, compute=ComputeOptions)
+
+
+WORDS = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text', tuple: 'a list'}
+
+
+def check_types(options: Any) -> None:
+    """ValueError that names the first field of a record that is of another type than it says: settings of
+    files come in any.
+    """
+    for name, hint in get_type_hints(type(options)).items():
+        kinds, value = get_args(hint) or (hint,), getattr(options, name)
+        wider = {int: numbers.Integral, float: numbers.Real}
+        fits = isinstance(value, tuple(wider.get(kind, kind) for kind in kinds))
+        if not fits or (isinstance(value, bool) and bool not in kinds):
+            wanted = ' or '.join(WORDS[kind] for kind in kinds if kind in WORDS)
+            raise ValueError(f'{name} must be {wanted}, got {value!r}')
 
 
 def check_one_of(name: str, value: str | None, known: tuple) -> None:

@@ -28,7 +28,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         ValueError: it cannot be read, or is not TOML; names it.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding='utf8'))
+        return tomllib.loads(Path(path).read_text(encoding='utf-8-sig'))  # Windows' editors mark UTF-8
     except OSError as error:
         raise ValueError(f'{path}: cannot be read ({error.strerror})') from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -67,6 +67,9 @@ def atomic_folder(path: Path, is_complete: Any = Path.is_dir) -> Iterator[Any]:
     partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
     try:
         yield partial
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o777 & ~mask)  # `mkdtemp` keeps all others out, who may share a cache
         os.replace(partial, path)
     except OSError:
         if not is_complete(path):
@@ -76,9 +79,9 @@ def atomic_folder(path: Path, is_complete: Any = Path.is_dir) -> Iterator[Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all; of names that are not UTF-8, bytes as \\udcNN."""
     with atomic_file(path, writers=2) as partial:
-        partial.write_text(text, encoding='utf8')
+        partial.write_text(text, encoding='utf8', errors='backslashreplace')
 
 
 def check_note(note: Path, text: str, message: str) -> None:

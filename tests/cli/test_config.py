@@ -137,3 +137,74 @@ def test_a_shell_is_told_how_a_line_goes_on():
     command = f'{sys.executable} -m animevsr_cli 8>&1 9>/dev/null'
     done = subprocess.run(['bash', '-c', command], env=asked, capture_output=True, text=True)
     assert done.stdout.strip() == '--square-pixels'
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('jobs = 1.5', 'jobs must be a whole number, got 1.5'),
+        ('fit = 100', 'fit must be text, got 100'),
+        ('threads = 1.5', 'threads must be a whole number, got 1.5'),
+        ('fast = "no"', "fast must be true or false, got 'no'"),
+        ('crf = true', 'crf must be a whole number, got True'),
+    ],
+)
+def test_values_of_another_type(text, said, tmp_path):
+    (tmp_path / 'my.toml').write_text(text)
+    with pytest.raises(ValueError) as error:
+        UpscaleOptions.of(**settings_of(parsed('--config', tmp_path / 'my.toml')))
+    assert str(error.value) == said
+
+
+def test_values_that_are_meant(tmp_path):
+    file = tmp_path / 'my.toml'
+    file.write_bytes(  # as Notepad saves it
+        b'\xef\xbb\xbfchroma = 420\nencoder-options = "g=48"\noutscale = 2\n'
+    )
+    options = UpscaleOptions.of(**settings_of(parsed('--config', file)))
+    assert options.encode.chroma == '420' and options.encode.encoder_options == ('g=48',)
+    assert options.outscale == 2
+
+
+HIDDEN = """
+import sys
+class Finder:
+    def find_spec(name, *_):
+        if name.partition('.')[0] == '{0}':
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Finder)
+"""
+
+
+def test_what_is_missing_is_one_line(tmp_path):
+    """Most packages are imported when they are used."""
+    for module, remedy in (('basicsr', 'animevsr setup'), ('cv2', 'pip install opencv-python')):
+        (tmp_path / 'sitecustomize.py').write_text(HIDDEN.format(module))
+        done = subprocess.run(
+            [sys.executable, '-m', 'animevsr_cli', 'preview', 'missing.mkv'],
+            env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 1 and 'Traceback' not in done.stderr
+        assert done.stderr.strip().endswith(f'the package {module} is missing; run: {remedy}'), done.stderr
+
+
+def test_names_that_are_not_utf8(tmp_path, tiny_weights):
+    folder = os.fsencode(tmp_path / 'in')
+    os.mkdir(folder)
+    write_video(tmp_path / 'v.mkv', moving_frames(2, 32, 48))
+    try:
+        os.rename(tmp_path / 'v.mkv', folder + b'/caf\xe9.mkv')
+    except OSError:
+        pytest.skip('this file system has no such names')
+    arguments = ['upscale', 'in', '-o', 'out', '-n', str(tiny_weights), '--backend', 'torch']
+    done = subprocess.run(
+        [sys.executable, '-m', 'animevsr_cli', *arguments],
+        env={**os.environ, 'PYTHONIOENCODING': 'utf-8:strict'},
+        capture_output=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b'caf\xe9.mkv' in os.listdir(os.fsencode(tmp_path / 'out')) and b'caf\\udce9' in done.stdout

@@ -9,10 +9,13 @@ import pytest
 import torch
 from conftest import REPO, moving_frames, run_python
 from small_networks import CPU, network, psnr, run
+from torch.nn import functional as F
 
 import animevsr
+from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.engine.backends import NAMES, RUNTIME_DEVICES, open_backend
 from animevsr.engine.backends.cache import hash_network, make_example
+from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.engine.upscaler import Upscaler
 from animevsr.evaluation.bench import bench
 from animevsr.upscaling.options import UpscaleOptions
@@ -257,3 +260,22 @@ def test_bench_measures_what_is_there(tiny_weights, monkeypatch):
         assert name in text
     with pytest.raises(ValueError, match='size must be WIDTHxHEIGHT'):
         bench(tiny_weights, '48', 1)
+
+
+class Plain(SingleImageNetwork):
+    """A network for single images that does not support float16."""
+
+    scale, name, supports_half = 2, 'plain', False
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def image(self, x):
+        return F.interpolate(x * self.weight, scale_factor=2)
+
+
+def test_what_a_network_cannot_do_is_left_or_said():
+    assert TorchBackend(Plain(), CPU, torch.float16).dtype == torch.float32
+    with pytest.raises(ValueError, match='compile is for recurrent networks of this package, not a Plain'):
+        open_backend(Plain(), CPU, compiled=True)

@@ -84,3 +84,18 @@ def test_auto_takes_the_faster_one(cache, monkeypatch):
         order = [best, *({'openvino', 'ncnn'} - {best})]
         monkeypatch.setattr('animevsr.engine.backends.sort_by_speed', lambda *_, order=order: order)
         assert open_backend(net, CPU).kind == best
+
+
+def test_why_a_backend_is_left_out_is_said(cache):
+    """Also where its package is broken in a way of its own."""
+    net, said = network(), []
+
+    def breaks():
+        raise TypeError('Descriptors cannot be created directly')
+
+    openers = {'a': lambda: Slowed(net, 0.0), 'b': breaks, 'c': refuses}
+    assert sort_by_speed(openers, ['torch'], net, 1, said.append) == ['a']
+    assert said[1:] == [
+        'backend b cannot run this network (Descriptors cannot be created directly)',
+        'backend c cannot run this network (no)',
+    ]

@@ -7,6 +7,7 @@ import math
 import shutil
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -120,7 +121,7 @@ def test_tables_hold_every_value(clips, tmp_path):
     assert (
         '| two | - | - | ' in text
         and f'{methods[1].values["b"]["psnr_y"]:.2f}' in text
-        and '| b | inf | ' in text
+        and '| b | 100.00 | ' in text
     )
     rows = list(csv.DictReader(io.StringIO(to_csv(methods))))
     assert len(rows) == 2 * 3 * 2 and {row['clip'] for row in rows} == {'a', 'b', 'mean'}
@@ -134,7 +135,7 @@ def test_tables_hold_every_value(clips, tmp_path):
         data[1]['clips']['b']['psnr_y'] == methods[1].values['b']['psnr_y']
         and data[0]['clips']['a']['cut_bleed'] is None
     )
-    assert data[0]['clips']['b']['psnr_y'] == 'inf'
+    assert data[0]['clips']['b']['psnr_y'] == 100
     for suffix in ('md', 'csv', 'json'):
         write_table(methods, tmp_path / f't.{suffix}')
         assert (tmp_path / f't.{suffix}').stat().st_size > 100
@@ -238,6 +239,60 @@ def test_what_does_not_fit_is_told_before_the_work(clips, tmp_path, monkeypatch)
             animevsr.evaluate(methods, gt=tmp_path / 'gt', metrics=['psnr'], device='cpu')
 
 
+def test_one_black_frame_does_not_hide_the_others(tmp_path):
+    for root, value in (('gt', 0), ('other', 9)):
+        frames = moving_frames(4, 40, 48) + np.uint8(value)
+        frames[2] = 0  # a fade to black, met exactly
+        write_clip(tmp_path / root / 'a', frames)
+    (method,) = animevsr.evaluate(
+        {'x': tmp_path / 'other'}, gt=tmp_path / 'gt', metrics=['psnr'], every=1, device='cpu'
+    )
+    one = 20 * np.log10(255 / 9)
+    assert one < method.values['a']['psnr'] < (3 * one + 100) / 4 + 1
+
+
+def test_lost_lines_are_not_sharp_ones(tmp_path):
+    """Means are over what every method has a value for."""
+    sharp = np.zeros((4, 40, 48, 3), np.uint8)
+    sharp[:, :, 20:] = 200
+    wide = cv2.blur(sharp[0], (9, 9))[None].repeat(4, 0)
+    flat = np.full_like(sharp, 90)
+    for clip, ours, theirs in (('a', sharp, sharp), ('b', wide, flat), ('c', wide, [*flat[:2], *sharp[2:]])):
+        write_clip(tmp_path / 'keeps' / clip, ours)
+        write_clip(tmp_path / 'loses' / clip, np.stack(theirs))
+    keeps, loses = animevsr.evaluate(
+        {name: tmp_path / name for name in ('keeps', 'loses')}, metrics=['line_width'], every=1, device='cpu'
+    )
+    width = keeps.values['b']['line_width']
+    assert width > 5 and math.isnan(loses.values['b']['line_width'])
+    assert keeps.values['c']['line_width'] == pytest.approx(width)
+    assert keeps.means()['line_width'] == pytest.approx((1 + width) / 2)  # of a and c
+    assert loses.means()['line_width'] == pytest.approx(1)
+    assert 'line_width: mean of the clips that have a value for every method, without b' in markdown(
+        [keeps, loses]
+    )
+
+
+def test_a_method_may_be_named_as_a_root(tmp_path):
+    for root, clips in (('gt', 'ab'), ('up/gt', 'a')):
+        for clip in clips:
+            write_clip(tmp_path / root / clip, moving_frames(1, 40, 48))
+    with pytest.raises(MediaError, match='clip b is not in it and in'):
+        animevsr.evaluate({'gt': tmp_path / 'up/gt'}, gt=tmp_path / 'gt', device='cpu')
+
+
+def test_a_clip_that_is_too_small_costs_no_other(tmp_path):
+    write_clip(tmp_path / 'x/a', moving_frames(1, 96, 192))
+    write_clip(tmp_path / 'x/z', moving_frames(1, 8, 8))
+    metrics = ['niqe', 'psnr', 'ssim_y']
+    with pytest.warns(UserWarning) as told:
+        (method,) = animevsr.evaluate({'x': tmp_path / 'x'}, None, tmp_path / 'x', metrics, device='cpu')
+    assert all(math.isnan(value) for value in method.values['z'].values())
+    assert not any(math.isnan(value) for value in method.values['a'].values())
+    assert any('x, z: NIQE needs two blocks' in str(w.message) for w in told)
+    assert any('x, z: SSIM needs images of 19 pixels each way, not 8x8' in str(w.message) for w in told)
+
+
 def test_psnr_is_basicsrs():
     from basicsr.metrics import calculate_psnr
 
@@ -249,7 +304,7 @@ def test_psnr_is_basicsrs():
         for name, luma in (('psnr', False), ('psnr_y', True)):
             ours = module.FRAME_METRICS[name][0](*(to_tensor(image[None]) for image in (a, other)))
             assert abs(ours - calculate_psnr(a[..., ::-1], other[..., ::-1], 4, test_y_channel=luma)) < 1e-3
-    assert module.FRAME_METRICS['psnr'][0](*[to_tensor(a[None])] * 2) == float('inf')
+    assert module.FRAME_METRICS['psnr'][0](*[to_tensor(a[None])] * 2) == 100
 
 
 def test_networks_start_anew_at_cuts(tiny_weights, tmp_path):

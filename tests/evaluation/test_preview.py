@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import decode, run_python, three_shots, write_video
+from containers import Container, make
 
 import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.errors import MediaError
 from animevsr.evaluation import preview as module  # the function: the package has its name
-from animevsr.evaluation.preview import telling_moments
+from animevsr.evaluation.preview import deinterlacing, shot_before, telling_moments
 from animevsr.video.images import read_image
+from animevsr.video.reader import open_reader
 
 
 @pytest.fixture
@@ -85,3 +87,28 @@ def test_problems_are_one_line(video, tiny_weights, tmp_path):
         module(tmp_path / 'missing.mkv', tmp_path / 'p')
     with pytest.raises(ValueError, match='count must be at least 1'):
         module(video, tmp_path / 'p', count=0)
+
+
+def test_it_reads_as_upscale_does(tiny_weights, tmp_path):
+    """Deinterlaced; and where nobody says how long the video is."""
+    interlaced = '-c:v mpeg2video -vf tinterlace=interleave_top -flags +ildct+ilme'
+    source = make(tmp_path, Container('interlaced.mpg', interlaced, size='64x48'))
+    assert deinterlacing(source) == 'marked'
+    with open_reader(source, deinterlace='marked') as reader:
+        rate, images = reader.info.fps, [image for image, _ in reader.frames()]
+    with open_reader(source) as reader:
+        combed = [image for image, _ in reader.frames()]
+    shot = shot_before(source, 3 / rate, 'marked')
+    assert len(shot) == 3 and all(np.array_equal(a, b) for a, b in zip(shot, images[1:4]))
+    assert not np.array_equal(shot[-1], combed[3])
+    raw = make(tmp_path, Container('raw.h264', '-c:v libx264 -f h264'))
+    done = module(raw, tmp_path / 'p', [str(tiny_weights)], count=2, device='cpu')
+    assert max(done.moments) > 0.1 and done.hours['tiny'] > 0
+
+
+def test_the_end_and_moments_that_are_none(video, tmp_path):
+    assert np.array_equal(shot_before(video, 99)[-1], decode(video)[0][-1])
+    assert len(shot_before(video, 0)) == 1
+    for moment in (float('inf'), float('nan'), -1):
+        with pytest.raises(ValueError, match='is not a moment of a video'):
+            module(video, tmp_path / 'p', at=[moment])

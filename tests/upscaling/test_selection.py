@@ -9,6 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from conftest import decode, make_identity, moving_frames, three_shots, write_clip, write_video
+from containers import Container, make
 
 import animevsr
 from animevsr.engine.grain import Grain
@@ -268,3 +269,19 @@ def test_stretching_is_smooth():
     wide = fit(ramp, (8, 45))
     expected = cv2.resize(ramp, (45, 8), interpolation=cv2.INTER_CUBIC)
     assert np.array_equal(wide, expected) and np.diff(wide[0, :, 0].astype(int)).max() < 9
+
+
+def test_verify_knows_what_was_asked_for(identity, tmp_path):
+    """A part of a file with titles of chapters; square pixels; files without times."""
+    source = make(tmp_path, Container('chapters.mp4', '-c:v libx264', '.mp4'))
+    animevsr.upscale(source, tmp_path / 'part.mkv', identity, backend='torch', start='0.1', end='0.3')
+    checks = animevsr.verify(source, tmp_path / 'part.mkv', start='0.1', end='0.3')
+    assert all(check.ok for check in checks), checks
+    source = make(tmp_path, Container('anamorphic.mkv', '-c:v libx264 -vf setsar=16/15'))
+    animevsr.upscale(source, tmp_path / 'wide.mkv', identity, backend='torch', square_pixels=True)
+    checks = animevsr.verify(source, tmp_path / 'wide.mkv')
+    assert all(check.ok for check in checks), checks
+    narrow = make(tmp_path, Container('square.mkv', '-c:v libx264'))
+    assert not all(check.ok for check in animevsr.verify(narrow, tmp_path / 'wide.mkv'))
+    raw = make(tmp_path, Container('raw.h264', '-c:v libx264 -f h264'))
+    assert animevsr.verify(raw, raw)[0].ok

@@ -3,8 +3,10 @@ cannot be had.
 """
 
 import hashlib
+import os
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,3 +137,37 @@ def test_commands(tmp_path):
     failed = run_python('-m', 'animevsr_cli', 'models', 'get', 'nothing', cwd=tmp_path, check=False)
     assert failed.returncode == 1 and failed.stderr.startswith('animevsr: nothing: no model of')
     assert failed.stderr.count('\n') == 1
+
+
+def test_what_is_kept_is_checked_when_it_is_used(small, tmp_path):
+    kept = zoo.find_weights('small')
+    kept.write_bytes(kept.read_bytes()[:-1] + b'?')
+    with pytest.raises(CheckpointError, match=r'models/small: its small.pth is not the known one of small'):
+        zoo.find_weights('small')
+    zoo.add(tmp_path / 'small.pth', 'small')  # which mends it
+    assert zoo.find_weights('small').read_bytes() == (tmp_path / 'small.pth').read_bytes()
+
+
+def test_a_file_whose_hash_nobody_knows_can_be_replaced(small, monkeypatch, tmp_path):
+    monkeypatch.setitem(MODELS, 'free', replace(MODELS['small'], files=(('small.pth', None, 1),)))
+    (tmp_path / 'junk.pth').write_text('<html>')
+    with pytest.raises(CheckpointError, match='junk.pth'):
+        zoo.add(tmp_path / 'junk.pth', 'free')
+    other = dict(params=MSRBVSR(num_feat=4, num_block=(1, 1, 1)).state_dict())
+    torch.save(other, tmp_path / 'other.pth')
+    for file in ('small.pth', 'other.pth'):
+        assert zoo.add(tmp_path / file, 'free').read_bytes() == (tmp_path / file).read_bytes()
+
+
+def test_a_cache_can_be_shared(small):
+    mask = os.umask(0o022)
+    try:
+        assert zoo.find_weights('small').parent.stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(mask)
+
+
+def test_names_that_say_nothing():
+    for arguments, said in ((['get'], 'models get NAME ...'), (['list', 'x'], 'models list takes no names')):
+        done = run_python('-m', 'animevsr_cli', 'models', *arguments, cwd=REPO, check=False)
+        assert done.returncode == 1 and said in done.stderr and not done.stdout

@@ -121,7 +121,7 @@ def open_backend(
             continue
         try:
             return _open(candidate, net, device, threads, say, **(dict(unit=unit) if unit else {}))
-        except (RuntimeError, ValueError, OSError, ImportError) as error:
+        except Exception as error:  # of packages that are broken in any way
             reason = ' '.join(str(error).split())[:200]
             if name != 'auto':
                 raise ValueError(f'backend {name} cannot run this network: {reason}') from None

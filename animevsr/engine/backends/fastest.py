@@ -47,7 +47,7 @@ def sort_by_speed(
         known = {}
     if sorted(known.get(key, ())) != sorted(openers):
         say(f'measuring which backend is the fastest here ({", ".join(openers)}); once')
-        known[key] = {name: measure(opener, net) for name, opener in openers.items()}
+        known[key] = {name: measure(name, opener, net, say) for name, opener in openers.items()}
         # a failure (memory, say) may be of this time alone; where nothing can be kept it is measured again
         if None not in known[key].values():
             with contextlib.suppress(OSError):
@@ -57,8 +57,8 @@ def sort_by_speed(
     return sorted((name for name in openers if seconds[name] is not None), key=lambda name: seconds[name])
 
 
-def measure(opener: Callable[[], Backend], net: RecurrentNetwork) -> float | None:
-    """Seconds of a step; None where the backend cannot run the network."""
+def measure(name: str, opener: Callable[[], Backend], net: RecurrentNetwork, say: Callable) -> float | None:
+    """Seconds of a step; None where the backend cannot run the network, which is said."""
     try:
         backend = opener()
         frames = [frame.to(backend.device, backend.dtype) for frame in make_example(net, *SIZE)[:3]]
@@ -69,7 +69,8 @@ def measure(opener: Callable[[], Backend], net: RecurrentNetwork) -> float | Non
                 _, state = backend.step(*frames, state)
             times.append(time.perf_counter() - start)
         return min(times[1:])
-    except (RuntimeError, ValueError, OSError, ImportError):
+    except Exception as error:  # of packages that are broken in any way
+        say(f'backend {name} cannot run this network ({" ".join(str(error).split())[:200]})')
         return None
 
 

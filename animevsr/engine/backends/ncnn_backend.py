@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -167,7 +168,7 @@ def convert(net: nn.Module, folder: Path) -> None:
 
 def converter() -> str:
     """Path of pnnx's program, which its package puts beside Python."""
-    beside = Path(sys.executable).with_name('pnnx')
+    beside = Path(sys.executable).with_name('pnnx.exe' if os.name == 'nt' else 'pnnx')
     found = str(beside) if beside.is_file() else shutil.which('pnnx')
     if found is None:
         raise RuntimeError('the program pnnx is not on PATH')

@@ -31,7 +31,8 @@ class TorchBackend(Backend):
     Args:
         net: with `step` and `scale`; a recurrent one of this package (with `core`) or any other.
         device (torch.device), threads (int | None), compiled (bool): see `open_backend`.
-        dtype (torch.dtype): float32, float16 or bfloat16.
+        dtype (torch.dtype): float32, float16 or bfloat16; float32 where a network says that it does not
+            support float16.
     """
 
     kind = 'torch'
@@ -45,12 +46,16 @@ class TorchBackend(Backend):
         compiled: bool = False,
     ) -> None:
         self.device = device
+        if dtype == torch.float16 and not getattr(net, 'supports_half', True):
+            dtype = torch.float32
         self.dtype = dtype
         use_threads(device, threads)
         self.threads = torch.get_num_threads() if device.type == 'cpu' else None
         self.net = net.to(device, self.dtype, memory_format=torch.channels_last)
         self.core = net.core if isinstance(net, RecurrentNetwork) else None
-        if compiled and self.core is not None:
+        if compiled and self.core is None:
+            raise ValueError(f'compile is for recurrent networks of this package, not a {type(net).__name__}')
+        if compiled:
             self.core = torch.compile(self.core, dynamic=True)  # tiles and held regions have many sizes
         self.name = describe(device, str(dtype).removeprefix('torch.'), *(['compiled'] if compiled else []))
         self.scale = net.scale

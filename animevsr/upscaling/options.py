@@ -86,7 +86,7 @@ class EncodeOptions:
     preset: str | None = None
     tune: str | None = None
     encoder_options: tuple = ()
-    audio: str = 'copy'
+    audio: str = field(default='copy', metadata=dict(pixels=False))
 
     def validate(self) -> None:
         """ValueError that names the first option that is out of range."""

@@ -159,6 +159,9 @@ class Upscaling:
                 raise
             self.folder.clear()
             self.folder.save(plan)
+        elif plan.audio != (self.options.encode.audio == 'copy') and not shared:  # only joining takes it
+            plan.audio = not plan.audio
+            self.folder.save(plan)
         if plan.interlaced and self.options.selection.deinterlace == 'auto':
             warnings.warn(
                 f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2

@@ -45,8 +45,6 @@ def test_files_of_others_beside_it_stay(tmp_path):
     weights = tmp_path / 'net.pth'
     torch.save(dict(params=network().state_dict()), weights)
     (tmp_path / 'step.json').write_text('mine')
-    with pytest.raises(
-        animevsr.errors.MediaError, match='step.json: is there, and step.param'
-    ):
+    with pytest.raises(animevsr.errors.MediaError, match='step.json: is there, and step.param'):
         animevsr.export(weights, tmp_path / 'step.param')
     assert (tmp_path / 'step.json').read_text() == 'mine' and len(list(tmp_path.iterdir())) == 2

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import av
 import numpy as np
 import pytest
 from conftest import CODEC, REPO, decode, interrupt_when, moving_frames, three_shots, write_clip, write_video
@@ -164,6 +165,25 @@ def test_a_slip_in_the_options_does_not_cost_what_is_done(tiny_weights, tmp_path
 def without(monkeypatch, *names):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name in names else real(name))
+
+
+def test_sound_can_be_left_out_later(tiny_weights, tmp_path, monkeypatch):
+    """Where it was the sound that could not be written, nothing is computed again."""
+    frames, _ = three_shots()
+    source = write_video(tmp_path / 'in.mkv', frames, codec='ffv1', pix_fmt='bgr0', sound=True)
+    real = joining.join
+
+    def fails(*arguments):
+        raise MediaError('no sound')
+
+    monkeypatch.setattr(joining, 'join', fails)
+    with pytest.raises(MediaError, match='no sound'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, **CODEC)
+    monkeypatch.setattr(joining, 'join', real)
+    done = animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, audio='none', **CODEC)
+    assert done.resumed == done.shots == 3
+    with av.open(str(tmp_path / 'out.mkv')) as file:
+        assert not file.streams.audio
 
 
 def test_what_computed_the_first_shots_computes_the_others(tiny_weights, tmp_path, monkeypatch):

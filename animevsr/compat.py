@@ -22,6 +22,7 @@ import math
 import os
 import pickle
 import re
+import struct
 import sys
 import types
 import warnings
@@ -48,6 +49,7 @@ UNREADABLE = (
     AssertionError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    struct.error,
 )
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+from functools import partial
 from typing import Any
 
 import torch.distributed
@@ -19,6 +20,7 @@ from basicsr.train import train_pipeline
 
 from animevsr.data.sampling import resumable_loaders
 from animevsr.errors import CheckpointError, CodecError, MediaError
+from animevsr.utils.options import check_run
 from animevsr.utils.overlays import plain_file
 from animevsr.utils.resources import find
 
@@ -34,7 +36,8 @@ def run(pipeline: Any) -> None:
         with tempfile.TemporaryDirectory(prefix='animevsr-options-') as folder, resumable_loaders():
             if '-opt' in sys.argv[:-1]:
                 forced, at = take_forced(sys.argv), sys.argv.index('-opt') + 1
-                sys.argv[at] = str(plain_file(find(sys.argv[at]), folder, forced))
+                check = partial(check_run, training=pipeline is train_pipeline)
+                sys.argv[at] = str(plain_file(find(sys.argv[at]), folder, forced, check))
             pipeline(os.getcwd())
     except KeyboardInterrupt:
         sys.exit('Interrupted. Run the same command with --auto_resume to go on from the last checkpoint.')
@@ -61,6 +64,8 @@ def run(pipeline: Any) -> None:
                 'Another process of this training has ended; its own message says why. Run the same command'
                 ' with --auto_resume to go on from the last checkpoint.'
             )
+        if isinstance(error, KeyError) and not str(error.args[:1]).count('\\n'):
+            sys.exit(f'the option {error} is missing (ANIMEVSR_TRACEBACK=1 shows where)')
         lines = [line for line in str(error).splitlines() if line.strip()]
         # an error in a loader's worker arrives with its traceback as text: its last line says what was wrong
         sys.exit(f'{type(error).__name__}: {lines[-1] if lines else ""} (ANIMEVSR_TRACEBACK=1 shows where)')

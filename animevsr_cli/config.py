@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from animevsr.utils.files import read_toml
+from animevsr.utils.options import read_settings
 
 NOT_SETTINGS = ('command', 'run', 'input', 'output', 'config', 'save_config', 'dry_run')
 
@@ -62,17 +62,11 @@ def read_config(path: str, known: list[str]) -> dict[str, Any]:
         SystemExit: it cannot be read, or has a key that is no setting; one line.
     """
     try:
-        values = read_toml(path)
+        settings = read_settings(read_toml(path), known, str(path))
     except ValueError as error:
         sys.exit(f'animevsr: {error}')
-    settings = {}
-    for key, value in values.items():
-        name = key.replace('-', '_')
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0)[0]
-            sys.exit(f"animevsr: {path}: unknown setting '{key}'; did you mean '{near}'?")
-        settings[name] = tuple(value) if isinstance(value, list) else value  # part, encoder_options
-    return settings
+    # part, encoder_options
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
 def write_config(path: str, args: argparse.Namespace, defaults: dict[str, Any]) -> None:

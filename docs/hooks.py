@@ -25,7 +25,7 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     def replace(match):
         picture, text, path = match.groups()
-        if not (ROOT / path).exists():
+        if not (ROOT / path.partition('#')[0]).exists():
             raise PluginError(f'{page.file.src_uri}: there is no {path} in the repository')
         return (
             f'![{text}](repository/{path})'

@@ -11,6 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 import animevsr  # noqa: F401  (fills BasicSR's registries)
+from animevsr.train import run  # reads `_base_`, and says what is wrong in one line
 
 
 @ARCH_REGISTRY.register()
@@ -33,4 +34,4 @@ class PlainUpscaler(nn.Module):
 
 
 if __name__ == '__main__':
-    train_pipeline('.')
+    run(train_pipeline)

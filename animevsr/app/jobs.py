@@ -20,8 +20,11 @@ from filelock import FileLock, Timeout
 
 from animevsr.errors import MediaError
 from animevsr.upscaling import UpscaleOptions, WorkFolder
+from animevsr.upscaling.options import size_for
 from animevsr.utils.files import write_text
+from animevsr.video.encoders import check_output
 from animevsr.video.reader import VideoReader
+from animevsr.zoo import MODELS, check_name, faithful_twin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,9 +102,16 @@ class JobQueue:
         Raises:
             ValueError, MediaError: an option or the input cannot be; the output is there, or in the queue.
         """
-        UpscaleOptions.of(**settings)
+        options = UpscaleOptions.of(**settings)
+        check_name(options.weights)
+        if options.strength is not None:
+            faithful_twin(options.weights)
+        scale = MODELS[options.weights].scale if options.weights in MODELS else None
         with VideoReader(input) as reader:
             total = reader.info.expected_frames or 0
+            check_output(Path(output), reader.info, options.encode.codec)
+            if scale:
+                size_for(reader.info, Path(output), options, scale, options.encode.codec)
         if Path(output).exists():
             raise MediaError(f'{output}: is there already; name another output')
         with self.lock:

@@ -39,6 +39,7 @@ from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.zoo import MODELS
 
 PORT = 7860
+LARGEST = 4  # times as large, at most
 # a browser that keeps to it asks no other host for anything: no font, no script, no picture
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: blob:"
 HEADS = ['number', 'video', 'state', 'frames', 'time left', 'result', 'message']
@@ -140,6 +141,8 @@ class Page:
             del settings['reuse']  # it has no state that could be held
         if strength is not None and strength < 1:  # else it is the model itself
             settings['strength'] = strength
+        if settings.get('outscale') == LARGEST:  # the slider's end: whatever the model's scale is
+            del settings['outscale']
         if 'height' in settings:
             settings.pop('outscale', None)
             settings['height'] = int(settings['height'])
@@ -259,7 +262,7 @@ def restore_tab(page: Page) -> None:
             look = gr.Button('Preview', elem_id='preview')
             compared = gr.ImageSlider(label='bicubic | result', type='numpy', elem_id='compared')
     with gr.Accordion('Settings', open=False), gr.Row():
-        outscale = gr.Slider(1, 4, 4, step=0.5, label='Times as large')
+        outscale = gr.Slider(1, LARGEST, LARGEST, step=0.5, label='Times as large, at most')
         height = gr.Number(0, label='or a height in pixels (0: by the factor)', precision=0)
         crop = gr.Textbox('', label='Crop TOP:BOTTOM:LEFT:RIGHT, or auto')
         strength = gr.Slider(0, 1, 1, step=0.05, label='Strength: 0 keeps grain and texture (animevsr_x4)')
@@ -274,7 +277,7 @@ def restore_tab(page: Page) -> None:
     path.change(problems(page.choose), path, [facts, output, crop, height, moment])
     look.click(problems(page.preview), [path, model, moment, strength], compared, concurrency_limit=1)
     settings = [model, outscale, height, crop, grain, square, reuse, fast, crf]
-    run.click(problems(page.enqueue), [path, output, strength, *settings])
+    run.click(problems(lambda *values: [page.enqueue(*values), None][1]), [path, output, strength, *settings])
 
 
 def queue_tab(page: Page) -> None:

@@ -16,7 +16,7 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
-from animevsr.zoo import FAITHFUL, MODELS, find_weights
+from animevsr.zoo import faithful_twin, find_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ def load_upscaler(weights: str | Path, device: str | torch.device = 'cpu', clips
     Raises:
         CheckpointError: as `load_network`, or it holds another kind of network.
     """
-    net = load_network(find_weights(weights), device)
+    net = load_network(weights, device)
     if not isinstance(net, FrameNetwork | ClipNetwork):
         raise CheckpointError(f'{weights}: holds a {type(net).__name__}, which does not upscale')
     if isinstance(net, ClipNetwork) and not clips:
@@ -68,10 +68,7 @@ def load_mixed(
     """
     if strength is None:
         return load_upscaler(weights, device, clips)
-    twin = f'{weights}{FAITHFUL}'
-    if twin not in MODELS:
-        known = ', '.join(name for name in MODELS if f'{name}{FAITHFUL}' in MODELS)
-        raise CheckpointError(f'{weights}: has no faithful twin, which strength needs; known: {known}')
+    twin = faithful_twin(weights)
     net = load_upscaler(weights, device, clips)
     with torch.no_grad():
         for mine, other in zip(net.parameters(), load_upscaler(twin, device, clips).parameters()):
@@ -83,10 +80,11 @@ def load_network(path: str | Path, device: str | torch.device = 'cpu', **overrid
     """The network stored in a weights file, in eval mode.
 
     Args:
-        path (str | Path): ours, BasicSR's (`params_ema` is preferred to `params`) or a bare state dict; the
-            published AnimeSR and VQD-SR networks have the same layer names. Variant, width, block counts and
-            scale are recognised. Also BasicVSR and RealBasicVSR, any single-image network that spandrel
-            recognises (RRDBNet, SRVGG and others), the .param file of an ncnn model, or 'ncnn:NAME'.
+        path (str | Path): the name of a model (`animevsr models`) or a file: ours, BasicSR's (`params_ema` is
+            preferred to `params`) or a bare state dict; the published AnimeSR and VQD-SR networks have the
+            same layer names. Variant, width, block counts and scale are recognised. Also BasicVSR and
+            RealBasicVSR, any single-image network that spandrel recognises (RRDBNet, SRVGG and others), the
+            .param file of an ncnn model, or 'ncnn:NAME'.
         device (str | torch.device): where to put it.
         overrides: arguments of the network that tensor shapes do not tell, e.g. `legacy_no_output_act=True`
             for published multi-scale VQGAN weights that were saved anew (VQD-SR's own checkpoint is
@@ -98,6 +96,10 @@ def load_network(path: str | Path, device: str | torch.device = 'cpu', **overrid
     """
     if str(path).startswith(NCNN) or str(path).endswith('.param'):
         return load_ncnn(path)
+    if not Path(path).is_file():
+        path = find_weights(path)
+        if str(path).endswith('.param'):
+            return load_ncnn(path)
     named = read_named_tensors(path)
     state = {strip(name): tensor for name, tensor in named.items()}
     released = any(name.startswith(LIGHTNING) for name in named)

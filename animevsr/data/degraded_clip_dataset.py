@@ -43,6 +43,19 @@ KEYS = (
 OF_A_WINDOW = [key for key in KEYS if key not in ('seed', 'degrade_on', 'degrade_threads', 'echo')]
 
 
+def whole_numbers(name: str, values: list[int]) -> tuple[int, ...]:
+    """ValueError unless they are a list of whole numbers >= 1, one at least."""
+    right = isinstance(values, (list, tuple)) and len(values) > 0
+    if not right or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
+        raise ValueError(f'{name} must be a list of whole numbers >= 1, got {values}')
+    return tuple(values)
+
+
+def whole_number(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f'{name} must be a whole number >= 1, got {value!r}')
+
+
 @DATASET_REGISTRY.register()
 class DegradedClipDataset(data.Dataset):
     """Windows of high-quality clips and their degraded versions.
@@ -97,14 +110,12 @@ class DegradedClipDataset(data.Dataset):
         self.gt_size = opt.get('gt_size', 256)
         self.num_frame = opt.get('num_frame', 15)
         self.seed = opt.get('seed', 0)
-        self.intervals = tuple(opt.get('interval', (1, 2, 3)))
-        self.holds = tuple(opt.get('hold', (1,)))
-        if not self.holds or any(not isinstance(hold, int) or hold < 1 for hold in self.holds):
-            raise ValueError(f'hold must be a list of whole numbers >= 1, got {opt["hold"]}')
+        self.intervals = whole_numbers('interval', opt.get('interval', (1, 2, 3)))
+        self.holds = whole_numbers('hold', opt.get('hold', (1,)))
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
             raise ValueError(f"degrade_on must be 'loader' or 'device', got {opt['degrade_on']!r}")
-        if not isinstance(self.num_frame, int) or self.num_frame < 1:
-            raise ValueError(f'num_frame must be a whole number >= 1, got {self.num_frame}')
+        for name in ('num_frame', 'gt_size', 'scale'):
+            whole_number(name, getattr(self, name))
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
         self.echo = (

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from animevsr.archs.loading import load_network
 from animevsr.errors import CheckpointError
-from animevsr.zoo import find_weights
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +27,7 @@ class FrozenNetwork:
     """
 
     def __init__(self, weights: str, kind: type[nn.Module]) -> None:
-        net = load_network(find_weights(weights))
+        net = load_network(weights)
         if not isinstance(net, kind):
             raise CheckpointError(
                 f'{weights}: holds a {type(net).__name__}, but degradation needs a {kind.__name__}'

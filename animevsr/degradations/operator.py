@@ -64,7 +64,7 @@ def interval(name: str, value: list | tuple, lowest: float = -math.inf, highest:
     """A pair of numbers in a range."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise ValueError(f'{name} must be a pair of numbers, got {value}')
-    low, high = value
+    low, high = (number(name, end) for end in value)
     if low < lowest or high > highest:
         raise ValueError(
             f'{name} must be {f"at least {lowest:g}" if high <= highest else f"at most {highest:g}"}, got'
@@ -75,7 +75,13 @@ def interval(name: str, value: list | tuple, lowest: float = -math.inf, highest:
     return low, high
 
 
+def number(name: str, value: float) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f'{name} must be a number, got {value!r}')
+    return value
+
+
 def probability(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
+    if not 0 <= number(name, value) <= 1:
         raise ValueError(f'{name} must be in [0, 1], got {value}')
     return value

@@ -141,4 +141,8 @@ def _build(entry):
     if not isinstance(arguments, dict):
         arguments = {known[0]: arguments}
     check_keys(arguments, known, f'degradation operator {name}')
+    try:
+        inspect.signature(OPERATORS[name]).bind(**arguments)
+    except TypeError as error:  # a missing or an unknown argument
+        raise ValueError(f'degradation: {name}: {error}') from None
     return name, OPERATORS[name](**arguments)

@@ -19,7 +19,6 @@ from animevsr.archs.loading import load_network
 from animevsr.engine.backends.cache import StepGraph, list_names, make_example
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.utils.files import check_file
-from animevsr.zoo import find_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +66,7 @@ def export(weights: str | Path, output: str | Path, to: str | None = None) -> Ex
         raise ValueError(
             f'export to {to} needs packages that are missing; run: pip install {" ".join(missing)}'
         )
-    net = load_network(find_weights(weights))
+    net = load_network(weights)
     if not isinstance(net, RecurrentNetwork):
         raise CheckpointError(
             f'{weights}: holds a {type(net).__name__}; a step of MSRBVSR is what can be exported'

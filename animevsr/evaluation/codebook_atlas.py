@@ -21,7 +21,6 @@ from animevsr.utils.drawing import titled
 from animevsr.utils.files import check_file
 from animevsr.video.images import IMAGE_SUFFIXES, write_image
 from animevsr.video.reader import open_reader
-from animevsr.zoo import find_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,7 +80,7 @@ def atlas(
         raise MediaError(f'{output}: is an input; name another output')
     device = select_device(device)
     exact_float32()
-    net = load_network(find_weights(weights), device)
+    net = load_network(weights, device)
     if not isinstance(net, MultiScaleVQGAN):
         raise CheckpointError(
             f'{weights}: holds a {type(net).__name__}, but an atlas is drawn of a MultiScaleVQGAN'

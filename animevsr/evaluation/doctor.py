@@ -33,6 +33,9 @@ PACKAGES = [
     'onnx',
     'onnxruntime',
     'ray',
+    'safetensors',
+    'blosc2',
+    'gradio',
 ]
 SIZE = 64  # height and width of the frames with which backends are tried
 

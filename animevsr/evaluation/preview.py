@@ -105,6 +105,9 @@ def preview(
     moments = (
         sorted({round(moment, 2) for moment in at}) if at else telling_moments(video, total / rate, count)
     )
+    for moment in moments:
+        if moment > total / rate + 1:
+            raise ValueError(f'at: the video ends before {moment} s, at {total / rate:.1f} s')
     shots = [shot_before(video, moment, deinterlace) for moment in moments]
     output.mkdir(exist_ok=True)
     rows, hours = [], {}

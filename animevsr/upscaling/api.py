@@ -27,6 +27,7 @@ from animevsr.video.reader import VideoReader, open_reader
 from animevsr.video.remux import check_tracks
 from animevsr.video.selection import find_crop
 from animevsr.video.telecine import is_telecined
+from animevsr.zoo import check_name
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +85,8 @@ def upscale(
         if copies and output.suffix.lower() in VIDEO_SUFFIXES:
             sound = options.encode.audio == 'copy'
             check_tracks(reader.container, input, output, reader.info.stream_index, sound)
+        if output.is_file():
+            warnings.warn(f'{output} is there already; it is replaced when the new one is done', stacklevel=2)
         if reader.info.transparent:
             warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
         if output.suffix.lower() in IMAGE_SUFFIXES:
@@ -121,6 +124,7 @@ def check_input(
     """(the job, input, output) of a call; with the black bars found where they are to be left out."""
     options = UpscaleOptions.of(**options)
     input, output = Path(input), Path(output) if Path(output).name else Path(output).absolute()
+    check_name(options.weights)
     pipe = PIPE in (str(input), str(output))
     if options.selection.crop == 'auto' and str(input) == PIPE:
         raise ValueError('crop: auto cannot be had of a pipe (-); say TOP:BOTTOM:LEFT:RIGHT')

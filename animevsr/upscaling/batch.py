@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import estimate, upscale
-from animevsr.upscaling.options import UpscaleOptions
+from animevsr.upscaling.options import UpscaleOptions, option_names
 from animevsr.upscaling.workdir import WorkFolder
 from animevsr.utils.files import read_toml, write_text
+from animevsr.utils.options import read_settings
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.listing import list_videos
@@ -55,6 +56,7 @@ def upscale_folder(
     input, output = Path(input), Path(output)
     targets = choose_targets(list_videos(input, output), input, output, suffix)
     queue = Queue(input, options)
+    queue.check_names([str(video.relative_to(input)) for video, _ in targets])
     output.mkdir(parents=True, exist_ok=True)
     write_text(
         output / NOTE,
@@ -132,10 +134,10 @@ class Queue:
         for pattern, table in tables.items():
             if not isinstance(table, dict):
                 raise ValueError(f'{file}: {pattern} must be a table that is named by a video or a pattern')
-            own = {key.replace('-', '_'): value for key, value in table.items()}
+            own = read_settings(table, [*option_names(), 'skip'], f'{file}: ["{pattern}"]')
             try:
                 UpscaleOptions.of(**{**options, **{k: v for k, v in own.items() if k != 'skip'}})
-            except (TypeError, ValueError) as error:
+            except ValueError as error:
                 raise ValueError(f'{file}: ["{pattern}"]: {error}') from None
             self.tables[pattern] = own
 
@@ -148,6 +150,12 @@ class Queue:
             if fnmatch(Path(name).as_posix(), pattern):
                 found.update(table)
         return None if found.pop('skip', False) else found
+
+    def check_names(self, names: list[str]) -> None:
+        """Warn of tables that are for none of the videos."""
+        for pattern in self.tables:
+            if not any(fnmatch(Path(name).as_posix(), pattern) for name in names):
+                warnings.warn(f'{QUEUE}: no video is named ["{pattern}"]', stacklevel=3)
 
 
 def is_batch(input: str | Path) -> bool:

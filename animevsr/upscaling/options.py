@@ -276,6 +276,13 @@ class UpscaleOptions:
 GROUPS = dict(selection=SelectionOptions, encode=EncodeOptions, compute=ComputeOptions)
 
 
+def option_names() -> list[str]:
+    """The names of all options, as `UpscaleOptions.of` takes them."""
+    return [
+        f.name for kind in (UpscaleOptions, *GROUPS.values()) for f in fields(kind) if f.name not in GROUPS
+    ]
+
+
 WORDS = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text', tuple: 'a list'}
 
 

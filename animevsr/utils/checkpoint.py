@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from animevsr.compat import UNREADABLE
 from animevsr.errors import CheckpointError
 from animevsr.utils import safe_unpickler
 from animevsr.utils.official_names import as_ours
@@ -80,7 +79,7 @@ def _unpickle(path):
                 '(loading them could run code); save its state dict alone'
             ) from None
         raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged') from None
-    except (*UNREADABLE, OSError) as error:
+    except Exception as error:  # an unpickler raises anything on bytes of any kind
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f'{path}: not a weights file of PyTorch, or damaged ({reason[:120]})') from None
 

@@ -23,6 +23,73 @@ DATASET_KEYS = (
 )
 
 
+# of a run, as BasicSR and the models of this package read them; other models may read more
+RUN_KEYS = {
+    'the options': (
+        'name',
+        'model_type',
+        'scale',
+        'num_gpu',
+        'manual_seed',
+        'datasets',
+        'network_g',
+        'network_d',
+        'path',
+        'train',
+        'val',
+        'logger',
+        'dist_params',
+    ),
+    'path': (
+        'pretrain_network_g',
+        'pretrain_network_d',
+        'strict_load_g',
+        'strict_load_d',
+        'param_key_g',
+        'param_key_d',
+        'resume_state',
+        'ignore_resume_networks',
+        'root',
+    ),
+    'val': (
+        'val_freq',
+        'save_img',
+        'suffix',
+        'metrics',
+        'pbar',
+        'flip_seq',
+        'center_frame_only',
+        'num_val_samples',
+    ),
+    'logger': ('print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'),
+}
+SIMILAR = 0.8  # of two keys from which one is taken for a slip of the other
+REQUIRED = 'name', 'model_type', 'num_gpu', 'datasets', 'path'
+REQUIRED_IN_TRAINING = {'': ('train', 'logger'), 'train': ('total_iter', 'optim_g', 'scheduler')}
+
+
+def check_run(options: dict, file: Any, training: bool) -> None:
+    """ValueError where a section that every run needs is missing, or a key looks like a slip of a known one;
+    before anything is made.
+
+    Args:
+        options: of a whole run, merged. file: for the message. training (bool): else it is a test.
+    """
+    required = [('', key) for key in REQUIRED]
+    if training:
+        required += [(part, key) for part, keys in REQUIRED_IN_TRAINING.items() for key in keys]
+    for part, key in required:
+        inside = options if not part else options.get(part)
+        if not isinstance(inside, dict) or key not in inside:
+            raise ValueError(f"{file}: '{f'{part}: ' * bool(part)}{key}' is missing")
+    for part, known in RUN_KEYS.items():
+        inside = options if part == 'the options' else options.get(part)
+        for key in inside if isinstance(inside, dict) else ():
+            near = difflib.get_close_matches(str(key), known, 1, SIMILAR)
+            if key not in known and near:
+                raise ValueError(f"{file}: unknown key '{key}' in {part}; did you mean '{near[0]}'?")
+
+
 def check_dataset(opt: dict, known: tuple[str, ...]) -> None:
     """`check_keys` of a dataset's options, and that its files lie on a disk.
 
@@ -50,6 +117,24 @@ def check_keys(options: dict | list[str], known: dict[str, Any] | list[str] | tu
                 f"unknown key '{key}' in {where}; did you mean '{near[0]}'? Known keys:"
                 f' {", ".join(sorted(known))}'
             )
+
+
+def read_settings(table: dict[str, Any], known: list[str] | tuple[str, ...], where: str) -> dict[str, Any]:
+    """{name: value} of a table of settings: names with `-` or `_`, and `no-cuts = true` for `cuts = false`.
+
+    Raises:
+        ValueError: one is not `known`; names the nearest one.
+    """
+    settings = {}
+    for key, value in table.items():
+        name = key.replace('-', '_')
+        if name not in known and name.startswith('no_') and isinstance(value, bool):
+            name, value = name.removeprefix('no_'), not value
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0)[0]
+            raise ValueError(f"{where}: unknown setting '{key}'; did you mean '{near}'?")
+        settings[name] = value
+    return settings
 
 
 def check_part(part: str | tuple[int, int]) -> None:

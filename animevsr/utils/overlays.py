@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,11 @@ def read_options(path: Path) -> dict:
 def _read(path, above):
     if path.resolve() in above:
         raise ValueError(f'{path}: is its own base')
-    own = yaml.load(path.read_text(encoding='utf8'), Loader) or {}
+    try:
+        own = yaml.load(path.read_text(encoding='utf8'), Loader) or {}
+    except yaml.MarkedYAMLError as error:
+        line = f', line {error.problem_mark.line + 1}' if error.problem_mark else ''
+        raise ValueError(f'{path}{line}: not YAML ({error.problem})') from None
     if not isinstance(own, dict) or BASE not in own:
         return own
     base = path.parent / own.pop(BASE)
@@ -71,16 +75,21 @@ def merged(base: dict, changes: dict, where: Path) -> dict:
     return result
 
 
-def plain_file(path: Path, folder: Any, forced: Sequence[str] = ()) -> Path:
+def plain_file(
+    path: Path, folder: Any, forced: Sequence[str] = (), check: Callable[[dict, Path], None] | None = None
+) -> Path:
     """Path of a file that BasicSR reads: the file itself, or one of the same name in `folder`, merged with
-    its bases and with what is `forced` (see `force`), and with its numbers as numbers.
+    its bases and with what is `forced` (see `force`), and with its numbers as numbers. `check(options, path)`
+    may refuse them.
     """
     path = Path(path)
     whole, options = Path(folder) / path.name, read_options(path)
-    if not forced and options == yaml.safe_load(path.read_text(encoding='utf8')):
-        return path
     for entry in forced:
         force(options, entry)
+    if check is not None:
+        check(options, path)
+    if not forced and options == yaml.safe_load(path.read_text(encoding='utf8')):
+        return path
     text = yaml.safe_dump(options, sort_keys=False)
     whole.write_text(f'# {path.name}, merged with its base and what was forced\n{text}', encoding='utf8')
     return whole

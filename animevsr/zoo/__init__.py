@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import shutil
 import subprocess
@@ -45,6 +46,15 @@ def keeps_grain(name: str | Path) -> bool:
     return Path(str(name)).stem.endswith(FAITHFUL)
 
 
+def faithful_twin(name: str | Path) -> str:
+    """Name of the model that keeps grain and texture beside another one; CheckpointError if there is none."""
+    twin = f'{name}{FAITHFUL}'
+    if twin not in MODELS:
+        known = ', '.join(name for name in MODELS if f'{name}{FAITHFUL}' in MODELS)
+        raise CheckpointError(f'{name}: has no faithful twin, which strength needs; known: {known}')
+    return twin
+
+
 def find_weights(name: str | Path) -> Path:
     """Path of a weights file: as given, or by the name of a model (`MODELS`, or a file of weights/); it is
     fetched where it must be.
@@ -54,17 +64,27 @@ def find_weights(name: str | Path) -> Path:
     Raises:
         CheckpointError: the model is known, and cannot be fetched; says what to do.
     """
-    found = next(
-        (
-            path
-            for path in (find(candidate) for candidate in (name, f'weights/{name}', f'weights/{name}.pth'))
-            if path.is_file()
-        ),
-        None,
-    )
+    found = here(name)
     if found is None and str(name) in MODELS:
         return get(str(name))
     return found or Path(name)
+
+
+def here(name: str | Path) -> Path | None:
+    """Path of a file, or of one of weights/, that is there; else None."""
+    paths = (find(candidate) for candidate in (name, f'weights/{name}', f'weights/{name}.pth'))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def check_name(name: str) -> None:
+    """CheckpointError unless weights of that name are there, or can be fetched; says which there are."""
+    if here(name) is None and name not in MODELS and not name.startswith('ncnn:'):
+        near = difflib.get_close_matches(name, MODELS, 1)
+        raise CheckpointError(
+            f'{name}: no such weights file, and no model of that name'
+            + (f'; did you mean {near[0]}?' if near else '')
+            + ' (`animevsr models` lists them)'
+        )
 
 
 def hash_weights(weights: Path) -> str:
@@ -100,11 +120,11 @@ def get(name: str) -> Path:
     """
     if name not in MODELS:
         raise CheckpointError(f'{name}: no model of that name; known: {", ".join(MODELS)}')
-    model, here = MODELS[name], find_file(name)
-    if here is not None:
+    model, kept = MODELS[name], find_file(name)
+    if kept is not None:
         if not model.bundled:
-            check(name, [(here.parent / file).read_bytes() for file, _, _ in model.files], here.parent)
-        return here
+            check(name, [(kept.parent / file).read_bytes() for file, _, _ in model.files], kept.parent)
+        return kept
     add_it = f'animevsr models add {model.files[0][0]} {name}'
     if not model.package:
         raise CheckpointError(

@@ -51,9 +51,12 @@ def test_what_cannot_be_is_told_at_once(queue, tmp_path):
     (tmp_path / 'bad.mkv').write_bytes(b'no')
     with pytest.raises(MediaError, match='not readable'):
         queue.add(str(tmp_path / 'bad.mkv'), str(tmp_path / 'out.mkv'), {})
-    entry = queue.add(str(source), str(tmp_path / 'out.mkv'), dict(weights='no_such_model'))
+    with pytest.raises(ValueError, match='no_such_model: no such weights file'):
+        queue.add(str(source), str(tmp_path / 'out.mkv'), dict(weights='no_such_model'))
+    (tmp_path / 'junk.pth').write_text('junk')
+    entry = queue.add(str(source), str(tmp_path / 'out.mkv'), dict(weights=str(tmp_path / 'junk.pth')))
     failed = wait(queue, entry.number, FAILED)
-    assert 'no_such_model' in failed.message and not queue.process
+    assert 'junk.pth' in failed.message and not queue.process
 
 
 def test_a_full_disk_fails_one_video_and_not_the_queue(queue, tiny_weights, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from playwright import sync_api
 from waiting import wait
 
 from animevsr.app.jobs import DONE, RUNNING
-from animevsr.app.page import Page, make_server
+from animevsr.app.page import LARGEST, Page, make_server
 
 HOST = '127.0.0.1'
 
@@ -209,10 +209,25 @@ def test_settings_are_those_of_the_page(served, tiny_weights, tmp_path):
     page.enqueue(str(source), str(tmp_path / 'a.mkv'), 1, str(tiny_weights), *usual, 0)
     single = tmp_path / 'single.pth'
     torch.save(RRDBNet(3, 3, num_feat=16, num_block=1, num_grow_ch=32).state_dict(), single)
-    page.enqueue(str(source), str(tmp_path / 'b.mkv'), 0, str(single), *usual, 18)
-    first, second = (entry.settings for entry in page.queue.entries)
+    page.enqueue(str(source), str(tmp_path / 'b.mkv'), 1, str(single), *usual, 18)
+    page.enqueue(str(source), str(tmp_path / 'c.mkv'), 0, 'animevsr_x4', LARGEST, *usual[1:], 18)
+    first, second, third = (entry.settings for entry in page.queue.entries)
     assert first == dict(weights=str(tiny_weights), outscale=2, reuse=True, crf=0)
-    assert second == dict(weights=str(single), outscale=2, crf=18, strength=0)
+    assert second == dict(weights=str(single), outscale=2, crf=18)
+    assert third == dict(weights='animevsr_x4', reuse=True, crf=18, strength=0)
+    for output, strength, model, scale, said in [
+        ('d.mkv', 0, str(single), 2, 'has no faithful twin'),
+        ('gone/d.mkv', 1, 'animevsr_x4', 2, 'its folder does not exist'),
+        ('d.webm', 1, 'animevsr_x4', 2, 'd.webm'),
+        ('d.mkv', 1, 'waifu2x-cunet', 3, 'at most 2 times'),
+    ]:
+        with pytest.raises(ValueError, match=said):  # now, not at night
+            page.queue.add(
+                str(source),
+                str(tmp_path / output),
+                dict(weights=model, outscale=scale) | (dict(strength=strength) if strength < 1 else {}),
+            )
+    assert len(page.queue.entries) == 3
 
 
 def test_others_need_a_password(tmp_path):

@@ -8,8 +8,10 @@ import pytest
 from conftest import moving_frames, write_video
 
 import animevsr
+from animevsr.errors import CheckpointError
 from animevsr.upscaling.batch import estimate_folder
 from animevsr.upscaling.options import UpscaleOptions
+from animevsr.utils.options import read_settings
 from animevsr.video.selection import Part
 from animevsr_cli.config import parse, settings_of
 from animevsr_cli.console import build
@@ -101,7 +103,7 @@ def test_a_queue(tiny_weights, tmp_path):
     'text, said',
     [
         ('["a.mkv"]\ncrf = 99', r'\["a.mkv"\]: crf must be between'),
-        ('["a.mkv"]\nsize = 9', r"unexpected keyword argument 'size'"),
+        ('["a.mkv"]\nsize = 9', r"unknown setting 'size'; did you mean"),
         ('crf = 9', 'crf must be a table'),
         ('["a', 'is not TOML'),
     ],
@@ -208,3 +210,35 @@ def test_names_that_are_not_utf8(tmp_path, tiny_weights):
     )
     assert done.returncode == 0, done.stderr
     assert b'caf\xe9.mkv' in os.listdir(os.fsencode(tmp_path / 'out')) and b'caf\\udce9' in done.stdout
+
+
+TORCH = dict(backend='torch')
+
+
+def test_names_with_no():
+    known = ['cuts', 'compiled', 'crf']
+    assert read_settings({'no-cuts': True, 'crf': 3}, known, 'x') == {'cuts': False, 'crf': 3}
+    with pytest.raises(ValueError, match="x: unknown setting 'compile'; did you mean 'compiled'"):
+        read_settings({'compile': True}, known, 'x')
+
+
+def test_a_table_of_the_queue_that_is_for_no_video(tiny_weights, tmp_path):
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / 'in/a.mkv', moving_frames(2, 32, 48))
+    (tmp_path / 'in/queue.toml').write_text('["b.avi"]\nno-cuts = true\n')
+    with pytest.warns(UserWarning, match=r'queue.toml: no video is named \["b.avi"\]'):
+        done = animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', weights=tiny_weights, **TORCH)
+    assert done == {'a.mkv': 'done, 2 frames'}
+    (tmp_path / 'in/queue.toml').write_text('["a.mkv"]\ncrff = 3\n')
+    with pytest.raises(ValueError, match="queue.toml: ..a.mkv..: unknown setting 'crff'; did you mean 'crf'"):
+        animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out2', weights=tiny_weights)
+
+
+def test_a_wrong_name_and_a_file_that_is_there(tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'a.mkv', moving_frames(2, 32, 48))
+    with pytest.raises(CheckpointError, match='animevsr_x5: no such weights file.*did you mean animevsr_x4'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', 'animevsr_x5')
+    assert not list(tmp_path.glob('*out*'))
+    (tmp_path / 'out.mkv').write_text('mine')
+    with pytest.warns(UserWarning, match='out.mkv is there already; it is replaced when the new one is done'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, backend='torch')

@@ -311,6 +311,12 @@ def test_foreign_project(tmp_path):
         ({'datasets.train.croop': 256}, "unknown key 'croop'"),
         ({'train.gt_usmm': {}}, "unknown key 'gt_usmm' in train; did you mean 'gt_usm'"),
         ({'network_g.num_feats': 8}, 'num_feats'),
+        ({'path.pretrain_network_G': 'x.pth'}, "in path; did you mean 'pretrain_network_g'"),
+        ({'val': dict(val_frq=3)}, "unknown key 'val_frq' in val; did you mean 'val_freq'"),
+        ({'datasets.train.gt_size': 'big'}, "gt_size must be a whole number >= 1, got 'big'"),
+        ({'datasets.train.interval': 1}, 'interval must be a list of whole numbers >= 1, got 1'),
+        ({'datasets.train.degradation': [{'noise': {'sigma': ['a', 3]}}]}, "must be a number, got 'a'"),
+        ({'datasets.train.degradation': ['ffmpeg']}, 'degradation: ffmpeg: missing a required argument'),
         ({'datasets.train.batch_size_per_gpu': 50}, 'less than one batch of 50'),
         ({'path.pretrain_network_g': 'gone.pth'}, 'gone.pth: no such weights file'),
         (
@@ -324,6 +330,18 @@ def test_bad_options_are_one_line(changes, message, tmp_path):
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert message in last and 'Traceback' not in done.stderr
+
+
+def test_a_file_that_is_no_run_is_one_line_and_moves_nothing(tmp_path):
+    (tmp_path / 'experiments/run').mkdir(parents=True)
+    for text, said in (
+        ('name: run\nval: [1\nb: }\n', 'run.yml, line 3: not YAML'),
+        ('name: run\nmodel_type: x\nnum_gpu: 0\ndatasets: {}\npath: {}\n', "run.yml: 'train' is missing"),
+    ):
+        (tmp_path / 'run.yml').write_text(text)
+        done = run_python('-m', 'animevsr.train', '-opt', 'run.yml', cwd=tmp_path, check=False)
+        assert done.returncode == 1 and said in done.stderr.strip().splitlines()[-1], done.stderr
+    assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['run']
 
 
 def test_damaged_states_never_restart_a_run(tmp_path):

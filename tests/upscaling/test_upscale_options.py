@@ -44,7 +44,6 @@ def test_what_the_pixels_depend_on():
         preset='slow',
         tune='animation',
         encoder_options=['g=12'],
-        audio='none',
         device='cpu',
         backend='torch',
         fast=True,
@@ -56,11 +55,11 @@ def test_what_the_pixels_depend_on():
         threads=3,
     )
     names = {f.name for kind in (UpscaleOptions, *GROUPS.values()) for f in fields(kind)}
-    assert set(changed) == names - {*GROUPS, 'weights', 'jobs', 'cluster', 'part'}
+    assert set(changed) == names - {*GROUPS, 'weights', 'audio', 'jobs', 'cluster', 'part'}
     plain = UpscaleOptions.of().pixels()
     for name, value in changed.items():
         assert UpscaleOptions.of(**{name: value}).pixels() != plain, name
-    assert UpscaleOptions.of(jobs=3, cluster='auto', part=(1, 2)).pixels() == plain
+    assert UpscaleOptions.of(jobs=3, cluster='auto', part=(1, 2), audio='none').pixels() == plain
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The checkpoint loader: what it recognises, and what it refuses."""
 
+import io
 import pickle
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 from conftest import golden
@@ -13,7 +15,7 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.errors import CheckpointError
 from animevsr.utils import safe_unpickler
-from animevsr.utils.checkpoint import load_weights
+from animevsr.utils.checkpoint import load_weights, read_state_dict
 
 
 @pytest.mark.parametrize(
@@ -204,3 +206,15 @@ def test_settings_are_compared_on_any_device(tmp_path, device):
         load_weights(
             MultiScaleVQGAN(**dict(sizes, norm_groups=2)).to(device), tmp_path / 'w.pth', strict=False
         )
+
+
+def test_bytes_of_any_kind_are_one_line(tmp_path):
+    rng, file = np.random.default_rng(0), tmp_path / 'x.pth'
+    real = io.BytesIO()
+    torch.save(dict(params={'a': torch.ones(3)}), real, _use_new_zipfile_serialization=False)
+    contents = [b'junk', b'', *(rng.bytes(int(rng.integers(1, 99))) for _ in range(100))]
+    contents += [real.getvalue()[:size] for size in range(0, len(real.getvalue()), 7)]
+    for content in contents:
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match='x.pth: '):
+            read_state_dict(file)

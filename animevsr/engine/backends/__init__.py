@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,8 @@ def open_backend(
             raise ValueError(
                 f'backend {name} runs recurrent networks of this package, not a {type(net).__name__}'
             )
+        if fast and device.type == 'cpu':
+            warnings.warn('fast is left out: 8-bit integers are for networks of this package', stacklevel=2)
         return _told(say, *in_torch)
     if fast and device.type == 'cpu':
         missing = [package for package in ('openvino', 'nncf') if importlib.util.find_spec(package) is None]

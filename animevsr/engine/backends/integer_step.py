@@ -7,7 +7,9 @@ sees so, and the picture, where it is shown with eight bits.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,9 +93,15 @@ def quantize(net: RecurrentNetwork, folder: Path) -> None:
     """
     import logging
 
+    logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)  # of a CUDA that nobody asked for
     import nncf  # takes seconds
 
     nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(sys.stderr):  # standard output may be a video
+        _quantize(nncf, net, folder)
+
+
+def _quantize(nncf, net, folder):
     net, known = net.cpu().float(), isinstance(net, MSRBVSR)
     example = make_example(net)
     with torch.no_grad():

@@ -12,6 +12,7 @@ from torch.utils import data
 
 from animevsr.data.augment import draw_generator, flip_and_turn
 from animevsr.errors import MediaError
+from animevsr.utils.files import no_folder
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.utils.resources import find
@@ -123,7 +124,7 @@ def list_frames(root: str, at_least: int) -> list:
     """
     root = find(root)
     if not root.is_dir():
-        raise MediaError(f'dataroot_lq: {root}: no such folder')
+        raise MediaError(f'dataroot_lq: {root}: {no_folder(root)}')
     found = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith('.') and not f.endswith('.partial'))

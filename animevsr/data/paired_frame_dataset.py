@@ -10,6 +10,7 @@ from torch.utils import data
 
 from animevsr.data.augment import draw_generator, flip_and_turn
 from animevsr.errors import MediaError
+from animevsr.utils.files import no_folder
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.utils.resources import find
@@ -120,7 +121,7 @@ def _images(root, key):
     """{path below the root without the suffix: image}."""
     root, found = find(root), {}
     if not root.is_dir():
-        raise MediaError(f'{key}: {root}: no such folder')
+        raise MediaError(f'{key}: {root}: {no_folder(root)}')
     for path in sorted(Path(root).rglob('*')):
         name = path.relative_to(root).with_suffix('')
         if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith('.') for part in name.parts):

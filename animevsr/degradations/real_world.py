@@ -200,9 +200,12 @@ class ResizeTo(Operator):
     needs_original_size = True
 
     def __init__(self, factor: int = 4, modes: Sequence[str] = D.RESIZE_MODES) -> None:
-        others = [mode for mode in modes if mode != 'matlab']
-        down = Down(factor, D.RESIZE_MODES if modes and not others else others)
-        self.factor = down.factor
+        known = (*D.RESIZE_MODES, 'matlab')
+        unknown = [mode for mode in modes if mode not in known]
+        if unknown or not modes:
+            what = f"unknown mode '{unknown[0]}'" if unknown else 'no mode'
+            raise ValueError(f'resize_to: {what}; known: {", ".join(known)}')
+        self.factor = Down(factor).factor
         self.modes = tuple(modes)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:

@@ -139,7 +139,13 @@ class Upscaling:
 
     def prepare(self) -> Plan:
         """The plan: the one that is there, if it can be continued, or a new one."""
-        mine, shared = fingerprint(self.job), self.part is not None
+        shared = self.part is not None
+        try:
+            mine = fingerprint(self.job)
+        except Exception:  # a model that cannot be fetched: nothing was begun
+            if not self.folder.plan_file.exists():
+                self.folder.remove()
+            raise
         plan = self.folder.load(mine, shared)
         if plan and self.folder.pending_shots(plan):
             try:

@@ -96,6 +96,11 @@ def check_note(note: Path, text: str, message: str) -> None:
         write_text(note, text)
 
 
+def no_folder(path: Path) -> str:
+    """What to say of a path that should be a folder."""
+    return 'is a file; name the folder it is in' if path.is_file() else 'no such folder'
+
+
 def check_folder(path: Path) -> None:
     """MediaError unless something can be made at `path`."""
     if not path.parent.is_dir():

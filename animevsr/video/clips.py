@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from animevsr.errors import MediaError
+from animevsr.utils.files import no_folder
 from animevsr.utils.resources import find
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import list_images
@@ -25,7 +26,7 @@ def list_clips(root: str | Path, key: str = 'dataroot_gt') -> list[Path]:
     """
     root = find(root)
     if not root.is_dir():
-        raise MediaError(f'{key}: {root}: no such folder')
+        raise MediaError(f'{key}: {root}: {no_folder(root)}')
     clips = [
         p
         for p in sorted(root.iterdir())

@@ -242,3 +242,11 @@ def test_a_wrong_name_and_a_file_that_is_there(tiny_weights, tmp_path):
     (tmp_path / 'out.mkv').write_text('mine')
     with pytest.warns(UserWarning, match='out.mkv is there already; it is replaced when the new one is done'):
         animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, backend='torch')
+
+
+def test_a_model_that_cannot_be_had_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv('ANIMEVSR_CACHE', str(tmp_path / 'cache'))
+    source = write_video(tmp_path / 'a.mkv', moving_frames(2, 32, 48))
+    with pytest.raises(CheckpointError, match='vqdsr: cannot be fetched'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', 'vqdsr')
+    assert not list(tmp_path.glob('*out*'))

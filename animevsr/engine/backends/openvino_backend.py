@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # these change with what `convert` and `quantize` write
 GRAPH, INTEGER_GRAPH = 2, 1
-INTEGER_PATIENCE = 2.0  # 8-bit integers change six times as much where nothing moves
+INTEGER_PATIENCE = 2.0  # 8-bit integers change four times as much where nothing moves
 
 
 class OpenVINOBackend(ConvertedBackend):

@@ -25,7 +25,11 @@ def parse(
         root: the whole parser. up: the one that has the options of `upscale`: in it, or the same.
     """
     complete(root)
-    args = root.parse_args(argv)
+    args, others = root.parse_known_args(argv)
+    if others:
+        several = getattr(args, 'input', None) and all(os.path.exists(other) for other in others)
+        hint = '; one input at a time: of several videos name the folder' if several else ''
+        root.error(f'unrecognized arguments: {" ".join(others)}{hint}')
     actions = {action.dest: action for action in up._actions if action.dest not in (*NOT_SETTINGS, 'help')}
     defaults = {name: action.default for name, action in actions.items()}
     if getattr(args, 'config', None):

@@ -250,3 +250,11 @@ def test_a_model_that_cannot_be_had_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match='vqdsr: cannot be fetched'):
         animevsr.upscale(source, tmp_path / 'out.mkv', 'vqdsr')
     assert not list(tmp_path.glob('*out*'))
+
+
+def test_several_inputs(tmp_path, capsys):
+    for name in 'ab':
+        (tmp_path / f'{name}.mkv').touch()
+    with pytest.raises(SystemExit):
+        parse(*build(), ['upscale', str(tmp_path / 'a.mkv'), str(tmp_path / 'b.mkv'), '-o', 'out'])
+    assert 'b.mkv; one input at a time: of several videos name the folder' in capsys.readouterr().err

@@ -64,11 +64,12 @@ def run(pipeline: Any) -> None:
                 'Another process of this training has ended; its own message says why. Run the same command'
                 ' with --auto_resume to go on from the last checkpoint.'
             )
-        if isinstance(error, KeyError) and not str(error.args[:1]).count('\\n'):
-            sys.exit(f'the option {error} is missing (ANIMEVSR_TRACEBACK=1 shows where)')
         lines = [line for line in str(error).splitlines() if line.strip()]
         # an error in a loader's worker arrives with its traceback as text: its last line says what was wrong
-        sys.exit(f'{type(error).__name__}: {lines[-1] if lines else ""} (ANIMEVSR_TRACEBACK=1 shows where)')
+        missing = isinstance(error, KeyError) and 'registry' not in str(error)
+        hint = ', which may be an option that is missing' if missing else ''
+        said = f'{type(error).__name__}: {lines[-1] if lines else ""}{hint}'
+        sys.exit(f'{said} (ANIMEVSR_TRACEBACK=1 shows where)')
 
 
 def take_forced(arguments: list[str]) -> list[str]:

@@ -44,22 +44,17 @@ def run_learn(args: argparse.Namespace) -> None:
     name = args.name or frames.name
     note = Path(f'experiments/{name}_frames.txt')
     learned = Path(f'experiments/{name}_top/models').is_dir()  # of a start that failed nothing is kept
-    if not learned:
-        note.unlink(missing_ok=True)
-    elif note.exists() and note.read_text() != str(frames):
+    if learned and note.exists() and note.read_text() != str(frames):
         sys.exit(
             f'animevsr: experiments/{name}_* were learned from {note.read_text()}; choose another --name for'
             f' {frames}'
         )
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.exit(f'animevsr: {note.parent}: cannot be made ({error.strerror})')
-    if frames.is_dir() and not note.exists():
-        try:
+        if frames.is_dir():
             note.write_text(str(frames))
-        except OSError as error:
-            sys.exit(f'animevsr: {note}: cannot be written ({error.strerror})')
+    except OSError as error:
+        sys.exit(f'animevsr: {note}: cannot be written ({error.strerror})')
     for stage in ('top', 'full'):
         options = [
             f'name={name}_{stage}',

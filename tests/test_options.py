@@ -14,7 +14,7 @@ from paper_values import FULL, LBO, OPERATORS, PER_GPU, SCALE, SR1, SR2, STAGE, 
 import animevsr  # noqa: F401
 from animevsr.archs.pdm_arch import ProbabilisticDegradation
 from animevsr.degradations import DegradationPipeline
-from animevsr.utils.options import check_keys
+from animevsr.utils.options import MODELS, check_keys, check_run
 from animevsr.utils.overlays import read_options
 
 FILES = sorted((REPO / 'options').rglob('*.yml'))
@@ -149,3 +149,18 @@ def test_what_a_file_starts_from_is_what_another_one_makes():
                 assert rest in listed, f'{path}: {rest}'
             else:
                 assert folder in made, f'{path}: nothing trains {folder}'
+
+
+def test_other_projects_read_what_they_like():
+    """Only what models of this package read is known here."""
+    options = dict(name='x', model_type='GFPGANModel', num_gpu=0, datasets={}, logger={}, train={})
+    options['path'] = dict(pretrain_network_d_left_eye=None, strict_load_hq=True)
+    check_run({**options, 'network_hq': {}}, 'x.yml', training=True)
+    with pytest.raises(ValueError, match="x.yml: 'train: total_iter' is missing"):
+        check_run({**options, 'model_type': 'RecurrentVSRModel'}, 'x.yml', training=True)
+    with pytest.raises(ValueError, match="x.yml: 'logger' is missing"):
+        check_run({key: options[key] for key in options if key != 'logger'}, 'x.yml', training=True)
+
+
+def test_models_whose_options_are_known_are_all_of_ours():
+    assert set(MODELS) == {name for name, kind in MODEL_REGISTRY if kind.__module__.startswith('animevsr.')}

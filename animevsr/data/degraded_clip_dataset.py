@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import numbers
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,14 +47,14 @@ OF_A_WINDOW = [key for key in KEYS if key not in ('seed', 'degrade_on', 'degrade
 
 def whole_numbers(name: str, values: list[int]) -> tuple[int, ...]:
     """ValueError unless they are a list of whole numbers >= 1, one at least."""
-    right = isinstance(values, (list, tuple)) and len(values) > 0
-    if not right or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
+    right = isinstance(values, Iterable) and not isinstance(values, str) and len(tuple(values)) > 0
+    if not right or any(not isinstance(v, numbers.Integral) or isinstance(v, bool) or v < 1 for v in values):
         raise ValueError(f'{name} must be a list of whole numbers >= 1, got {values}')
     return tuple(values)
 
 
 def whole_number(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f'{name} must be a whole number >= 1, got {value!r}')
 
 

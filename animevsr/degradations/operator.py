@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def interval(name: str, value: list | tuple, lowest: float = -math.inf, highest:
 
 
 def number(name: str, value: float) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise ValueError(f'{name} must be a number, got {value!r}')
     return value
 

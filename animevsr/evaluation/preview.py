@@ -175,12 +175,23 @@ def shot_before(video: Path, moment: float, deinterlace: str = 'off') -> list[np
     last ones where the video is shorter.
     """
     last, start = deque(maxlen=WARM_UP + 1), Moment(Fraction(moment))
+    with VideoReader(video) as reader:
+        if reader.timeless and deinterlace == 'marked' and not reader.interlaced:  # AVI is searched by `seek`
+            rate = reader.info.fps
+            count = min(WARM_UP, int(moment * rate))
+            found = [reader.image(reader.seek(max(0, moment - i / rate))) for i in range(count, -1, -1)]
+            return of_one_shot(found)
     with open_reader(video, part=Part(start), deinterlace=deinterlace, conceal=True) as reader:
         for number, (frame, time) in enumerate(reader.timed()):
             last.append(frame)
             if reader.since_first(number, time) + 1 / reader.info.fps / 2 > moment:
                 break
         images = [reader.image(frame) for frame in last]
+    return of_one_shot(images)
+
+
+def of_one_shot(images: list[np.ndarray]) -> list[np.ndarray]:
+    """The last of some frames, and those before it that no cut divides from it."""
     shot = [images.pop()]
     while images and not is_cut(images[-1], shot[0]):
         shot.insert(0, images.pop())

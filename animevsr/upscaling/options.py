@@ -68,8 +68,8 @@ class EncodeOptions:
 
     Attributes:
         codec (str): 'h264', 'h265', 'av1', 'prores', or 'ffv1', which is lossless.
-        crf (int | None): quality of h264 and h265 (0 to 51) and av1 (0 to 63); lower is better. Default: 18,
-            20, 24.
+        crf (float | None): quality of h264 and h265 (0 to 51) and av1 (0 to 63); lower is better. Default:
+            18, 20, 24.
         depth (int | None), chroma (str | None): 8 or 10 bits; '420', '422' or '444'. Default: those of the
             input.
         hardware (bool): take an encoder of the graphics hardware where there is one.
@@ -79,7 +79,7 @@ class EncodeOptions:
     """
 
     codec: str = 'h264'
-    crf: int | None = None
+    crf: float | None = None
     depth: int | None = None
     chroma: str | None = None
     hardware: bool = False
@@ -208,8 +208,8 @@ class UpscaleOptions:
             ValueError: one is out of range. TypeError: one is unknown.
         """
         groups = GROUPS
-        # TOML has times of its own (start = 00:01:23), and 420 is a number there
-        for name in ('device', 'start', 'end', 'crop', 'chroma'):
+        # TOML has times of its own (start = 00:01:23), and 420 or a preset of AV1 is a number there
+        for name in ('device', 'start', 'end', 'crop', 'chroma', 'preset', 'tune'):
             if keywords.get(name) is not None:
                 keywords[name] = str(keywords[name])
         given = keywords.get('encoder_options', ())
@@ -221,6 +221,8 @@ class UpscaleOptions:
         unknown = sorted(set(keywords) - {f.name for f in fields(cls)} | set(keywords) & set(groups))
         if unknown:
             raise TypeError(f'upscale() got an unexpected keyword argument {unknown[0]!r}')
+        if isinstance(keywords.get('part'), list):
+            keywords['part'] = tuple(keywords['part'])
         if keywords.get('fps') is not None:
             keywords['fps'] = parse_rate(keywords['fps'])
         weights = str(keywords.get('weights', DEFAULT_WEIGHTS))
@@ -293,8 +295,14 @@ def check_types(options: Any) -> None:
     for name, hint in get_type_hints(type(options)).items():
         kinds, value = get_args(hint) or (hint,), getattr(options, name)
         wider = {int: numbers.Integral, float: numbers.Real}
-        fits = isinstance(value, tuple(wider.get(kind, kind) for kind in kinds))
-        if not fits or (isinstance(value, bool) and bool not in kinds):
+        fits = value is None or isinstance(value, tuple(wider.get(kind, kind) for kind in kinds))
+        if bool in kinds:  # of Python, of NumPy, or a number
+            fits = not isinstance(value, str) and value in (None, True, False)
+        elif isinstance(value, bool):
+            fits = False
+        elif int in kinds and isinstance(value, float):
+            fits = value.is_integer()
+        if not fits:
             wanted = ' or '.join(WORDS[kind] for kind in kinds if kind in WORDS)
             raise ValueError(f'{name} must be {wanted}, got {value!r}')
 

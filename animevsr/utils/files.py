@@ -21,6 +21,10 @@ else:
     import tomli as tomllib
 
 
+UMASK = os.umask(0)  # which can be read by setting it alone
+os.umask(UMASK)
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """What a TOML file says.
 
@@ -67,9 +71,8 @@ def atomic_folder(path: Path, is_complete: Any = Path.is_dir) -> Iterator[Any]:
     partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
     try:
         yield partial
-        mask = os.umask(0)
-        os.umask(mask)
-        partial.chmod(0o777 & ~mask)  # `mkdtemp` keeps all others out, who may share a cache
+        with contextlib.suppress(OSError):  # `mkdtemp` keeps all others out, who may share a cache
+            partial.chmod(0o777 & ~UMASK)
         os.replace(partial, path)
     except OSError:
         if not is_complete(path):
@@ -90,7 +93,8 @@ def check_note(note: Path, text: str, message: str) -> None:
     Raises:
         MediaError: it says something else; with this message.
     """
-    if note.exists() and note.read_text(encoding='utf8') != text:
+    written = text.encode('utf8', 'backslashreplace').decode('utf8')  # as `write_text` does
+    if note.exists() and note.read_text(encoding='utf8') != written:
         raise MediaError(message)
     if not note.exists():
         write_text(note, text)

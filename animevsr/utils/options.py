@@ -64,6 +64,8 @@ RUN_KEYS = {
     'logger': ('print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'),
 }
 SIMILAR = 0.8  # of two keys from which one is taken for a slip of the other
+# whose options are known; what models of other projects read is theirs
+MODELS = 'RecurrentVSRModel', 'RecurrentVSRGANModel', 'VQGANModel', 'LBOModel', 'LBOGANModel', 'PDMModel'
 REQUIRED = 'name', 'model_type', 'num_gpu', 'datasets', 'path'
 REQUIRED_IN_TRAINING = {'': ('train', 'logger'), 'train': ('total_iter', 'optim_g', 'scheduler')}
 
@@ -75,14 +77,16 @@ def check_run(options: dict, file: Any, training: bool) -> None:
     Args:
         options: of a whole run, merged. file: for the message. training (bool): else it is a test.
     """
+    known_model = options.get('model_type') in MODELS
     required = [('', key) for key in REQUIRED]
     if training:
-        required += [(part, key) for part, keys in REQUIRED_IN_TRAINING.items() for key in keys]
+        parts = REQUIRED_IN_TRAINING if known_model else {'': REQUIRED_IN_TRAINING['']}
+        required += [(part, key) for part, keys in parts.items() for key in keys]
     for part, key in required:
         inside = options if not part else options.get(part)
         if not isinstance(inside, dict) or key not in inside:
             raise ValueError(f"{file}: '{f'{part}: ' * bool(part)}{key}' is missing")
-    for part, known in RUN_KEYS.items():
+    for part, known in RUN_KEYS.items() if known_model else ():
         inside = options if part == 'the options' else options.get(part)
         for key in inside if isinstance(inside, dict) else ():
             near = difflib.get_close_matches(str(key), known, 1, SIMILAR)
@@ -119,6 +123,9 @@ def check_keys(options: dict | list[str], known: dict[str, Any] | list[str] | tu
             )
 
 
+FLAGS, NEGATED = {'compile': 'compiled'}, ('no_cuts', 'no_steady')  # of the command line
+
+
 def read_settings(table: dict[str, Any], known: list[str] | tuple[str, ...], where: str) -> dict[str, Any]:
     """{name: value} of a table of settings: names with `-` or `_`, and `no-cuts = true` for `cuts = false`.
 
@@ -127,8 +134,8 @@ def read_settings(table: dict[str, Any], known: list[str] | tuple[str, ...], whe
     """
     settings = {}
     for key, value in table.items():
-        name = key.replace('-', '_')
-        if name not in known and name.startswith('no_') and isinstance(value, bool):
+        name = FLAGS.get(key.replace('-', '_'), key.replace('-', '_'))
+        if name in NEGATED and isinstance(value, bool):
             name, value = name.removeprefix('no_'), not value
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0)[0]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import moving_frames, write_video
 
@@ -148,7 +149,7 @@ def test_a_shell_is_told_how_a_line_goes_on():
         ('fit = 100', 'fit must be text, got 100'),
         ('threads = 1.5', 'threads must be a whole number, got 1.5'),
         ('fast = "no"', "fast must be true or false, got 'no'"),
-        ('crf = true', 'crf must be a whole number, got True'),
+        ('crf = true', 'crf must be a number, got True'),
     ],
 )
 def test_values_of_another_type(text, said, tmp_path):
@@ -156,6 +157,14 @@ def test_values_of_another_type(text, said, tmp_path):
     with pytest.raises(ValueError) as error:
         UpscaleOptions.of(**settings_of(parsed('--config', tmp_path / 'my.toml')))
     assert str(error.value) == said
+
+
+def test_values_that_are_as_good():
+    good = dict(preset=4, codec='av1', crf=18.5, height=128.0, reuse=1, part=[1, 2], cuts=np.True_)
+    options = UpscaleOptions.of(**good)
+    assert options.encode.preset == '4' and options.part == (1, 2) and options.cuts
+    with pytest.raises(ValueError, match='part must be I/N'):
+        UpscaleOptions.of(part=[3, 2])
 
 
 def test_values_that_are_meant(tmp_path):
@@ -218,8 +227,9 @@ TORCH = dict(backend='torch')
 def test_names_with_no():
     known = ['cuts', 'compiled', 'crf']
     assert read_settings({'no-cuts': True, 'crf': 3}, known, 'x') == {'cuts': False, 'crf': 3}
-    with pytest.raises(ValueError, match="x: unknown setting 'compile'; did you mean 'compiled'"):
-        read_settings({'compile': True}, known, 'x')
+    assert read_settings({'compile': True}, known, 'x') == {'compiled': True}
+    with pytest.raises(ValueError, match="x: unknown setting 'no-crf'; did you mean 'crf'"):
+        read_settings({'no-crf': True}, known, 'x')
 
 
 def test_a_table_of_the_queue_that_is_for_no_video(tiny_weights, tmp_path):

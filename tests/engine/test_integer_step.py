@@ -7,6 +7,7 @@ from conftest import moving_frames
 from small_networks import CPU, network, psnr, run
 from torch.nn import functional as F
 
+from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends import open_backend
 from animevsr.engine.backends.cache import make_example
 from animevsr.engine.upscaler import Upscaler
@@ -77,3 +78,24 @@ def test_deep_frames_regions_and_smaller_pictures(both):
     assert np.abs(tiled.astype(int) - eight).mean() < 0.1
     small = run(fast, frames, shrink=True)
     assert small.shape == frames.shape and min(psnr(frames, small)) > 25
+
+
+class Darker(MSRBVSR):
+    """A class of a user's own: another picture, and a state that is read in two ways."""
+
+    def core(self, prev, cur, nxt, *state):
+        sr, hidden = super().core(prev, cur, nxt, state[0])
+        return 0.5 * sr + 0.01 * state[0].mean().sigmoid(), hidden
+
+
+def test_classes_of_ones_own_are_quantised_as_they_are():
+    def make():
+        torch.manual_seed(0)
+        return Darker(num_feat=8, num_block=(2, 1, 1)).eval()
+
+    frames = moving_frames(4, 40, 48)
+    exact, fast = (
+        run(make(), frames, device=CPU),
+        run(open_backend(make(), CPU, fast=True, threads=1), frames),
+    )
+    assert abs(exact.mean() - fast.mean()) < 1 and min(psnr(exact, fast)) > 35

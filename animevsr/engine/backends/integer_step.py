@@ -102,7 +102,7 @@ def quantize(net: RecurrentNetwork, folder: Path) -> None:
 
 
 def _quantize(nncf, net, folder):
-    net, known = net.cpu().float(), isinstance(net, MSRBVSR)
+    net, known = net.cpu().float(), type(net) is MSRBVSR  # a class of its own may compute something else
     example = make_example(net)
     with torch.no_grad():
         model = openvino.convert_model(
@@ -111,10 +111,9 @@ def _quantize(nncf, net, folder):
             input=[[1, x.shape[1], -1, -1] for x in example],
         )
     exact = name_what_stays_exact(model) if known else []
-    openvino.save_model(model, folder / 'float.xml', compress_to_fp16=False)
     samples = [[x.numpy() for x in sample] for sample in calibration(net)]
     quantized = nncf.quantize(
-        openvino.Core().read_model(folder / 'float.xml'),
+        model,
         nncf.Dataset(samples),
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,
@@ -123,8 +122,6 @@ def _quantize(nncf, net, folder):
     )
     give_state_as_bytes(quantized)
     openvino.save_model(quantized, folder / 'step.xml', compress_to_fp16=False)
-    for path in folder.glob('float.*'):
-        path.unlink()
 
 
 def name_what_stays_exact(model: openvino.Model) -> list[str]:
@@ -138,12 +135,15 @@ def name_what_stays_exact(model: openvino.Model) -> list[str]:
 
 
 def give_state_as_bytes(model: openvino.Model) -> None:
-    """Let the state come and go as the bytes that the first convolution makes of it."""
+    """Let the state come and go as the bytes that the first convolution makes of it; what of it is read in
+    another way stays in floats.
+    """
     for parameter, result in zip(model.get_parameters()[3:], model.get_results()[1:]):
-        (reader,) = parameter.output(0).get_target_inputs()
-        quantizer = reader.get_node()
-        if quantizer.get_type_name() != 'FakeQuantize':
-            raise RuntimeError(f'the state is read by {quantizer.get_type_name()}, not quantised')
+        readers = [reader.get_node() for reader in parameter.output(0).get_target_inputs()]
+        if [reader.get_type_name() for reader in readers] != ['FakeQuantize']:
+            parameter.set_friendly_name('state, in floats')
+            continue
+        (quantizer,) = readers
         low, high = (quantizer.input_value(i).get_node().get_data().item() for i in (1, 2))
         step = (high - low) / (LEVELS - 1)
         as_bytes = to_bytes(result.input_value(0), low, high)
@@ -156,9 +156,10 @@ def give_state_as_bytes(model: openvino.Model) -> None:
     model.validate_nodes_and_infer_types()
 
 
-def zeros_of(model: openvino.Model) -> list[int]:
-    """The byte that stands for zero, of each tensor of the state."""
-    return [int(p.get_friendly_name().split()[1]) for p in model.get_parameters()[3:]]
+def zeros_of(model: openvino.Model) -> list[int | None]:
+    """The byte that stands for zero, of each tensor of the state; None of one in floats."""
+    said = [p.get_friendly_name().split()[1] for p in model.get_parameters()[3:]]
+    return [int(zero) if zero.isdigit() else None for zero in said]
 
 
 def shuffled(model: openvino.Model, scale: int, as_bytes: bool) -> openvino.Model:

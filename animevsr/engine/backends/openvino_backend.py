@@ -33,6 +33,9 @@ GRAPH, INTEGER_GRAPH = 2, 1
 INTEGER_PATIENCE = 2.0  # 8-bit integers change four times as much where nothing moves
 
 
+KINDS = torch.uint8, torch.float32  # of a state
+
+
 class OpenVINOBackend(ConvertedBackend):
     """A step by OpenVINO.
 
@@ -95,7 +98,7 @@ class OpenVINOBackend(ConvertedBackend):
     def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:
         if self.fast:
             return tuple(
-                torch.full((1, channels, height, width), zero, dtype=torch.uint8)
+                torch.full((1, channels, height, width), zero or 0, dtype=KINDS[zero is None])
                 for channels, zero in zip(self.channels, self.zeros)
             )
         return tuple(

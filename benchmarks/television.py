@@ -54,9 +54,9 @@ def counted(backend):
     """A list to which each step of a backend will add its pixels."""
     pixels, step = [], backend.step
 
-    def count(prev, *others):
+    def count(prev, *others, **how):
         pixels.append(prev.shape[0] * prev.shape[2] * prev.shape[3])
-        return step(prev, *others)
+        return step(prev, *others, **how)
 
     backend.step = count
     return pixels

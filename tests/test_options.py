@@ -8,7 +8,7 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
-from conftest import REPO
+from conftest import REPO, run_python
 from paper_values import FULL, LBO, OPERATORS, PER_GPU, SCALE, SR1, SR2, STAGE, TOP, VALUES, K
 
 import animevsr  # noqa: F401
@@ -164,3 +164,15 @@ def test_other_projects_read_what_they_like():
 
 def test_models_whose_options_are_known_are_all_of_ours():
     assert set(MODELS) == {name for name, kind in MODEL_REGISTRY if kind.__module__.startswith('animevsr.')}
+
+
+def test_a_file_that_is_no_run_is_one_line_and_moves_nothing(tmp_path):
+    (tmp_path / 'experiments/run').mkdir(parents=True)
+    for text, said in (
+        ('name: run\nval: [1\nb: }\n', 'run.yml, line 3: not YAML'),
+        ('name: run\nmodel_type: x\nnum_gpu: 0\ndatasets: {}\npath: {}\n', "run.yml: 'train' is missing"),
+    ):
+        (tmp_path / 'run.yml').write_text(text)
+        done = run_python('-m', 'animevsr.train', '-opt', 'run.yml', cwd=tmp_path, check=False)
+        assert done.returncode == 1 and said in done.stderr.strip().splitlines()[-1], done.stderr
+    assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['run']

@@ -127,8 +127,8 @@ class Page:
                 self.upscalers = {(model, strength): made}  # one at a time
             return self.upscalers[model, strength]
 
-    def enqueue(self, path: str, output: str, strength: float, *values: Any) -> list:
-        """Put a video into the queue; the rows of it."""
+    def enqueue(self, path: str, output: str, strength: float, *values: Any) -> None:
+        """Put a video into the queue."""
         path, output = clean(path), clean(output)
         if not path or not output:
             raise MediaError('choose a video, and say where the result goes')
@@ -148,7 +148,6 @@ class Page:
             settings['height'] = int(settings['height'])
         self.queue.add(path, output, settings)
         gr.Info(f'{Path(path).name} is in the queue')
-        return self.rows()
 
     # --- queue
 
@@ -277,7 +276,7 @@ def restore_tab(page: Page) -> None:
     path.change(problems(page.choose), path, [facts, output, crop, height, moment])
     look.click(problems(page.preview), [path, model, moment, strength], compared, concurrency_limit=1)
     settings = [model, outscale, height, crop, grain, square, reuse, fast, crf]
-    run.click(problems(lambda *values: [page.enqueue(*values), None][1]), [path, output, strength, *settings])
+    run.click(problems(page.enqueue), [path, output, strength, *settings])
 
 
 def queue_tab(page: Page) -> None:

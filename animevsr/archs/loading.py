@@ -94,12 +94,10 @@ def load_network(path: str | Path, device: str | torch.device = 'cpu', **overrid
         CheckpointError: the file is missing, damaged, holds code, or is no network that this package knows;
             one line.
     """
+    if not str(path).startswith(NCNN):
+        path = find_weights(path)
     if str(path).startswith(NCNN) or str(path).endswith('.param'):
         return load_ncnn(path)
-    if not Path(path).is_file():
-        path = find_weights(path)
-        if str(path).endswith('.param'):
-            return load_ncnn(path)
     named = read_named_tensors(path)
     state = {strip(name): tensor for name, tensor in named.items()}
     released = any(name.startswith(LIGHTNING) for name in named)

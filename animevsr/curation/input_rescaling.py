@@ -217,14 +217,14 @@ def look_at_factors(
         for clip in clips
     ]
     results, scores = {}, []
-    steps = 1000  # the work of a factor grows with its square
-    with progress_bar(steps, 'steps', progress, 'factors') as bar:
+    steps = {factor: round(100 * factor**2) for factor in FACTORS}  # of work
+    with progress_bar(sum(steps.values()), 'steps', progress, 'factors') as bar:
         for factor in FACTORS:
             results[factor] = [
                 _image(list(pseudo_hr_frames(net, clip, factor, mode))[WINDOW // 2]) for clip in clips
             ]
             scores.append([artefact_score(*pair) for pair in zip(results[factor], sources)])
-            bar.update(round(steps * factor**2 / sum(f * f for f in FACTORS)))
+            bar.update(steps[factor])
     scores = np.array(scores)
     order, relative = rank(scores)
     return Study(chosen, sources, results, scores, [(FACTORS[i], float(relative[i])) for i in order])

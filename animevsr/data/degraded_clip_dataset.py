@@ -45,17 +45,16 @@ KEYS = (
 OF_A_WINDOW = [key for key in KEYS if key not in ('seed', 'degrade_on', 'degrade_threads', 'echo')]
 
 
+def is_whole(value: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+
+
 def whole_numbers(name: str, values: list[int]) -> tuple[int, ...]:
     """ValueError unless they are a list of whole numbers >= 1, one at least."""
-    right = isinstance(values, Iterable) and not isinstance(values, str) and len(tuple(values)) > 0
-    if not right or any(not isinstance(v, numbers.Integral) or isinstance(v, bool) or v < 1 for v in values):
+    given = tuple(values) if isinstance(values, Iterable) else ()
+    if not given or not all(map(is_whole, given)):
         raise ValueError(f'{name} must be a list of whole numbers >= 1, got {values}')
-    return tuple(values)
-
-
-def whole_number(name: str, value: int) -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f'{name} must be a whole number >= 1, got {value!r}')
+    return given
 
 
 @DATASET_REGISTRY.register()
@@ -117,7 +116,8 @@ class DegradedClipDataset(data.Dataset):
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
             raise ValueError(f"degrade_on must be 'loader' or 'device', got {opt['degrade_on']!r}")
         for name in ('num_frame', 'gt_size', 'scale'):
-            whole_number(name, getattr(self, name))
+            if not is_whole(getattr(self, name)):
+                raise ValueError(f'{name} must be a whole number >= 1, got {getattr(self, name)!r}')
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
         self.echo = (

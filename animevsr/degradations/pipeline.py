@@ -137,12 +137,13 @@ def _build(entry):
     if not isinstance(name, str):
         raise ValueError(f'degradation: cannot read the entry {entry!r}; write a name or one name: arguments')
     check_keys([name], OPERATORS, 'degradation')
-    known = list(inspect.signature(OPERATORS[name]).parameters)
+    signature = inspect.signature(OPERATORS[name])
+    known = list(signature.parameters)
     if not isinstance(arguments, dict):
         arguments = {known[0]: arguments}
     check_keys(arguments, known, f'degradation operator {name}')
     try:
-        inspect.signature(OPERATORS[name]).bind(**arguments)
-    except TypeError as error:  # a missing or an unknown argument
+        signature.bind(**arguments)
+    except TypeError as error:  # a missing argument
         raise ValueError(f'degradation: {name}: {error}') from None
     return name, OPERATORS[name](**arguments)

@@ -24,8 +24,7 @@ from animevsr.utils.files import check_folder
 from animevsr.utils.progress import progress_bar
 from animevsr.video.images import write_image
 from animevsr.video.numbered import count_decodable
-from animevsr.video.reader import VideoReader, open_reader
-from animevsr.video.selection import Moment, Part
+from animevsr.video.reader import VideoReader
 from animevsr.video.shots import SIDE, is_cut
 from animevsr.video.telecine import is_telecined
 from animevsr.zoo import keeps_grain
@@ -174,20 +173,19 @@ def shot_before(video: Path, moment: float, deinterlace: str = 'off') -> list[np
     """The frame at a moment (seconds) and the ones before it, no more than `WARM_UP`, of the same shot; the
     last ones where the video is shorter.
     """
-    last, start = deque(maxlen=WARM_UP + 1), Moment(Fraction(moment))
-    with VideoReader(video) as reader:
+    with VideoReader(video, deinterlace=deinterlace, conceal=True) as reader:
+        rate = reader.info.fps
         if reader.timeless and deinterlace == 'marked' and not reader.interlaced:  # AVI is searched by `seek`
-            rate = reader.info.fps
             count = min(WARM_UP, int(moment * rate))
-            found = [reader.image(reader.seek(max(0, moment - i / rate))) for i in range(count, -1, -1)]
-            return of_one_shot(found)
-    with open_reader(video, part=Part(start), deinterlace=deinterlace, conceal=True) as reader:
+            images = [reader.image(reader.seek(max(0, moment - i / rate))) for i in range(count, -1, -1)]
+            return of_one_shot(images)
+        reader.skip_to(Fraction(moment) - WARM_UP / rate)
+        last = deque(maxlen=WARM_UP + 1)
         for number, (frame, time) in enumerate(reader.timed()):
             last.append(frame)
-            if reader.since_first(number, time) + 1 / reader.info.fps / 2 > moment:
+            if reader.since_first(number, time) + 1 / rate / 2 > moment:
                 break
-        images = [reader.image(frame) for frame in last]
-    return of_one_shot(images)
+        return of_one_shot([reader.image(frame) for frame in last])
 
 
 def of_one_shot(images: list[np.ndarray]) -> list[np.ndarray]:

@@ -139,13 +139,23 @@ class Upscaling:
 
     def prepare(self) -> Plan:
         """The plan: the one that is there, if it can be continued, or a new one."""
-        shared = self.part is not None
         try:
-            mine = fingerprint(self.job)
-        except Exception:  # a model that cannot be fetched: nothing was begun
+            plan = self.find_plan(fingerprint(self.job), shared=self.part is not None)
+        except BaseException:
+            # a slip in the options must not cost what was done with others
             if not self.folder.plan_file.exists():
                 self.folder.remove()
             raise
+        if plan.interlaced and self.options.selection.deinterlace == 'auto':
+            warnings.warn(
+                f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2
+            )
+        for seconds, what in plan.damage:
+            warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
+        return plan
+
+    def find_plan(self, mine: dict, shared: bool) -> Plan:
+        """`prepare`, for a fingerprint; `shared`: with other runs that are at work on the same plan."""
         plan = self.folder.load(mine, shared)
         if plan and self.folder.pending_shots(plan):
             try:
@@ -156,24 +166,12 @@ class Upscaling:
                 warnings.warn(f'{self.output}: starts anew: {error}', stacklevel=2)
                 plan = None
         if plan is None:
-            try:
-                plan = self.make_plan(mine)
-            except BaseException:
-                # a slip in the options must not cost what was done with others
-                if not self.folder.plan_file.exists():
-                    self.folder.remove()
-                raise
+            plan = self.make_plan(mine)
             self.folder.clear()
             self.folder.save(plan)
         elif plan.audio != (self.options.encode.audio == 'copy') and not shared:  # only joining takes it
             plan.audio = not plan.audio
             self.folder.save(plan)
-        if plan.interlaced and self.options.selection.deinterlace == 'auto':
-            warnings.warn(
-                f'{self.input} is interlaced; it is deinterlaced (deinterlace: off leaves it)', stacklevel=2
-            )
-        for seconds, what in plan.damage:
-            warnings.warn(f'{self.input}: {what} at {seconds:.3f} s', stacklevel=2)
         return plan
 
     def say(self, text: str) -> None:

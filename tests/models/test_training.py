@@ -332,18 +332,6 @@ def test_bad_options_are_one_line(changes, message, tmp_path):
     assert message in last and 'Traceback' not in done.stderr
 
 
-def test_a_file_that_is_no_run_is_one_line_and_moves_nothing(tmp_path):
-    (tmp_path / 'experiments/run').mkdir(parents=True)
-    for text, said in (
-        ('name: run\nval: [1\nb: }\n', 'run.yml, line 3: not YAML'),
-        ('name: run\nmodel_type: x\nnum_gpu: 0\ndatasets: {}\npath: {}\n', "run.yml: 'train' is missing"),
-    ):
-        (tmp_path / 'run.yml').write_text(text)
-        done = run_python('-m', 'animevsr.train', '-opt', 'run.yml', cwd=tmp_path, check=False)
-        assert done.returncode == 1 and said in done.stderr.strip().splitlines()[-1], done.stderr
-    assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['run']
-
-
 def test_damaged_states_never_restart_a_run(tmp_path):
     states = tmp_path / 'experiments/run/training_states'
     states.mkdir(parents=True)

@@ -33,9 +33,6 @@ GRAPH, INTEGER_GRAPH = 2, 1
 INTEGER_PATIENCE = 2.0  # 8-bit integers change four times as much where nothing moves
 
 
-KINDS = torch.uint8, torch.float32  # of a state
-
-
 class OpenVINOBackend(ConvertedBackend):
     """A step by OpenVINO.
 
@@ -75,7 +72,6 @@ class OpenVINOBackend(ConvertedBackend):
         else:
             folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))
         self.path = folder / 'step.xml'
-        self.zeros = zeros_of(core.read_model(self.path)) if fast else []
         self._request(fast)
         self.name = f'openvino {version} ({f"int8 by nncf {nncf}" if fast else "float32"})'
         self.gives_bytes = fast
@@ -89,7 +85,11 @@ class OpenVINOBackend(ConvertedBackend):
         if as_bytes not in self.requests:
             core = openvino.Core()
             model = core.read_model(self.path)
-            model = shuffled(model, self.scale, as_bytes) if self.fast else channels_last_states(model)
+            if self.fast:
+                self.zeros = zeros_of(model)
+                model = shuffled(model, self.scale, as_bytes)
+            else:
+                model = channels_last_states(model)
             with same_signal_stack():
                 compiled = core.compile_model(model, self.unit, self.wanted)
                 self.requests[as_bytes] = compiled.create_infer_request()
@@ -98,7 +98,9 @@ class OpenVINOBackend(ConvertedBackend):
     def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:
         if self.fast:
             return tuple(
-                torch.full((1, channels, height, width), zero or 0, dtype=KINDS[zero is None])
+                torch.zeros(1, channels, height, width)
+                if zero is None
+                else torch.full((1, channels, height, width), zero, dtype=torch.uint8)
                 for channels, zero in zip(self.channels, self.zeros)
             )
         return tuple(

@@ -17,6 +17,7 @@ from animevsr.engine.held_average import HeldAverage
 from animevsr.engine.held_regions import CELL, DirtyRegions
 from animevsr.engine.rectangles import Rect
 from animevsr.utils.device import Fetch, device_name, exact_float32, one_behind
+from animevsr.utils.images import to_bytes
 from animevsr.utils.interrupts import check
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.windows import triples
@@ -317,11 +318,9 @@ def to_image(sr: Tensor, kind: np.dtype) -> Tensor:
     """(1, 3, h, w) in [0, 1] -> (h, w, 3) of the integer type `kind`, on the same device; int32 for uint16,
     which not all devices have. Bytes stay as they are.
     """
-    if sr.dtype == torch.uint8:
-        return torch.from_numpy(cv2.merge([plane.numpy() for plane in sr[0].cpu()]))
-    if sr.device.type == 'cpu' and kind == np.uint8:  # as below, several times as fast
-        planes = [cv2.convertScaleAbs(np.maximum(plane, 0), alpha=255) for plane in sr[0].float().numpy()]
-        return torch.from_numpy(cv2.merge(planes))
+    if sr.dtype == torch.uint8 or (sr.device.type == 'cpu' and kind == np.uint8):  # several times as fast
+        planes = sr[0].cpu().numpy() if sr.dtype == torch.uint8 else to_bytes(sr[0].float().numpy())
+        return torch.from_numpy(cv2.merge(list(planes)))
     image = (sr[0].float().clamp(0, 1) * np.iinfo(kind).max).round()
     image = image.to(torch.uint8 if kind == np.uint8 else torch.int32)
     return image.permute(1, 2, 0).contiguous()

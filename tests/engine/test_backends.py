@@ -44,25 +44,73 @@ def test_backends_agree_with_the_network(name, feedback):
 
 @pytest.mark.parametrize('feedback', [False, True])
 @pytest.mark.parametrize('size', [(44, 60), (64, 36)])
-def test_ncnn_in_strips_is_the_same(size, feedback, monkeypatch):
-    """Strips of 12 rows, the last of 8 or 4, against the network: equal also at their seams."""
-    from animevsr.engine.backends import ncnn_backend
+def test_ncnn_in_tiles_is_the_same(size, feedback, monkeypatch):
+    """Tiles of 12 or 16 pixels against the network: equal also at their seams, whatever the threads."""
+    from animevsr.engine.backends import ncnn_backend, ncnn_tiles
 
     net = network(feedback)
     inputs = make_example(net, *size)
-    monkeypatch.setattr(ncnn_backend, 'STRIP', 12 * size[1])
-    backend = open_backend(network(feedback), CPU, 'ncnn', threads=1)
-    assert sorted(backend.features.values()) == [1, 2, 4]
-    heights, run = [], backend._run
-    monkeypatch.setattr(
-        backend, '_run', lambda given, names: heights.append(given['in1'].shape[1]) or run(given, names)
-    )
+    monkeypatch.setattr(ncnn_backend, 'SMALL', 0)
+    monkeypatch.setattr(ncnn_tiles, 'TILE', 12)
+    backend = open_backend(network(feedback), CPU, 'ncnn', threads=3)
+    windows, extract = [], backend.tiles._extract
+
+    def note(given, names, keep):
+        windows.append(next(iter(given.values())).shape[1:])
+        extract(given, names, keep)
+
+    monkeypatch.setattr(backend.tiles, '_extract', note)
     sr, state = backend.step(*inputs[:3], inputs[3:])
-    assert heights == [size[0], 16, *[20] * (size[0] // 12 - 1), size[0] % 12 + 4]
+    in_tiles = [part for part in backend.tiles.passes if part.in_tiles]
+    assert len(windows) == len(in_tiles) * round(size[0] / 12) * round(size[1] / 12) and len(in_tiles) > 1
+    assert max(max(window) for window in windows) <= 16 + 2 * ncnn_tiles.AROUND
     with torch.no_grad():
         expected = net.core(*inputs)
     for ours, theirs in zip((sr, *state), expected):
         assert (ours - theirs).abs().max() < 2e-5
+    alone = open_backend(network(feedback), CPU, 'ncnn', threads=1)
+    as_bytes, again = alone.step(*inputs[:3], inputs[3:], as_bytes=True)
+    assert all(torch.equal(a, b) for a, b in zip(again, state))
+    assert torch.equal(as_bytes, (sr.clamp(0, 1) * 255).round().to(torch.uint8))
+
+
+@pytest.mark.parametrize('blocks', [(5, 3, 2), (3, 2, 2), (1, 1, 1), (2, 2, 2), (4, 1, 1)])
+def test_passes_of_ncnn_for_any_number_of_blocks(blocks, monkeypatch):
+    """Everything is computed by some pass from what is there, and no pass needs more around its tiles than it
+    is given.
+    """
+    from animevsr.archs.vsr_arch import MSRBVSR
+    from animevsr.engine.backends import ncnn_backend, ncnn_tiles
+
+    torch.manual_seed(0)
+    net = MSRBVSR(num_feat=8, num_block=blocks, fusion_factor=1).eval()
+    inputs = make_example(net, 60, 44)
+    monkeypatch.setattr(ncnn_backend, 'SMALL', 0)
+    monkeypatch.setattr(ncnn_tiles, 'TILE', 16)
+    backend = open_backend(net, CPU, 'ncnn', threads=2)
+    there = {'in0', 'in1', 'in2', 'in3'}
+    for part in backend.tiles.passes:
+        assert there >= set(part.inputs)
+        there |= set(part.outputs)
+    with torch.no_grad():
+        expected = net.core(*inputs)
+    sr, state = backend.step(*inputs[:3], inputs[3:])
+    for ours, theirs in zip((sr, *state), expected):
+        assert (ours - theirs).abs().max() < 2e-5
+
+
+def test_ncnn_runs_what_it_does_not_know_as_a_whole(monkeypatch):
+    from animevsr.engine.backends import ncnn_backend, ncnn_tiles
+
+    with pytest.raises(ValueError, match='layers of the kind Unheard are not known here'):
+        ncnn_tiles.Description('7767517\n2 2\nInput in0 0 1 in0\nUnheard one 1 1 in0 out0')
+    monkeypatch.setattr(ncnn_tiles, 'SAME_SIZE', ())
+    backend = open_backend(network(), CPU, 'ncnn', threads=1)
+    assert backend.tiles is None
+    inputs = make_example(network(), 44, 60)
+    monkeypatch.setattr(ncnn_backend, 'SMALL', 0)
+    with torch.no_grad():
+        assert (backend.step(*inputs[:3], inputs[3:])[0] - network().core(*inputs)[0]).abs().max() < 2e-5
 
 
 def test_devices_of_other_runtimes(monkeypatch):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from animevsr.engine.backends.base import Backend
 
 
-SIZE = 192, 256  # height and width of the frames that are measured
+SIZE = 288, 384  # height and width of the frames that are measured: large ones may be run in another way
 STEPS = 3  # of each backend; the fastest counts
 FILE = 'fastest.json'
 
@@ -75,11 +75,12 @@ def measure(name: str, opener: Callable[[], Backend], net: RecurrentNetwork, say
 
 
 def describe(packages: list[str], net: RecurrentNetwork, threads: int) -> str:
-    """What a measurement holds for: processor, threads, versions, and the shape of the network."""
+    """What a measurement holds for: processor, threads, versions, size, and the shape of the network."""
     versions = [f'{package} {version(package)}' for package in sorted(packages)]
     shape = [type(net).__name__, *(str(tuple(tensor.shape)) for tensor in net.state_dict().values())]
     digest = hashlib.sha256(' '.join(shape).encode()).hexdigest()[:12]
-    return ', '.join([device_name(torch.device('cpu')), f'{threads} threads', *versions, digest])
+    size = '{}x{}'.format(*SIZE)
+    return ', '.join([device_name(torch.device('cpu')), f'{threads} threads', *versions, size, digest])
 
 
 def version(package: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ import torch
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example
+from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, find_passes
+from animevsr.utils.images import to_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,9 +27,7 @@ if TYPE_CHECKING:
 
 
 FILES = 'step.param', 'step.bin'
-# The fusion, the last two convolutions, takes most of the memory: on larger frames it is done in strips of
-# so many pixels, with as many rows around each as its two convolutions and the interpolation before them see
-STRIP, AROUND = 65_536, 4
+SMALL = 65_536  # pixels of a frame up to which it is faster as a whole than in tiles
 
 
 class NcnnBackend(ConvertedBackend):
@@ -38,65 +39,48 @@ class NcnnBackend(ConvertedBackend):
             device is another.
     """
 
-    kind = 'ncnn'
+    kind, gives_bytes = 'ncnn', True
 
     def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int) -> None:
         super().__init__(net, device)
         folder = cached(net, f'ncnn{ncnn.__version__}', lambda folder: convert(net, folder))
-        self.net = ncnn.Net()
-        options = self.net.opt
-        options.num_threads = threads
-        options.use_vulkan_compute = device.type != 'cpu'
-        for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
-            setattr(options, name, False)
-        if self.net.load_param(str(folder / FILES[0])) or self.net.load_model(str(folder / FILES[1])):
-            raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
-        self.features = None  # of a network whose parts are not known here: it is run as a whole
-        if isinstance(net, MSRBVSR):
-            self.features = find_features((folder / FILES[0]).read_text())
-        self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if options.use_vulkan_compute else ""}'
+        self.net = load(folder, threads, vulkan=device.type != 'cpu')
+        known = isinstance(net, MSRBVSR) and device.type == 'cpu'
+        self.tiles = self._in_tiles(folder, threads) if known else None
+        self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if self.net.opt.use_vulkan_compute else ""}'
 
     def step(
-        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...]
+        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...], as_bytes: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         frames = [x[0].float().cpu().numpy() for x in (prev, cur, nxt, *state)]
         given = {f'in{i}': frame for i, frame in enumerate(frames)}
-        names = [f'out{i}' for i in range(1 + len(state))]
         height, width = cur.shape[-2:]
-        rows = max(2 * AROUND, STRIP // width // 4 * 4)  # whole rows of the coarsest features
-        if rows >= height or not self.features or self.net.opt.use_vulkan_compute:
+        if self.tiles is None or height * width <= SMALL:
             # copies: a state must not keep memory of ncnn's pool
-            outputs = [torch.from_numpy(array.copy()) for array in self._run(given, names)]
+            outputs = [array.copy() for array in self._run(given, self._outputs)]
+            if as_bytes:
+                outputs[0] = to_bytes(outputs[0])
         else:
-            given = dict(zip(self.features, self._run(given, list(self.features)))) | {'in1': frames[1]}
-            outputs = self._in_strips(given, names, height, rows)
-        sr, *state = (output[None].to(self.device) for output in outputs)
+            finish = dict(out0=to_bytes) if as_bytes else {}
+            outputs = self.tiles.run(given, self._outputs, self._run, **finish)
+        sr, *state = (torch.from_numpy(output)[None].to(self.device) for output in outputs)
         return sr, tuple(state)
 
-    def _in_strips(
-        self, given: dict[str, np.ndarray], names: list[str], height: int, rows: int
-    ) -> list[torch.Tensor]:
-        """The fusion of the features of a whole frame, and what comes after it; `in1` is its input, to which
-        the result is added.
+    def _in_tiles(self, folder, threads):
+        """What runs the network in tiles, or None where a release of pnnx writes it in layers of other kinds:
+        then it is run as a whole.
         """
-        outputs = None
-        for top in range(0, height, rows):
-            bottom = min(height, top + rows)
-            start, end = max(0, top - AROUND), min(height, bottom + AROUND)
-            part = {}
-            for name, array in given.items():
-                shrunk = self.features.get(name, 1)
-                part[name] = array[:, start // shrunk : end // shrunk]
-            strips = self._run(part, names)
-            scales = [strip.shape[1] // (end - start) for strip in strips]
-            outputs = outputs or [
-                torch.empty(strip.shape[0], scale * height, strip.shape[2])
-                for strip, scale in zip(strips, scales)
-            ]
-            for output, strip, scale in zip(outputs, strips, scales):
-                inner = strip[:, scale * (top - start) : scale * (bottom - start)]
-                output[:, scale * top : scale * bottom] = torch.from_numpy(inner)
-        return outputs
+        with contextlib.suppress(ValueError):
+            description = Description((folder / FILES[0]).read_text())
+            inputs = [f'in{i}' for i in range(3 + len(self.channels))]
+            passes = find_passes(description, inputs, self._outputs)
+            alone = load(folder, 1) if threads > 1 else self.net
+            return TileRunner(alone, description, passes, threads)
+        return None
+
+    @property
+    def _outputs(self) -> list[str]:
+        return [f'out{i}' for i in range(1 + len(self.channels))]
 
     def _run(self, inputs: dict[str, np.ndarray], outputs: list[str]) -> list[np.ndarray]:
         """Values of the network's tensors, (c, h, w), by name, from those of others."""
@@ -115,20 +99,16 @@ class NcnnBackend(ConvertedBackend):
         return results
 
 
-def find_features(description: str) -> dict[str, int]:
-    """What the fusion takes, read off a converted network's description (`.param`): name -> by how much it is
-    smaller than the frame. The last concatenation joins them, the coarser ones after an interpolation.
-    """
-    layers = [line.split() for line in description.splitlines()]
-    names = next(layer for layer in reversed(layers) if layer[0] == 'Concat')
-    makers = {layer[5]: layer for layer in layers if layer[0] == 'Interp'}
-    features = {}
-    for name in names[4 : 4 + int(names[2])]:
-        if name in makers:  # Interp name 1 1 INPUT OUTPUT 0=kind 1=FACTOR ...
-            features[makers[name][4]] = int(float(makers[name][7].removeprefix('1=')))
-        else:
-            features[name] = 1
-    return features
+def load(folder: Path, threads: int, vulkan: bool = False) -> ncnn.Net:
+    """A converted network, in float32."""
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_vulkan_compute = vulkan
+    for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
+        setattr(net.opt, name, False)
+    if net.load_param(str(folder / FILES[0])) or net.load_model(str(folder / FILES[1])):
+        raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
+    return net
 
 
 def convert(net: nn.Module, folder: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_networks import CPU, network
 
-from animevsr.engine.backends import open_backend
+from animevsr.engine.backends import fastest, open_backend
 from animevsr.engine.backends.fastest import FILE, sort_by_speed
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.utils.resources import cache_folder
@@ -30,6 +30,7 @@ class Slowed(TorchBackend):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv('ANIMEVSR_CACHE', str(tmp_path))
+    monkeypatch.setattr(fastest, 'SIZE', (48, 64))
     assert cache_folder() == tmp_path
     return tmp_path
 

@@ -109,7 +109,8 @@ class JobQueue:
         scale = MODELS[options.weights].scale if options.weights in MODELS else None
         with VideoReader(input) as reader:
             total = reader.info.expected_frames or 0
-            check_output(Path(output), reader.info, options.encode.codec)
+            encode = options.encode
+            check_output(Path(output), reader.info, encode.codec, encode.depth, encode.chroma)
             if scale:
                 size_for(reader.info, Path(output), options, scale, options.encode.codec)
         if Path(output).exists():

@@ -80,7 +80,8 @@ def upscale(
         upscaling = Upscaling(job, input, output, progress)
         if upscaling.is_finished() or (options.part and upscaling.summarise_joined()):
             return upscaling.summary
-        check_output(output, reader.info, options.encode.codec)
+        encode = options.encode
+        check_output(output, reader.info, encode.codec, encode.depth, encode.chroma)
         copies = options.fps is None and reader.info.is_video
         if copies and output.suffix.lower() in VIDEO_SUFFIXES:
             sound = options.encode.audio == 'copy'

@@ -48,7 +48,8 @@ def upscale_pipe(job: Job, progress: bool) -> Summary:
         if job.output != PIPE:
             if Path(job.output).suffix.lower() not in VIDEO_SUFFIXES:
                 raise MediaError(f'{job.output}: frames of a pipe can be written to a video, or to -')
-            check_output(Path(job.output), info, options.encode.codec)
+            encode = options.encode
+            check_output(Path(job.output), info, encode.codec, encode.depth, encode.chroma)
         tile = choose_tile(options.compute.tile, info.size, job.device())
         upscaler = job.open_upscaler(job.load(), tile)
         # of Y4M the sides need not be even, but what reads it wants them so

@@ -198,7 +198,8 @@ class Upscaling:
         options, loaded = self.options, self.job.load()
         with self.job.open_reader() as reader:
             info = reader.info
-        check_output(self.output, info, options.encode.codec)
+        encode = options.encode
+        check_output(self.output, info, encode.codec, encode.depth, encode.chroma)
         size, _ = self.open_network(info, loaded)
         seconds = measure_step(self.upscaler, info.size)
         frames, part = info.expected_frames, options.selection.part()

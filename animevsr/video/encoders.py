@@ -172,11 +172,7 @@ def choose_encoding(
     wanted = (chroma or source_chroma, depth or (10 if source_depth > 8 else 8))
     pix_fmt = kind.formats.get(wanted)
     if pix_fmt is None:
-        if depth and not any(bits == depth for _, bits in kind.formats):
-            raise MediaError(f'{codec} has no format of {depth} bits here')
-        if chroma and not any(form == chroma for form, _ in kind.formats):
-            forms = ', '.join(sorted({form for form, _ in kind.formats}))
-            raise MediaError(f'{codec} has no format of chroma {chroma} here, but {forms}')
+        check_format(codec, depth, chroma)
         pix_fmt = min(
             kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0])
         )[1]
@@ -286,12 +282,28 @@ def read_hdr(info: Any) -> dict:
     return found
 
 
-def check_output(path: Path, info: Any, codec: str) -> None:
+def check_format(codec: str, depth: int | None, chroma: str | None) -> None:
+    """Whether a codec has formats of so many bits, and of that resolution of colour; None: any.
+
+    Raises:
+        MediaError: it has none.
+    """
+    formats = CODECS[codec].formats
+    if depth and not any(bits == depth for _, bits in formats):
+        raise MediaError(f'{codec} has no format of {depth} bits here')
+    if chroma and not any(form == chroma for form, _ in formats):
+        forms = ', '.join(sorted({form for form, _ in formats}))
+        raise MediaError(f'{codec} has no format of chroma {chroma} here, but {forms}')
+
+
+def check_output(
+    path: Path, info: Any, codec: str, depth: int | None = None, chroma: str | None = None
+) -> None:
     """Whether `path` can be written: a video by its suffix, one image by its suffix, otherwise a folder of
     images.
 
     Raises:
-        MediaError: it cannot, or its container cannot carry the codec.
+        MediaError: it cannot, its container cannot carry the codec, or the codec has no such format.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -303,6 +315,7 @@ def check_output(path: Path, info: Any, codec: str) -> None:
             raise MediaError(
                 f'{path}: {suffix} does not carry {codec}; use one of {", ".join(CODECS[codec].suffixes)}'
             )
+        check_format(codec, depth, chroma)
         return
     if suffix in IMAGE_SUFFIXES:
         if info.frame_count != 1:

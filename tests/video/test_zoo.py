@@ -209,7 +209,9 @@ def test_sound_that_cannot_be_carried_is_told_before_the_work(identity, tmp_path
     assert not list(tmp_path.glob('.*'))
 
 
-def test_a_format_that_was_asked_for_is_not_replaced(identity, tmp_path):
+def test_a_format_that_was_asked_for_is_not_replaced(identity, tmp_path, monkeypatch):
+    """It is told before the video is read."""
+    monkeypatch.setattr(animevsr.upscaling.api.Upscaling, 'run', None)
     source = write_video(tmp_path / 'in.mkv', moving_frames(2, 64, 64))
     for options in (dict(codec='av1', chroma='444'), dict(codec='prores', chroma='420')):
         suffix = '.mov' if options['codec'] == 'prores' else '.mkv'

@@ -197,10 +197,10 @@ class TileRunner:
             for allocator in store:
                 allocator.clear()  # memory of other sizes would be taken in turns, from outside the caches
 
-        def compute(tile: tuple[Part, Part]) -> None:
-            window = [(part.start, part.end) for part in tile]
-            inside = [(part.first, part.last) for part in tile]
-            inner = [(part.first - part.start, part.last - part.start) for part in tile]
+        def compute(tile: tuple[Span, Span]) -> None:
+            window = [(span.start, span.end) for span in tile]
+            inside = [(span.first, span.last) for span in tile]
+            inner = [(span.first - span.start, span.last - span.start) for span in tile]
 
             def keep(name: str, array: np.ndarray) -> None:
                 array = array[self._slices(name, inner)]
@@ -244,7 +244,7 @@ class TileRunner:
 
 
 @dataclass
-class Part:
+class Span:
     """A part of a row or a column, `first` to `last`, and what is computed for it, `start` to `end`."""
 
     first: int
@@ -253,7 +253,7 @@ class Part:
     end: int
 
 
-def cut_evenly(size: int, around: int) -> list[Part]:
+def cut_evenly(size: int, around: int) -> list[Span]:
     """Parts of about `TILE` pixels, at multiples of `GRID`, with `around` pixels around each; all of them in
     windows of one size, for memory of one size serves them best.
     """
@@ -261,4 +261,4 @@ def cut_evenly(size: int, around: int) -> list[Part]:
     edges = [size * i // count // GRID * GRID for i in range(count)] + [size]
     window = min(size, max(b - a for a, b in zip(edges, edges[1:])) + 2 * around)
     starts = [max(0, min(first - around, size - window)) for first in edges[:-1]]
-    return [Part(a, b, start, start + window) for a, b, start in zip(edges, edges[1:], starts)]
+    return [Span(a, b, start, start + window) for a, b, start in zip(edges, edges[1:], starts)]

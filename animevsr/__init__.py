@@ -16,26 +16,30 @@ if TYPE_CHECKING:  # for editors, type checkers and the documentation
     from animevsr.archs.loading import load_network
     from animevsr.curation import curate_clips, curate_frames, enhance, pack_clips, rescale
     from animevsr.engine import export
-    from animevsr.evaluation import atlas, compare, evaluate, preview, verify
+    from animevsr.evaluation.codebook_atlas import atlas
+    from animevsr.evaluation.comparison import compare
+    from animevsr.evaluation.evaluator import evaluate
+    from animevsr.evaluation.preview import preview
+    from animevsr.evaluation.verifier import verify
     from animevsr.upscaling import estimate, upscale, upscale_folder
 
 # what each is imported from when it is first asked for
 PUBLIC = {
-    'atlas': 'evaluation',
-    'compare': 'evaluation',
+    'atlas': 'evaluation.codebook_atlas',
+    'compare': 'evaluation.comparison',
     'curate_clips': 'curation',
     'curate_frames': 'curation',
     'enhance': 'curation',
     'estimate': 'upscaling',
-    'evaluate': 'evaluation',
+    'evaluate': 'evaluation.evaluator',
     'export': 'engine',
     'load_network': 'archs.loading',
     'pack_clips': 'curation',
-    'preview': 'evaluation',
+    'preview': 'evaluation.preview',
     'rescale': 'curation',
     'upscale': 'upscaling',
     'upscale_folder': 'upscaling',
-    'verify': 'evaluation',
+    'verify': 'evaluation.verifier',
 }
 REGISTERING = {
     'animevsr.archs': '_arch',

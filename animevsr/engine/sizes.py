@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
 
 
-# of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 17 kB)
-BYTES_PER_PIXEL = 17_000
+# of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 5 kB)
+BYTES_PER_PIXEL = 9_000
 CGROUP = Path('/sys/fs/cgroup')  # where a container's limit of memory stands
 
 

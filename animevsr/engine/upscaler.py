@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 # frames that a network which looks both ways is given at once, and how many of them only as context
 WINDOW, OVERLAP = 24, 4
-# steps on the first frame of a shot: until two results are as near as this (dB), and at most so many
+# steps on the first frame of a shot: until two results are as near as this (dB), and at most so many; of
+# results in bytes it is sometimes one more, as rounding adds to small differences
 SETTLED, MOST_WARM_UP = 55, 4
 
 

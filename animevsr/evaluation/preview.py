@@ -18,7 +18,6 @@ from animevsr.engine.backends import open_backend
 from animevsr.engine.sizes import choose_tile
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
-from animevsr.evaluation.comparison import compare
 from animevsr.utils.device import select_device
 from animevsr.utils.files import check_folder
 from animevsr.utils.progress import progress_bar
@@ -131,6 +130,8 @@ def preview(
                 keep(Path(folder), name, moment, row[name])
             hours[name] = float(np.median(seconds)) * total / 3600
         roots = {name: Path(folder) / name for name in rows[0]}
+        from animevsr.evaluation.comparison import compare  # with BasicSR: seconds
+
         page = compare(roots, output / 'compare.html', 1, metrics=(), device=device)
     sheet = output / 'sheet.png'
     write_image(sheet, np.vstack([crops(shot[-1], row, scale) for shot, row in zip(shots, rows)]))

@@ -90,7 +90,7 @@ MODELS = {
         (('animevsr_x4.pth', None, 0),),
     ),
     'animevsr_x4_lite': Model(
-        'the same in light: about four times as fast on a CPU, softer lines',
+        'the same in light: more than four times as fast on a CPU, softer lines',
         f'{OWN}: weights/README.md',
         'Apache-2.0',
         (('animevsr_x4_lite.pth', None, 0),),

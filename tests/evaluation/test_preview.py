@@ -13,8 +13,7 @@ import animevsr
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.errors import MediaError
-from animevsr.evaluation import preview as module  # the function: the package has its name
-from animevsr.evaluation.preview import deinterlacing, shot_before, telling_moments
+from animevsr.evaluation.preview import deinterlacing, preview, shot_before, telling_moments
 from animevsr.video.images import read_image
 from animevsr.video.reader import open_reader
 
@@ -34,7 +33,7 @@ def test_moments_are_of_different_shots_and_not_dark(video):
 
 
 def test_it_shows_what_the_whole_will_look_like(video, tiny_weights, tmp_path):
-    done = module(video, tmp_path / 'p', [str(tiny_weights)], at=[3 / 25, 10 / 25], device='cpu')
+    done = preview(video, tmp_path / 'p', [str(tiny_weights)], at=[3 / 25, 10 / 25], device='cpu')
     animevsr.upscale(video, tmp_path / 'whole.mkv', tiny_weights, codec='ffv1', backend='torch')
     whole, sheet = decode(tmp_path / 'whole.mkv')[0], read_image(done.sheet)
     assert done.page.is_file() and sheet.shape == (2 * 4 * 96, 2 * 4 * 128, 3)
@@ -55,11 +54,11 @@ def test_models_whose_files_have_one_name(video, tmp_path, monkeypatch):
         files.append(tmp_path / name / 'net_g_latest.pth')
         files[-1].parent.mkdir()
         torch.save({'params': MSRBVSR(num_feat=feat, num_block=(1, 1, 1)).state_dict()}, files[-1])
-    done = module(video, tmp_path / 'p', [str(f) for f in files], at=[0.12, 0.1201, 0.4], device='cpu')
+    done = preview(video, tmp_path / 'p', [str(f) for f in files], at=[0.12, 0.1201, 0.4], device='cpu')
     assert len(done.hours) == 2 and next(iter(done.hours)) == 'net_g_latest'
     assert done.moments == [0.12, 0.4]
     with pytest.raises(ValueError, match='is named twice'):
-        module(video, tmp_path / 'q', [str(files[1])] * 3, device='cpu')
+        preview(video, tmp_path / 'q', [str(files[1])] * 3, device='cpu')
 
 
 def test_command(video, tiny_weights, tmp_path):
@@ -84,9 +83,9 @@ def test_command(video, tiny_weights, tmp_path):
 
 def test_problems_are_one_line(video, tiny_weights, tmp_path):
     with pytest.raises(MediaError, match='no such video file'):
-        module(tmp_path / 'missing.mkv', tmp_path / 'p')
+        preview(tmp_path / 'missing.mkv', tmp_path / 'p')
     with pytest.raises(ValueError, match='count must be at least 1'):
-        module(video, tmp_path / 'p', count=0)
+        preview(video, tmp_path / 'p', count=0)
 
 
 def test_it_reads_as_upscale_does(tiny_weights, tmp_path):
@@ -102,7 +101,7 @@ def test_it_reads_as_upscale_does(tiny_weights, tmp_path):
     assert len(shot) == 3 and all(np.array_equal(a, b) for a, b in zip(shot, images[1:4]))
     assert not np.array_equal(shot[-1], combed[3])
     raw = make(tmp_path, Container('raw.h264', '-c:v libx264 -f h264'))
-    done = module(raw, tmp_path / 'p', [str(tiny_weights)], count=2, device='cpu')
+    done = preview(raw, tmp_path / 'p', [str(tiny_weights)], count=2, device='cpu')
     assert max(done.moments) > 0.1 and done.hours['tiny'] > 0
 
 
@@ -111,4 +110,4 @@ def test_the_end_and_moments_that_are_none(video, tmp_path):
     assert len(shot_before(video, 0)) == 1
     for moment in (float('inf'), float('nan'), -1):
         with pytest.raises(ValueError, match='is not a moment of a video'):
-            module(video, tmp_path / 'p', at=[moment])
+            preview(video, tmp_path / 'p', at=[moment])

@@ -17,7 +17,7 @@ import torch
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example
-from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, find_passes
+from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, count_tiles, find_passes
 from animevsr.utils.images import to_bytes
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 FILES = 'step.param', 'step.bin'
-SMALL = 65_536  # pixels of a frame up to which it is faster as a whole than in tiles
+SMALL = 65_536  # pixels of a frame up to which it is faster as a whole than in tiles (on two cores)
+OLDEST = 1, 0, 20261020  # before this release a thread of Python waited until another one's tile was done
 
 
 class NcnnBackend(ConvertedBackend):
@@ -43,10 +44,12 @@ class NcnnBackend(ConvertedBackend):
 
     def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int) -> None:
         super().__init__(net, device)
+        if tuple(int(part) for part in ncnn.__version__.split('.')[:3]) < OLDEST:
+            raise RuntimeError(f'ncnn {ncnn.__version__} is too old; run: pip install -U ncnn')
         folder = cached(net, f'ncnn{ncnn.__version__}', lambda folder: convert(net, folder))
         self.net = load(folder, threads, vulkan=device.type != 'cpu')
         known = isinstance(net, MSRBVSR) and device.type == 'cpu'
-        self.tiles = self._in_tiles(folder, threads) if known else None
+        self.tiles = self._open_tiles(folder, threads) if known else None
         self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if self.net.opt.use_vulkan_compute else ""}'
 
     def step(
@@ -55,7 +58,9 @@ class NcnnBackend(ConvertedBackend):
         frames = [x[0].float().cpu().numpy() for x in (prev, cur, nxt, *state)]
         given = {f'in{i}': frame for i, frame in enumerate(frames)}
         height, width = cur.shape[-2:]
-        if self.tiles is None or height * width <= SMALL:
+        # whatever `threads` is, so that results do not depend on it
+        few = height * width <= SMALL or count_tiles(height, width) < (os.cpu_count() or 1)
+        if self.tiles is None or few:
             # copies: a state must not keep memory of ncnn's pool
             outputs = [array.copy() for array in self._run(given, self._outputs)]
             if as_bytes:
@@ -66,11 +71,11 @@ class NcnnBackend(ConvertedBackend):
         sr, *state = (torch.from_numpy(output)[None].to(self.device) for output in outputs)
         return sr, tuple(state)
 
-    def _in_tiles(self, folder, threads):
+    def _open_tiles(self, folder: Path, threads: int) -> TileRunner | None:
         """What runs the network in tiles, or None where a release of pnnx writes it in layers of other kinds:
         then it is run as a whole.
         """
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, KeyError, StopIteration):
             description = Description((folder / FILES[0]).read_text())
             inputs = [f'in{i}' for i in range(3 + len(self.channels))]
             passes = find_passes(description, inputs, self._outputs)

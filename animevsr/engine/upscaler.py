@@ -158,8 +158,8 @@ class Shot:
         self.size = self.height + self.bottom, self.width + self.right
         self.state = self.backend.initial_state(*self.size)
         # a result of 8 bits that is not resized again
-        as_bytes = self.backend.gives_bytes and frame.dtype == np.uint8 and not owner.shrink
-        self.step_of_network = partial(self.backend.step, **(dict(as_bytes=True) if as_bytes else {}))
+        as_bytes = frame.dtype == np.uint8 and not owner.shrink
+        self.step_of_network = partial(self.backend.step, **(self.backend.for_bytes if as_bytes else {}))
         self.inputs = {}
         self.canvas = self.first = None
         self.average = HeldAverage(self.backend.patience) if owner.steady else None

@@ -50,8 +50,7 @@ def bench(
             continue
         frame = torch.rand(1, 3, height, width).to(device, backend.dtype)
         state = backend.initial_state(height, width)
-        how = dict(as_bytes=True) if backend.gives_bytes else {}  # as of a video of 8 bits
-        run = partial(backend.step, frame, frame, frame, state, **how)
+        run = partial(backend.step, frame, frame, frame, state, **backend.for_bytes)
         run()
         entries[f'{backend.name}{", fast" if fast else ""}'] = lambda run=run: run()[0].sum().item()
     times = {name: [] for name in entries}

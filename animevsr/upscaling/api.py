@@ -17,11 +17,10 @@ from animevsr.engine.sizes import choose_tile, fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.estimate import Estimate
 from animevsr.upscaling.job import Job
-from animevsr.upscaling.options import DEFAULT_WEIGHTS, UpscaleOptions, size_for
+from animevsr.upscaling.options import DEFAULT_WEIGHTS, UpscaleOptions, check_output_for, size_for
 from animevsr.upscaling.pipe import PIPE, upscale_pipe
 from animevsr.upscaling.run import Summary, Upscaling
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.encoders import check_output
 from animevsr.video.images import IMAGE_SUFFIXES, write_image
 from animevsr.video.reader import VideoReader, open_reader
 from animevsr.video.remux import check_tracks
@@ -80,8 +79,7 @@ def upscale(
         upscaling = Upscaling(job, input, output, progress)
         if upscaling.is_finished() or (options.part and upscaling.summarise_joined()):
             return upscaling.summary
-        encode = options.encode
-        check_output(output, reader.info, encode.codec, encode.depth, encode.chroma)
+        check_output_for(output, reader.info, options)
         copies = options.fps is None and reader.info.is_video
         if copies and output.suffix.lower() in VIDEO_SUFFIXES:
             sound = options.encode.audio == 'copy'

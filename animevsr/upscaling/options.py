@@ -17,7 +17,7 @@ from animevsr.engine.runtimes import RUNTIME_DEVICES
 from animevsr.engine.sizes import output_size
 from animevsr.utils.options import check_part
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.encoders import CODECS, Encoding, choose_encoding
+from animevsr.video.encoders import CODECS, Encoding, check_output, choose_encoding
 from animevsr.video.selection import Crop, Part
 from animevsr.zoo import keeps_grain
 
@@ -315,6 +315,12 @@ def check_one_of(name: str, value: str | None, known: tuple) -> None:
 def check_at_least_one(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise ValueError(f'{name} must be at least 1, got {value}')
+
+
+def check_output_for(output: Path, info: MediaInfo, options: UpscaleOptions) -> None:
+    """Whether an output can be written; see `check_output`."""
+    encode = options.encode
+    check_output(output, info, encode.codec, encode.depth, encode.chroma)
 
 
 def encoding_for(info: MediaInfo, size: tuple[int, int], options: UpscaleOptions) -> Encoding:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from animevsr.engine.grain import Grain
 from animevsr.engine.sizes import choose_tile, fit
 from animevsr.errors import MediaError
-from animevsr.upscaling.options import EncodeOptions, encoding_for, size_for
+from animevsr.upscaling.options import EncodeOptions, check_output_for, encoding_for, size_for
 from animevsr.upscaling.run import Summary
 from animevsr.utils.images import as_bytes
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.threads import BackgroundWriter, prefetch
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.encoders import check_output, find_format
+from animevsr.video.encoders import find_format
 from animevsr.video.segments import SegmentWriter
 from animevsr.video.shots import FLASH, CutDetector
 from animevsr.video.y4m import Y4MWriter
@@ -48,8 +48,7 @@ def upscale_pipe(job: Job, progress: bool) -> Summary:
         if job.output != PIPE:
             if Path(job.output).suffix.lower() not in VIDEO_SUFFIXES:
                 raise MediaError(f'{job.output}: frames of a pipe can be written to a video, or to -')
-            encode = options.encode
-            check_output(Path(job.output), info, encode.codec, encode.depth, encode.chroma)
+            check_output_for(Path(job.output), info, options)
         tile = choose_tile(options.compute.tile, info.size, job.device())
         upscaler = job.open_upscaler(job.load(), tile)
         # of Y4M the sides need not be even, but what reads it wants them so

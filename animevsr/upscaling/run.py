@@ -19,13 +19,12 @@ from animevsr.upscaling.estimate import Estimate, make_estimate, measure_step
 from animevsr.upscaling.executors import executor_for
 from animevsr.upscaling.job import Job
 from animevsr.upscaling.joining import join_segments
-from animevsr.upscaling.options import encoding_for, size_for
+from animevsr.upscaling.options import check_output_for, encoding_for, size_for
 from animevsr.upscaling.plan import Plan
 from animevsr.upscaling.workdir import WorkFolder, fingerprint
 from animevsr.upscaling.worker import work
 from animevsr.utils.progress import progress_bar
 from animevsr.video.container import VIDEO_SUFFIXES
-from animevsr.video.encoders import check_output
 from animevsr.video.images import image_name
 from animevsr.video.reader import open_reader
 from animevsr.video.scan import scan
@@ -198,8 +197,7 @@ class Upscaling:
         options, loaded = self.options, self.job.load()
         with self.job.open_reader() as reader:
             info = reader.info
-        encode = options.encode
-        check_output(self.output, info, encode.codec, encode.depth, encode.chroma)
+        check_output_for(self.output, info, options)
         size, _ = self.open_network(info, loaded)
         seconds = measure_step(self.upscaler, info.size)
         frames, part = info.expected_frames, options.selection.part()

@@ -38,6 +38,11 @@ class Backend(ABC):
     threads: int | None = None
     patience = 1.0
 
+    @property
+    def for_bytes(self) -> dict[str, bool]:
+        """What `step` is told besides where its result becomes 8 bits."""
+        return {'as_bytes': True} if self.gives_bytes else {}
+
     @abstractmethod
     def initial_state(self, height: int, width: int) -> tuple[Tensor, ...]:
         """The state at the start of a shot."""

@@ -63,11 +63,10 @@ def measure(name: str, opener: Callable[[], Backend], net: RecurrentNetwork, say
         backend = opener()
         frames = [frame.to(backend.device, backend.dtype) for frame in make_example(net, *SIZE)[:3]]
         state, times = backend.initial_state(*SIZE), []
-        how = dict(as_bytes=True) if backend.gives_bytes else {}  # as of a video of 8 bits
         for _ in range(STEPS + 1):  # the first one warms up
             start = time.perf_counter()
             with torch.inference_mode():
-                _, state = backend.step(*frames, state, **how)
+                _, state = backend.step(*frames, state, **backend.for_bytes)
             times.append(time.perf_counter() - start)
         return min(times[1:])
     except Exception as error:  # of packages that are broken in any way

@@ -24,7 +24,7 @@ setup(
     long_description=(HERE / 'README.md').read_text(encoding='utf8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     packages=[
         *find_packages(include=['animevsr', 'animevsr.*', 'animevsr_cli']),
         'animevsr.options',
@@ -44,7 +44,7 @@ setup(
         'numpy',
         'opencv-python',
         'argcomplete',
-        'av>=17',
+        'av>=18',  # older ones write a track's length or rate wrong, see docs/index.md
         'facexlib',
         'ffmpeg-python',
         'filelock',
@@ -56,7 +56,6 @@ setup(
         'pyyaml',
         'rich-argparse',
         'spandrel',
-        'tomli; python_version < "3.11"',
         'tqdm',
     ],
     extras_require={

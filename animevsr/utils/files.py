@@ -7,19 +7,13 @@ import errno
 import os
 import shutil
 import socket
-import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from animevsr.errors import MediaError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 UMASK = os.umask(0)  # which can be read by setting it alone
 os.umask(UMASK)

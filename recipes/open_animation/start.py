@@ -25,9 +25,7 @@ def without_feedback(net):
     feedback = 3 * net.scale**2
     # the order of the channels: three frames, feedback, hidden state
     state['recurrent_cell.conv_s1_first.0.weight'] = torch.cat([first[:, :9], first[:, 9 + feedback :]], 1)
-    out = MSRBVSR(
-        net.num_feat, [len(getattr(net.recurrent_cell, f'body_s{s}_first')) for s in (1, 2, 4)], net.scale
-    )
+    out = MSRBVSR(**MSRBVSR.read_arguments(state) | dict(sr_feedback=False))
     out.load_state_dict(state)
     return out
 

@@ -185,7 +185,7 @@ def test_the_start_of_the_default_model_is_its_parent_without_feedback(monkeypat
     from start import without_feedback
 
     torch.manual_seed(0)
-    parent = MSRBVSR(8, (2, 1, 1), sr_feedback=True).eval()
+    parent = MSRBVSR(8, (2, 1, 1), sr_feedback=True, fusion_factor=1).eval()
     child = without_feedback(copy.deepcopy(parent)).eval()
     assert not child.sr_feedback
     parent.recurrent_cell.conv_s1_first[0].weight.data[:, 9 : 9 + 48] = 0

@@ -9,11 +9,14 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
-# swscale's numbers, because older PyAV does not name them all: bicubic, exact rounding, chroma interpolated
-# at full resolution
-FLAGS = 0x4 | 0x40000 | 0x2000 | 0x4000
+FLAGS = (  # of swscale: chroma is interpolated at full resolution
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
 LIMITED, FULL = 1, 2  # AVColorRange
 BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9  # SWS_CS_*
 

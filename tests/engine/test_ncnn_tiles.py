@@ -7,11 +7,8 @@ import torch
 from small_networks import CPU, network
 
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.engine.backends import open_backend
+from animevsr.engine.backends import ncnn_backend, ncnn_tiles, open_backend
 from animevsr.engine.backends.cache import make_example
-
-ncnn_backend = pytest.importorskip('animevsr.engine.backends.ncnn_backend', exc_type=ImportError)
-from animevsr.engine.backends import ncnn_tiles  # noqa: E402
 
 
 def strengthened(net):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from animevsr.engine.rectangles import Rect, merged
+from animevsr.engine.rectangles import Rect, merged, split
 from animevsr.utils.images import LUMA, as_bytes, local_range
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class DirtyRegions:
         self.since = 0
         self.until_check, self.patience = FIRST_CHECK, PATIENCE
         self.restless, self.pause = 0, 1 + (SETTLE_WARM if warm else SETTLE)  # the first steps compute all
-        self.would_hold = None  # the cells on which a whole picture is checked
+        self.would_hold = None  # the blocks on which a whole picture is checked
         self.error, self.compared = 0.0, 0  # squared, in levels; over so many values
 
     def dirty_rects(self, frame: np.ndarray) -> list[Rect]:
@@ -102,7 +102,7 @@ class DirtyRegions:
             self.changed = None
             return whole
         self.changed = self._changed()
-        mask = self._seen(self.changed)
+        mask = seen(self.changed)
         self.since += 1
         regions = self._cover(mask)
         if regions == whole:
@@ -157,13 +157,6 @@ class DirtyRegions:
         """Of the surroundings of each block, in levels; lines have 100 or more."""
         return self._means(local_range(cv2.cvtColor(self.reference, cv2.COLOR_RGB2GRAY))).clip(0, 100)
 
-    def _seen(self, blocks):
-        """Cells that see one of the blocks."""
-        reach = 2 * (SIGHT // BLOCK) + 1
-        return grouped(cv2.dilate(blocks.astype(np.uint8), np.ones((reach, reach), np.uint8)), self.grid).any(
-            (1, 3)
-        )
-
     def _cover(self, mask):
         """Few rectangles, or squares, that hold all cells of a mask; the whole picture where that is hardly
         more work.
@@ -180,22 +173,21 @@ class DirtyRegions:
             for top in range(0, height, TILE)
             for left in range(0, width, TILE)
         ]
-        return [square for square in squares if cut(mask, square.parts(CELL)).any()]
+        return [square for square in squares if cut(mask, square.parts(BLOCK)).any()]
 
     def _rectangles(self, mask):
+        """Those of the parts that hang together, of which each is split, and pairs are joined, where that
+        costs less.
+        """
         count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
         boxes = [
-            Rect(
-                top * CELL,
-                left * CELL,
-                min(self.size[0], (top + height) * CELL),
-                min(self.size[1], (left + width) * CELL),
-            )
-            for left, top, width, height, _ in stats[1:count].tolist()
+            Rect(top, left, top + height, left + width) for left, top, width, height, _ in stats[1:count]
         ]
         if len(boxes) > 40:
-            boxes = [Rect(0, 0, *self.size)]
-        return merged(boxes, self._cost)
+            return [Rect(0, 0, *self.size)]
+
+        parts = [part.scaled(BLOCK) for box in boxes for part in split(mask, box, self.halo // BLOCK)]
+        return merged(parts, self._cost)
 
     def _is_cheap(self, regions):
         """Whether so much is due that a whole picture is not much more."""
@@ -234,8 +226,8 @@ class DirtyRegions:
 
     def _compare(self, difference: np.ndarray, region: Rect, unit: float, scale: int) -> None:
         """Add up how far what was held in a region is from what it should be."""
-        held = enlarged(cut(self.would_hold, region.parts(CELL)), CELL * scale, difference.shape)
-        # the cells that hold now bear the error of the whole picture: the others are exact
+        held = enlarged(cut(self.would_hold, region.parts(BLOCK)), BLOCK * scale, difference.shape)
+        # the blocks that hold now bear the error of the whole picture: the others are exact
         self.error += float(np.square(difference[held].astype(np.float32) * unit).sum())
         self.compared += difference.size
 
@@ -254,6 +246,12 @@ class DirtyRegions:
 def cut(image: np.ndarray, region: Rect) -> np.ndarray:
     """The part of an image (h, w, ...)."""
     return image[region.top : region.bottom, region.left : region.right]
+
+
+def seen(blocks: np.ndarray) -> np.ndarray:
+    """Blocks whose results change visibly with one of the given blocks."""
+    side = 2 * (SIGHT // BLOCK) + 1
+    return cv2.dilate(blocks.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
 def grouped(blocks: Tensor, grid: Any) -> np.ndarray:

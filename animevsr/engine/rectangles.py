@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 
@@ -90,6 +91,37 @@ def tiles(size: tuple[int, int], side: int, multiple: int = 4) -> list[Rect]:
         for top, bottom in zip(edges[0], edges[0][1:])
         for left, right in zip(edges[1], edges[1][1:])
     ]
+
+
+def split(mask: np.ndarray, region: Rect, margin: int) -> list[Rect]:
+    """Rectangles that hold all of a region that is in a mask (h, w): it is cut in two, again and again, where
+    the two halves, each as small as it can be, take less with `margin` around them.
+    """
+    start, inside = np.array([region.top, region.left] * 2), region.cut(mask)
+    halves = np.concatenate([cuts(inside), cuts(inside.T)[..., [1, 0, 3, 2]]], 1) + start
+    top, left, bottom, right = np.moveaxis(halves, 2, 0)
+    height = np.minimum(bottom + margin, mask.shape[0]) - np.maximum(top - margin, 0)
+    width = np.minimum(right + margin, mask.shape[1]) - np.maximum(left - margin, 0)
+    areas = (height * width).sum(0)
+    if not areas.size or areas.min() >= region.expanded(margin, mask.shape).area:
+        return [region]
+    return [part for half in halves[:, areas.argmin()].tolist() for part in split(mask, Rect(*half), margin)]
+
+
+def cuts(mask: np.ndarray) -> np.ndarray:
+    """All ways of cutting what is in a mask (h, w) between two rows: (2, ways, 4), the smallest rectangles
+    that hold the upper and the lower half.
+    """
+    rows = np.flatnonzero(mask.any(1))
+    above, below = rows[:-1], rows[1:]  # the last row of the upper half, the first of the lower one
+    halves = []
+    for part, ends in ((mask, above), (mask[::-1], len(mask) - 1 - below)):
+        columns = np.logical_or.accumulate(part, 0)[ends]
+        halves.append((columns.argmax(1), mask.shape[1] - columns[:, ::-1].argmax(1)))
+    top, bottom = np.full_like(above, rows[0]), np.full_like(below, rows[-1] + 1)
+    (left, right), (lower_left, lower_right) = halves
+    upper = np.stack([top, left, above + 1, right], 1)
+    return np.stack([upper, np.stack([below, lower_left, bottom, lower_right], 1)])
 
 
 def merged(regions: list[Rect], cost: Callable) -> list[Rect]:

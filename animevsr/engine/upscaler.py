@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from animevsr.archs.interfaces import ClipNetwork
 from animevsr.engine.backends.torch_backend import TorchBackend, describe
 from animevsr.engine.held_average import HeldAverage
-from animevsr.engine.held_regions import CELL, DirtyRegions
+from animevsr.engine.held_regions import DirtyRegions
 from animevsr.engine.rectangles import Rect
 from animevsr.utils.device import Fetch, device_name, exact_float32, one_behind
 from animevsr.utils.images import to_bytes
@@ -212,8 +212,8 @@ class Shot:
         """What is computed at once."""
         if not self.owner.tile:
             return regions
-        multiple = CELL if self.held else self.backend.multiple
-        return [tile for region in regions for tile in region.tiled(self.owner.tile, multiple)]
+        multiple, side = self.backend.multiple, self.owner.tile
+        return [tile for region in regions for tile in region.tiled(side, multiple)]
 
     def _advance(self, regions, tensors):
         """One step of the network for the regions; the result of each, without what was padded."""

@@ -9,7 +9,7 @@ from small_networks import CPU, flicker, network, psnr, run
 from animevsr.engine import held_regions as reuse
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.engine.held_regions import DirtyRegions
-from animevsr.engine.rectangles import Rect, merged
+from animevsr.engine.rectangles import Rect, merged, split
 from animevsr.engine.upscaler import Upscaler
 from animevsr.video.reader import open_reader
 
@@ -193,6 +193,23 @@ def test_regions():
     assert merged([a, b], lambda r: r.expanded(28, (200, 200)).area) == [Rect(0, 0, 32, 72)]
     far = Rect(160, 160, 192, 192)
     assert sorted(merged([a, far], lambda r: r.expanded(28, (200, 200)).area)) == [a, far]
+
+
+def test_what_is_due_is_covered_by_small_rectangles():
+    mask = np.zeros((60, 80), bool)
+    mask[10:50, 10:16] = mask[44:50, 10:70] = True  # an L: its two bars, but for the corner that they share
+    parts = split(mask, Rect(10, 10, 50, 70), 3)
+    assert len(parts) == 2 and sum(part.area for part in parts) == mask.sum()
+    assert split(mask, Rect(10, 10, 50, 70), 30) == [Rect(10, 10, 50, 70)]  # with so much around it is one
+    draw = np.random.default_rng(0)
+    for share in (0.002, 0.02, 0.4):
+        mask = draw.random((60, 80)) < share
+        whole, covered = Rect(0, 0, 60, 80), np.zeros_like(mask)
+        parts = split(mask, whole, 1)
+        for part in parts:
+            covered[part.top : part.bottom, part.left : part.right] = True
+        assert covered[mask].all()
+        assert sum(part.expanded(1, mask.shape).area for part in parts) <= whole.area
 
 
 def test_deep_frames_come_out_deep():

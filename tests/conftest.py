@@ -60,7 +60,10 @@ def exact_float32():
 @pytest.fixture(autouse=True)
 def ncnn_is_the_fastest(monkeypatch):
     """Which backend is the fastest is a matter of the machine and the moment; tests are not."""
-    monkeypatch.setattr('animevsr.engine.backends.sort_by_speed', lambda openers, *_: sorted(openers))
+    order = ['int8', 'ncnn', 'mnn', 'openvino']
+    monkeypatch.setattr(
+        'animevsr.engine.backends.sort_by_speed', lambda openers, *_: sorted(openers, key=order.index)
+    )
 
 
 @pytest.fixture(params=DEVICES)

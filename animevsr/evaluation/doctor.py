@@ -28,6 +28,7 @@ PACKAGES = [
     'spandrel',
     'ncnn',
     'pnnx',
+    'MNN',
     'openvino',
     'nncf',
     'onnx',

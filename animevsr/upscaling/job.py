@@ -122,13 +122,13 @@ class Job:
         Raises:
             DifferentRounding: it cannot be had here. ValueError: its backend is not there.
         """
-        wanted = plan.backend_id
-        job = replace(
-            self,
-            options=self.options.with_compute(
-                backend=wanted['backend'], threads=wanted['threads'] or self.options.compute.threads
-            ),
+        wanted, c = plan.backend_id, self.options.compute
+        # an exact one of other names was as fast as 8-bit integers where the plan was made
+        fast = c.fast and wanted['backend'] in ('torch', 'openvino')
+        same = self.options.with_compute(
+            backend=wanted['backend'], threads=wanted['threads'] or c.threads, fast=fast
         )
+        job = replace(self, options=same)
         upscaler = job.open_upscaler(loaded or job.load(rank), plan.tile, say)
         if upscaler.backend_id['name'] != wanted['name']:
             raise DifferentRounding(

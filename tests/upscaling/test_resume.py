@@ -191,7 +191,7 @@ def test_sound_can_be_left_out_later(tiny_weights, tmp_path, monkeypatch):
 def test_what_computed_the_first_shots_computes_the_others(tiny_weights, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
     with monkeypatch.context() as patch:
-        without(patch, 'ncnn', 'openvino')
+        without(patch, 'ncnn', 'MNN', 'openvino')
         interrupted(patch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
     assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == 'torch'
     assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 2
@@ -199,11 +199,22 @@ def test_what_computed_the_first_shots_computes_the_others(tiny_weights, tmp_pat
     assert np.array_equal(decode(tmp_path / 'out.mkv')[0], decode(tmp_path / 'torch.mkv')[0])
 
 
+def test_where_exact_was_as_fast_the_others_are_exact_too(tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        'animevsr.engine.backends.sort_by_speed', lambda openers, *_: ['mnn', *(set(openers) - {'mnn'})]
+    )
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1', fast=True)
+    assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == 'mnn'
+    assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1', fast=True).resumed == 2
+
+
 def test_where_it_is_gone_all_is_computed_anew(tiny_weights, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
     interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
     assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == 'ncnn'
-    without(monkeypatch, 'ncnn', 'openvino')
+    without(monkeypatch, 'ncnn', 'MNN', 'openvino')
     with pytest.warns(UserWarning, match='starts anew: backend ncnn: not installed'):
         assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 0
 

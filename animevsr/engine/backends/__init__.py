@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 # name: (module, class, packages that it needs)
 OTHERS = {
     'ncnn': ('ncnn_backend', 'NcnnBackend', ('ncnn', 'pnnx')),
+    'mnn': ('mnn_backend', 'MNNBackend', ('MNN', 'onnx')),
     'openvino': ('openvino_backend', 'OpenVINOBackend', ('openvino',)),
     'onnxruntime': ('onnx_backend', 'OnnxBackend', ('onnxruntime', 'onnx')),
+    'int8': ('openvino_backend', 'OpenVINOBackend', ('openvino', 'nncf')),
 }
-NAMES = ('auto', 'torch', *OTHERS)
+NAMES = 'auto', 'torch', 'ncnn', 'mnn', 'openvino', 'onnxruntime'  # what can be asked for
+# one of these is the fastest on a CPU, which differs from machine to machine
+EXACT = 'ncnn', 'mnn', 'openvino'
+FAST = 'int8', 'ncnn', 'mnn'  # some processors have no instructions for 8-bit integers
 
 
 def open_backend(
@@ -54,11 +59,11 @@ def open_backend(
         net: in eval mode, with `step` and `scale`.
         device (torch.device): a CPU takes any backend; others PyTorch (and ncnn, by Vulkan, where it is asked
             for by name).
-        name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: on a CPU ncnn or OpenVINO,
-            whichever a short measurement shows to be faster here (it is remembered), else PyTorch. Of
+        name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: on a CPU that of `EXACT`
+            which a short measurement shows to be it here (it is remembered), else PyTorch. Of
             ONNX Runtime and OpenVINO one of `RUNTIME_DEVICES`, too, with the CPU as `device`.
         fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not
-            exact.
+            exact. With 'auto', where an exact backend is measured to be as fast, that one.
         half (bool): float16, where the device is not a CPU.
         threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch, whose results
             depend on their number.
@@ -98,25 +103,29 @@ def open_backend(
             warnings.warn('fast is left out: 8-bit integers are for networks of this package', stacklevel=2)
         return _told(say, *in_torch)
     if fast and device.type == 'cpu':
-        missing = [package for package in ('openvino', 'nncf') if importlib.util.find_spec(package) is None]
+        missing = find_missing('int8')
         if missing or name not in ('auto', 'openvino'):
             raise ValueError(
                 'fast needs the backend openvino and the packages openvino and nncf on a CPU'
                 + (f'; run: pip install {" ".join(missing)}' if missing else '')
             )
-        return _open('openvino', net, device, threads, say, fast=True)
     if name == 'auto' and (device.type != 'cpu' or bf16 or compiled):
         return _told(say, *in_torch)
-    candidates = ['ncnn', 'openvino', 'torch'] if name == 'auto' else [name]
-    here = [c for c in candidates[:-1] if all(map(importlib.util.find_spec, OTHERS[c][2]))]
-    if name == 'auto' and len(here) > 1:
+    if fast and device.type == 'cpu':
+        candidates = [*FAST, 'torch'] if name == 'auto' else ['int8']
+    else:
+        candidates = [*EXACT, 'torch'] if name == 'auto' else [name]
+    here = [c for c in candidates[:-1] if not find_missing(c)]
+    if len(here) > 1:
         openers = {c: functools.partial(_open, c, net, device, threads, lambda text: None) for c in here}
         packages = sorted({package for c in here for package in OTHERS[c][2]})
         candidates = [*sort_by_speed(openers, packages, net, threads, say), 'torch']
+        if 'int8' in candidates[1:]:
+            say('8-bit integers are not faster here than an exact backend, which is taken')
     for candidate in candidates:
         if candidate == 'torch':
             return _told(say, *in_torch)
-        missing = [package for package in OTHERS[candidate][2] if importlib.util.find_spec(package) is None]
+        missing = find_missing(candidate)
         if missing:
             if name != 'auto':
                 raise ValueError(f'backend {name}: not installed; run: pip install {" ".join(missing)}')
@@ -132,10 +141,15 @@ def open_backend(
     raise AssertionError('torch is the last candidate')
 
 
+def find_missing(name: str) -> list[str]:
+    """The packages of a backend that are not installed."""
+    return [package for package in OTHERS[name][2] if importlib.util.find_spec(package) is None]
+
+
 def _open(name, net, device, threads, say, **options):
     module, kind, _ = OTHERS[name]
     made = getattr(importlib.import_module(f'animevsr.engine.backends.{module}'), kind)
-    return _told(say, made, (net, device, threads), **options)
+    return _told(say, made, (net, device, threads), **options, **(dict(fast=True) if name == 'int8' else {}))
 
 
 def _told(say, kind, arguments, **options):

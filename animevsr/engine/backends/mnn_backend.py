@@ -1,0 +1,88 @@
+"""MNN: exact convolutions by Winograd, in larger units than ncnn's. Networks are converted by way of ONNX."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from animevsr.engine.backends.base import ConvertedBackend
+from animevsr.engine.backends.cache import cached, list_names
+from animevsr.engine.exporting import to_onnx
+from animevsr.utils.images import to_bytes
+from animevsr.utils.native_output import without_native_output
+
+with without_native_output():  # it greets
+    import MNN
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from animevsr.archs.interfaces import RecurrentNetwork
+
+
+FILE = 'step.mnn'
+# what MNN's program for this would do, without the report that it sends home
+CONVERT = 'import sys, _tools; _tools.mnnconvert(sys.argv)'
+
+
+class MNNBackend(ConvertedBackend):
+    """A step by MNN, on the CPU, in float32; within 0.001 of the network's own.
+
+    Args:
+        net (MSRBVSR), device (torch.device), threads (int): see `open_backend`.
+    """
+
+    kind, gives_bytes = 'mnn', True
+
+    def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int) -> None:
+        super().__init__(net, device)
+        self.threads = threads  # the units that it picks depend on them
+        self.name = f'mnn {MNN.version()}'
+        folder = cached(
+            net, f'mnn{MNN.version()}-torch{torch.__version__}', lambda folder: convert(net, folder)
+        )
+        self.input_names, self.output_names = list_names(net)
+        self.shape = None
+        with without_native_output():
+            self.interpreter = MNN.Interpreter(str(folder / FILE))
+            wanted = dict(backend='CPU', precision='high', numThread=threads)
+            self.session = self.interpreter.createSession(wanted)
+        self.inputs = self.interpreter.getSessionInputAll(self.session)
+
+    def step(
+        self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...], as_bytes: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        tensors = prev, cur, nxt, *state
+        if self.shape != cur.shape:
+            self.shape = None  # an error in between leaves no shape behind
+            for name, tensor in zip(self.input_names, tensors):
+                self.interpreter.resizeTensor(self.inputs[name], tuple(tensor.shape))
+            self.interpreter.resizeSession(self.session)
+            self.shape = cur.shape
+        for name, tensor in zip(self.input_names, tensors):
+            self.inputs[name].getNumpyData()[...] = tensor.float().cpu().numpy()
+        if self.interpreter.runSession(self.session):
+            raise RuntimeError('MNN could not run a step (out of memory?)')
+        results = self.interpreter.getSessionOutputAll(self.session)
+        # its own memory, which the next step writes to
+        sr, *state = (results[name].getNumpyData() for name in self.output_names)
+        results = [to_bytes(sr[0])[None] if as_bytes else sr.copy(), *(array.copy() for array in state)]
+        sr, *state = (torch.from_numpy(array).to(self.device) for array in results)
+        return sr, tuple(state)
+
+
+def convert(net: nn.Module, folder: Path) -> None:
+    """Write a network's step as an MNN model with dynamic sizes into a folder."""
+    to_onnx(net, folder / 'step.onnx')
+    command = [sys.executable, '-c', CONVERT, '-f', 'ONNX', '--modelFile', 'step.onnx', '--MNNModel', FILE]
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace'
+    )
+    (folder / 'step.onnx').unlink()
+    if done.returncode or not (folder / FILE).is_file():
+        reason = (done.stderr or done.stdout).strip()[-200:]
+        raise RuntimeError(f'MNN could not convert the network: {reason}')

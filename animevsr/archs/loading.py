@@ -64,15 +64,18 @@ def load_mixed(
             which then needs no twin.
 
     Raises:
-        CheckpointError: as `load_network`; or there is no twin.
+        CheckpointError: as `load_network`; or there is no twin, or it is of another shape.
     """
     if strength is None:
         return load_upscaler(weights, device, clips)
     twin = faithful_twin(weights)
     net = load_upscaler(weights, device, clips)
+    mine, others = (dict(n.named_parameters()) for n in (net, load_upscaler(twin, device, clips)))
+    if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in others.items()}:
+        raise CheckpointError(f'{twin}: is of another shape than {weights}; strength needs two of one shape')
     with torch.no_grad():
-        for mine, other in zip(net.parameters(), load_upscaler(twin, device, clips).parameters()):
-            mine.lerp_(other, 1 - strength)
+        for name, parameter in mine.items():
+            parameter.lerp_(others[name], 1 - strength)
     return net
 
 

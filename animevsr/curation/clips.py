@@ -20,7 +20,7 @@ from animevsr.curation.rating import rate
 from animevsr.curation.report import Shown, read_overrules, write_report
 from animevsr.curation.survey import Survey, survey
 from animevsr.errors import MediaError
-from animevsr.utils.files import write_text
+from animevsr.utils.files import make_folder, write_text
 from animevsr.utils.images import as_bytes
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.tasks import run_tasks
@@ -140,7 +140,7 @@ def survey_all(
 ) -> tuple[list[Survey], dict[str, str]]:
     """([Survey], {video: why it could not be read}); those that were made before are read."""
     folder = output / SURVEYS
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     videos = list_videos(root, output)
     surveys, failed, todo = [], {}, []
     for video in videos:

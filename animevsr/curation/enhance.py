@@ -22,7 +22,7 @@ from animevsr.archs.single_image import SingleImageNetwork
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
-from animevsr.utils.files import check_note
+from animevsr.utils.files import check_note, make_folder
 from animevsr.utils.options import check_part
 from animevsr.utils.progress import progress_bar
 from animevsr.video.container import VIDEO_SUFFIXES
@@ -98,7 +98,7 @@ def enhance(
     device = select_device(device)
     enhancer = Enhancer(load_upscaler(model, device), device, tile)
     clips = find_clips(in_root, out_root)[part[0] - 1 :: part[1]]
-    out_root.mkdir(parents=True, exist_ok=True)
+    make_folder(out_root)
     check_note(
         out_root / NOTE,
         hash_weights(find_weights(model)),

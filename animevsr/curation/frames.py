@@ -16,7 +16,7 @@ from animevsr.curation.clips import key_of, plain
 from animevsr.curation.measures import Damage, measure
 from animevsr.curation.survey import glance_at, timed
 from animevsr.errors import MediaError
-from animevsr.utils.files import write_text
+from animevsr.utils.files import make_folder, write_text
 from animevsr.utils.images import as_bytes
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.report import markdown_table
@@ -59,7 +59,7 @@ def curate_frames(
     if per_video < 1 or change < 0:
         raise ValueError('per_video must be at least 1, and change not below 0')
     root, output = Path(root).resolve(), Path(output).resolve()
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     todo, failed = [], {}
     for video in list_videos(root, output):
         name = plain('_'.join(video.relative_to(root).with_suffix('').parts))[-60:]

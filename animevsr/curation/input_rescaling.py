@@ -23,6 +23,7 @@ from animevsr.curation.pseudo_hr import PSEUDO_HR, RESIZES, pseudo_hr_frames, wr
 from animevsr.curation.pseudo_hr import resize as resized
 from animevsr.errors import MediaError
 from animevsr.utils.device import select_device
+from animevsr.utils.files import make_folder
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.numbered import count_decodable
@@ -143,7 +144,7 @@ def rescale(
     count = count_decodable(
         video, lambda frames: progress_bar(None, 'frames', progress, 'counting', frames=frames)
     )
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     if factor is not None:
         return write_pairs(
             video,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from animevsr.errors import MediaError
-from animevsr.utils.files import write_text
+from animevsr.utils.files import make_folder, write_text
 from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
 from animevsr.video.clips import clip_name, clips_by_name
@@ -37,7 +37,7 @@ def pack_clips(
     if output.exists() and output.resolve() == root.resolve():
         raise MediaError(f'{output}: is the input; name another output')
     clips = clips_by_name(root, 'the root')
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     known, failed = read_manifest(output), {}
     entries = {name: known[name + SUFFIX] for name in clips if name + SUFFIX in known}
     todo = [clip for name, clip in clips.items() if name not in entries]

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from animevsr.engine.upscaler import Upscaler
-from animevsr.utils.files import check_note
+from animevsr.utils.files import check_note, make_folder
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.images import write_image
@@ -62,7 +62,7 @@ def write_pairs(
         **({} if mode == 'bicubic' else dict(resize=mode)),
     )
     for side in ('gt', 'lq'):
-        (folder / side).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / side)
     check_note(
         folder / 'pairs.json',
         json.dumps(fingerprint, indent=1),

@@ -2,8 +2,8 @@
 
 The input is compared with the one of which the picture was made. A block of it counts as changed where it
 differs by more than the noise of a codec explains (which is larger near lines), where its brightness moves,
-or where a smaller difference lasts. Cells that see a changed block are computed, together with what lies
-around them; the rest of the picture stands still, as it does in the drawing. Only the frame itself decides,
+or where a smaller difference lasts. What sees a changed block is computed, together with what lies
+around it; the rest of the picture stands still, as it does in the drawing. Only the frame itself decides,
 not its neighbours, although the network looks at them: they change a held drawing's result by less than
 noise does. Now and then the whole picture is computed. There what was held is compared with what it should
 be, and the tolerances grow or shrink until the difference is about `AIM`.
@@ -49,6 +49,7 @@ SETTLE, SETTLE_WARM = 2, 0
 FIRST_CHECK, INTERVAL = 6, 24  # steps to the first whole picture, at most so many between two later ones
 # steps that every other whole picture waits for one of which this share is due anyway
 PATIENCE, CHEAP = 3, 0.3
+MOST_PARTS = 40  # that are looked at
 WHOLE = 0.75  # share of the work of a whole picture from which that is computed instead
 RESTLESS, PAUSE = 3, 4  # after so many whole pictures in a row nobody looks for so many steps
 
@@ -158,7 +159,7 @@ class DirtyRegions:
         return self._means(local_range(cv2.cvtColor(self.reference, cv2.COLOR_RGB2GRAY))).clip(0, 100)
 
     def _cover(self, mask):
-        """Few rectangles, or squares, that hold all cells of a mask; the whole picture where that is hardly
+        """Few rectangles, or squares, that hold all blocks of a mask; the whole picture where that is hardly
         more work.
         """
         boxes = self._squares(mask) if self.window else self._rectangles(mask)
@@ -179,15 +180,16 @@ class DirtyRegions:
         """Those of the parts that hang together, of which each is split, and pairs are joined, where that
         costs less.
         """
-        count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        boxes = [
-            Rect(top, left, top + height, left + width) for left, top, width, height, _ in stats[1:count]
-        ]
-        if len(boxes) > 40:
+        parts = connected_parts(mask)
+        if len(parts) > MOST_PARTS:  # those that share a cell are one
+            cells = grouped(mask, self.grid).any((1, 3))
+            cells = enlarged(cells, CELL // BLOCK, mask.shape)
+            parts = [(mask & part, region) for part, region in connected_parts(cells)]
+        if len(parts) > MOST_PARTS:
             return [Rect(0, 0, *self.size)]
-
-        parts = [part.scaled(BLOCK) for box in boxes for part in split(mask, box, self.halo // BLOCK)]
-        return merged(parts, self._cost)
+        margin = self.halo // BLOCK
+        boxes = [box.scaled(BLOCK) for part, region in parts for box in split(part, region, margin)]
+        return merged(boxes, self._cost)
 
     def _is_cheap(self, regions):
         """Whether so much is due that a whole picture is not much more."""
@@ -246,6 +248,16 @@ class DirtyRegions:
 def cut(image: np.ndarray, region: Rect) -> np.ndarray:
     """The part of an image (h, w, ...)."""
     return image[region.top : region.bottom, region.left : region.right]
+
+
+def connected_parts(mask: np.ndarray) -> list[tuple[np.ndarray, Rect]]:
+    """The parts of a mask that hang together, each as a mask and the rectangle that holds it."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return [
+        (labels == i, Rect(top, left, top + height, left + width))
+        for i, (left, top, width, height, _) in enumerate(stats.tolist())
+        if i > 0
+    ]
 
 
 def seen(blocks: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from animevsr.archs.loading import load_upscaler
-from animevsr.engine.backends import NAMES, open_backend
+from animevsr.engine.backends import NAMES, name_with_fast, open_backend
 from animevsr.utils.device import select_device
 from animevsr.utils.report import markdown_table
 
@@ -42,7 +42,8 @@ def bench(
             f"size must be WIDTHxHEIGHT, e.g. 320x180, and rounds at least 1; got '{size}', {rounds}"
         ) from None
     device, entries, notes = select_device(device), {}, []
-    for name, fast in [(name, False) for name in NAMES if name != 'auto'] + [('auto', True)]:
+    exact = [(name, False) for name in NAMES if name != 'auto']
+    for name, fast in [*exact, (name_with_fast(device), True)]:
         try:
             backend = open_backend(load_upscaler(weights), device, name, fast)
         except ValueError as error:

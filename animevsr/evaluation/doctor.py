@@ -10,7 +10,7 @@ import av
 import torch
 
 from animevsr.archs.vsr_arch import MSRBVSR
-from animevsr.engine.backends import NAMES, open_backend
+from animevsr.engine.backends import NAMES, name_with_fast, open_backend
 from animevsr.utils.device import count, device_name, select_device
 from animevsr.utils.resources import cache_folder
 from animevsr.version import __version__
@@ -53,7 +53,7 @@ def doctor() -> str:
     ]
     for name in NAMES:
         lines += [f'backend {name}: {try_backend(name, False)}'] if name != 'auto' else []
-    lines.append(f'--fast: {try_backend("auto", True)}')
+    lines.append(f'--fast: {try_backend(name_with_fast(select_device()), True)}')
     for name, codec in CODECS.items():
         encoders = [
             encoder for encoder in (codec.software, *codec.hardware) if encoder in av.codecs_available

@@ -120,16 +120,20 @@ class Job:
         """The upscaler that computes the same bits as what the plan was made with.
 
         Raises:
-            DifferentRounding: it cannot be had here. ValueError: its backend is not there.
+            DifferentRounding: it cannot be had here, as its backend is not there, or another version.
         """
+        loaded = loaded or self.load(rank)
         wanted, c = plan.backend_id, self.options.compute
-        # an exact one of other names was as fast as 8-bit integers where the plan was made
-        fast = c.fast and wanted['backend'] in ('torch', 'openvino')
+        # of other names it is exact: no slower than 8-bit integers where the plan was made
+        fast = c.fast and (loaded[1].type != 'cpu' or wanted['backend'] == 'openvino')
         same = self.options.with_compute(
             backend=wanted['backend'], threads=wanted['threads'] or c.threads, fast=fast
         )
         job = replace(self, options=same)
-        upscaler = job.open_upscaler(loaded or job.load(rank), plan.tile, say)
+        try:
+            upscaler = job.open_upscaler(loaded, plan.tile, say)
+        except ValueError as error:
+            raise DifferentRounding(str(error)) from None
         if upscaler.backend_id['name'] != wanted['name']:
             raise DifferentRounding(
                 f'here computes {upscaler.backend_id["name"]}, elsewhere {wanted["name"]}, with other'

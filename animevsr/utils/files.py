@@ -99,6 +99,21 @@ def no_folder(path: Path) -> str:
     return 'is a file; name the folder it is in' if path.is_file() else 'no such folder'
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results where it is missing.
+
+    Raises:
+        MediaError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = 'a file has this name' if path.is_file() else error.strerror
+        raise MediaError(f'{path}: cannot be made ({reason}); name another output') from None
+    if not os.access(path, os.W_OK):
+        raise MediaError(f'{path}: is not writable; name another output')
+
+
 def check_folder(path: Path) -> None:
     """MediaError unless something can be made at `path`."""
     if not path.parent.is_dir():

@@ -199,14 +199,15 @@ def test_what_computed_the_first_shots_computes_the_others(tiny_weights, tmp_pat
     assert np.array_equal(decode(tmp_path / 'out.mkv')[0], decode(tmp_path / 'torch.mkv')[0])
 
 
-def test_where_exact_was_as_fast_the_others_are_exact_too(tiny_weights, tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', ['mnn', 'torch'])
+def test_where_exact_was_as_fast_the_others_are_exact_too(name, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        'animevsr.engine.backends.sort_by_speed', lambda openers, *_: ['mnn', *(set(openers) - {'mnn'})]
+        'animevsr.engine.backends.sort_by_speed', lambda *_: [name, 'int8'] if name == 'mnn' else []
     )
     source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
     with monkeypatch.context() as patch:
         interrupted(patch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1', fast=True)
-    assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == 'mnn'
+    assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == name
     assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1', fast=True).resumed == 2
 
 

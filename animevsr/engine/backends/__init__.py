@@ -65,8 +65,8 @@ def open_backend(
         fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not
             exact. With 'auto', where an exact backend is measured to be as fast, that one.
         half (bool): float16, where the device is not a CPU.
-        threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch, whose results
-            depend on their number.
+        threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch and MNN, whose
+            results depend on their number.
         jobs (int): processes that share the CPU.
         say: is given a line about what was picked, and why something else was not.
         bf16 (bool): bfloat16, in PyTorch. compiled (bool): through torch.compile, which needs a C++ compiler
@@ -116,6 +116,8 @@ def open_backend(
     else:
         candidates = [*EXACT, 'torch'] if name == 'auto' else [name]
     here = [c for c in candidates[:-1] if not find_missing(c)]
+    if len(here) == 1:
+        candidates = [*here, 'torch']
     if len(here) > 1:
         openers = {c: functools.partial(_open, c, net, device, threads, lambda text: None) for c in here}
         packages = sorted({package for c in here for package in OTHERS[c][2]})
@@ -132,13 +134,19 @@ def open_backend(
             say(f'backend {candidate} would be faster; pip install {" ".join(missing)}')
             continue
         try:
-            return _open(candidate, net, device, threads, say, **(dict(unit=unit) if unit else {}))
+            count = all_threads if candidate == 'mnn' else threads
+            return _open(candidate, net, device, count, say, **(dict(unit=unit) if unit else {}))
         except Exception as error:  # of packages that are broken in any way
             reason = ' '.join(str(error).split())[:200]
             if name != 'auto':
                 raise ValueError(f'backend {name} cannot run this network: {reason}') from None
             say(f'backend {candidate} cannot run this network ({reason})')
     raise AssertionError('torch is the last candidate')
+
+
+def name_with_fast(device: torch.device) -> str:
+    """The name by which `open_backend` with `fast` takes no exact backend instead."""
+    return 'openvino' if device.type == 'cpu' else 'auto'
 
 
 def find_missing(name: str) -> list[str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 FILE = 'step.mnn'
+FIRST = 288, 384  # the first size, see below
 # what MNN's program for this would do, without the report that it sends home
 CONVERT = 'import sys, _tools; _tools.mnnconvert(sys.argv)'
 
@@ -40,39 +41,43 @@ class MNNBackend(ConvertedBackend):
 
     def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int) -> None:
         super().__init__(net, device)
-        self.threads = threads  # the units that it picks depend on them
+        self.threads = threads  # rounding depends on whether it is one
         self.name = f'mnn {MNN.version()}'
         folder = cached(
             net, f'mnn{MNN.version()}-torch{torch.__version__}', lambda folder: convert(net, folder)
         )
         self.input_names, self.output_names = list_names(net)
-        self.shape = None
         with without_native_output():
             self.interpreter = MNN.Interpreter(str(folder / FILE))
             wanted = dict(backend='CPU', precision='high', numThread=threads)
             self.session = self.interpreter.createSession(wanted)
         self.inputs = self.interpreter.getSessionInputAll(self.session)
+        # by the first size it chooses how it computes all others
+        self._resize(*(torch.empty(1, c, *FIRST) for c in (3, 3, 3, *self.channels)))
+        self.outputs = self.interpreter.getSessionOutputAll(self.session)
 
     def step(
         self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...], as_bytes: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         tensors = prev, cur, nxt, *state
         if self.shape != cur.shape:
-            self.shape = None  # an error in between leaves no shape behind
-            for name, tensor in zip(self.input_names, tensors):
-                self.interpreter.resizeTensor(self.inputs[name], tuple(tensor.shape))
-            self.interpreter.resizeSession(self.session)
-            self.shape = cur.shape
+            self._resize(*tensors)
         for name, tensor in zip(self.input_names, tensors):
             self.inputs[name].getNumpyData()[...] = tensor.float().cpu().numpy()
         if self.interpreter.runSession(self.session):
             raise RuntimeError('MNN could not run a step (out of memory?)')
-        results = self.interpreter.getSessionOutputAll(self.session)
         # its own memory, which the next step writes to
-        sr, *state = (results[name].getNumpyData() for name in self.output_names)
+        sr, *state = (self.outputs[name].getNumpyData() for name in self.output_names)
         results = [to_bytes(sr[0])[None] if as_bytes else sr.copy(), *(array.copy() for array in state)]
         sr, *state = (torch.from_numpy(array).to(self.device) for array in results)
         return sr, tuple(state)
+
+    def _resize(self, *tensors):
+        self.shape = None  # an error in between leaves no shape behind
+        for name, tensor in zip(self.input_names, tensors):
+            self.interpreter.resizeTensor(self.inputs[name], tuple(tensor.shape))
+        self.interpreter.resizeSession(self.session)
+        self.shape = tensors[1].shape
 
 
 def convert(net: nn.Module, folder: Path) -> None:

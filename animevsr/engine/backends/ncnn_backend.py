@@ -112,8 +112,12 @@ def load(folder: Path, threads: int, vulkan: bool = False, text: str | None = No
     net.opt.use_vulkan_compute = vulkan
     for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
         setattr(net.opt, name, False)
-    text = (folder / FILES[0]).read_text() if text is None else text
-    if net.load_param_mem(text) or net.load_model(str(folder / FILES[1])):
+    try:
+        text = (folder / FILES[0]).read_text() if text is None else text
+        failed = net.load_param_mem(text) or net.load_model(str(folder / FILES[1]))
+    except OSError:
+        failed = True
+    if failed:
         raise RuntimeError(f'{folder}: the converted network cannot be read; remove that folder')
     return net
 

@@ -173,7 +173,12 @@ class TileRunner:
     """
 
     def __init__(
-        self, net: ncnn.Net, windows: list[str], description: Description, passes: list[Pass], threads: int
+        self,
+        net: ncnn.Net,
+        windows: dict[str, str],
+        description: Description,
+        passes: list[Pass],
+        threads: int,
     ) -> None:
         self.net, self.windows = net, windows
         self.pixel = description.pixel

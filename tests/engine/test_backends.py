@@ -219,7 +219,9 @@ def test_compiled():
 @pytest.mark.slow
 def test_the_bundled_network_with_integers_over_a_hundred_frames():
     net = animevsr.load_network('weights/animevsr_x4.pth')
-    fast = open_backend(animevsr.load_network('weights/animevsr_x4.pth'), CPU, fast=True, threads=1)
+    fast = open_backend(
+        animevsr.load_network('weights/animevsr_x4.pth'), CPU, 'openvino', fast=True, threads=1
+    )
     frames = np.concatenate([moving_frames(26, 40, 48), moving_frames(26, 40, 48)[::-1]] * 2)
     values = psnr(run(net, frames, device=CPU), run(fast, frames))
     assert len(values) == 104 and min(values) >= 45 and np.mean(values[-20:]) > np.mean(values[:20]) - 2
@@ -264,7 +266,7 @@ def test_other_networks_run_in_pytorch():
 def test_integers_stay_close_over_a_hundred_frames():
     """A network with 8-bit integers against itself: the state is recurrent, and errors must not build up."""
     net = network(num_feat=16, num_block=(3, 2, 1))
-    fast = open_backend(network(num_feat=16, num_block=(3, 2, 1)), CPU, fast=True, threads=1)
+    fast = open_backend(network(num_feat=16, num_block=(3, 2, 1)), CPU, 'openvino', fast=True, threads=1)
     assert 'int8' in fast.name
     frames = np.concatenate([moving_frames(26, 40, 48), moving_frames(26, 40, 48)[::-1]] * 2)
     values = psnr(run(net, frames, device=CPU), run(fast, frames))

@@ -40,7 +40,7 @@ def test_it_is_the_same_network(feedback, scale):
 
 @pytest.fixture(scope='module', params=[False, True], ids=['', 'feedback'])
 def both(request):
-    return network(request.param), open_backend(network(request.param), CPU, fast=True, threads=1)
+    return network(request.param), open_backend(network(request.param), CPU, 'openvino', fast=True, threads=1)
 
 
 def test_bytes_are_what_the_floats_are_rounded_to(both):
@@ -96,6 +96,6 @@ def test_classes_of_ones_own_are_quantised_as_they_are():
     frames = moving_frames(4, 40, 48)
     exact, fast = (
         run(make(), frames, device=CPU),
-        run(open_backend(make(), CPU, fast=True, threads=1), frames),
+        run(open_backend(make(), CPU, 'openvino', fast=True, threads=1), frames),
     )
     assert abs(exact.mean() - fast.mean()) < 1 and min(psnr(exact, fast)) > 35

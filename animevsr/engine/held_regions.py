@@ -252,11 +252,10 @@ def cut(image: np.ndarray, region: Rect) -> np.ndarray:
 
 def connected_parts(mask: np.ndarray) -> list[tuple[np.ndarray, Rect]]:
     """The parts of a mask that hang together, each as a mask and the rectangle that holds it."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return [
         (labels == i, Rect(top, left, top + height, left + width))
-        for i, (left, top, width, height, _) in enumerate(stats.tolist())
-        if i > 0
+        for i, (left, top, width, height, _) in enumerate(stats[1:].tolist(), 1)
     ]
 
 

@@ -281,7 +281,7 @@ def test_bench_measures_what_is_there(tiny_weights, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'nncf' else real(name))
     text = bench(tiny_weights, '48x32', 1, 'cpu')
-    for name in ('| torch', '| ncnn', '| openvino', '| onnxruntime', 'openvino, fast: fast needs'):
+    for name in ('| torch', '| ncnn', '| mnn', '| openvino', '| onnxruntime', 'openvino, fast: fast needs'):
         assert name in text
     with pytest.raises(ValueError, match='size must be WIDTHxHEIGHT'):
         bench(tiny_weights, '48', 1)

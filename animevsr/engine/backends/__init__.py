@@ -102,7 +102,8 @@ def open_backend(
         if fast and device.type == 'cpu':
             warnings.warn('fast is left out: 8-bit integers are for networks of this package', stacklevel=2)
         return _told(say, *in_torch)
-    if fast and device.type == 'cpu':
+    integers = fast and device.type == 'cpu'
+    if integers:
         missing = find_missing('int8')
         if missing or name not in ('auto', 'openvino'):
             raise ValueError(
@@ -111,10 +112,10 @@ def open_backend(
             )
     if name == 'auto' and (device.type != 'cpu' or bf16 or compiled):
         return _told(say, *in_torch)
-    if fast and device.type == 'cpu':
-        candidates = [*FAST, 'torch'] if name == 'auto' else ['int8']
+    if name == 'auto':
+        candidates = [*(FAST if integers else EXACT), 'torch']
     else:
-        candidates = [*EXACT, 'torch'] if name == 'auto' else [name]
+        candidates = ['int8' if integers else name]
     here = [c for c in candidates[:-1] if not find_missing(c)]
     if len(here) == 1:
         candidates = [*here, 'torch']
@@ -134,6 +135,7 @@ def open_backend(
             say(f'backend {candidate} would be faster; pip install {" ".join(missing)}')
             continue
         try:
+            # measured with its share of the cores, but run with all: its results depend on their number
             count = all_threads if candidate == 'mnn' else threads
             return _open(candidate, net, device, count, say, **(dict(unit=unit) if unit else {}))
         except Exception as error:  # of packages that are broken in any way

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,14 @@ def hash_network(net: nn.Module) -> str:
         digest.update(f'{name} {tuple(tensor.shape)}'.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:24]
+
+
+def run_converter(command: list[str], folder: Path) -> tuple[bool, str]:
+    """Run a program in a folder: whether it ended well, and the end of what it said."""
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace'
+    )
+    return done.returncode == 0, (done.stderr or done.stdout).strip()[-200:]
 
 
 def cached(net: nn.Module, kind: str, make: Callable) -> Path:

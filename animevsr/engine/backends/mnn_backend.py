@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from animevsr.engine.backends.base import ConvertedBackend
-from animevsr.engine.backends.cache import cached, list_names
+from animevsr.engine.backends.cache import cached, list_names, run_converter
 from animevsr.engine.exporting import to_onnx
 from animevsr.utils.images import to_bytes
 from animevsr.utils.native_output import without_native_output
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 FILE = 'step.mnn'
-FIRST = 288, 384  # the first size, see below
+FIRST = 288, 384  # height and width: by the first size MNN chooses how it computes all others
 # what MNN's program for this would do, without the report that it sends home
 CONVERT = 'import sys, _tools; _tools.mnnconvert(sys.argv)'
 
@@ -52,16 +51,15 @@ class MNNBackend(ConvertedBackend):
             wanted = dict(backend='CPU', precision='high', numThread=threads)
             self.session = self.interpreter.createSession(wanted)
         self.inputs = self.interpreter.getSessionInputAll(self.session)
-        # by the first size it chooses how it computes all others
-        self._resize(*(torch.empty(1, c, *FIRST) for c in (3, 3, 3, *self.channels)))
+        self._resize(*FIRST)
         self.outputs = self.interpreter.getSessionOutputAll(self.session)
 
     def step(
         self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...], as_bytes: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         tensors = prev, cur, nxt, *state
-        if self.shape != cur.shape:
-            self._resize(*tensors)
+        if self.size != cur.shape[-2:]:
+            self._resize(*cur.shape[-2:])
         for name, tensor in zip(self.input_names, tensors):
             self.inputs[name].getNumpyData()[...] = tensor.float().cpu().numpy()
         if self.interpreter.runSession(self.session):
@@ -72,22 +70,19 @@ class MNNBackend(ConvertedBackend):
         sr, *state = (torch.from_numpy(array).to(self.device) for array in results)
         return sr, tuple(state)
 
-    def _resize(self, *tensors):
-        self.shape = None  # an error in between leaves no shape behind
-        for name, tensor in zip(self.input_names, tensors):
-            self.interpreter.resizeTensor(self.inputs[name], tuple(tensor.shape))
+    def _resize(self, height, width):
+        self.size = None  # an error in between leaves none behind
+        for name, channels in zip(self.input_names, (3, 3, 3, *self.channels)):
+            self.interpreter.resizeTensor(self.inputs[name], (1, channels, height, width))
         self.interpreter.resizeSession(self.session)
-        self.shape = tensors[1].shape
+        self.size = height, width
 
 
 def convert(net: nn.Module, folder: Path) -> None:
     """Write a network's step as an MNN model with dynamic sizes into a folder."""
     to_onnx(net, folder / 'step.onnx')
     command = [sys.executable, '-c', CONVERT, '-f', 'ONNX', '--modelFile', 'step.onnx', '--MNNModel', FILE]
-    done = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace'
-    )
+    ended_well, reason = run_converter(command, folder)
     (folder / 'step.onnx').unlink()
-    if done.returncode or not (folder / FILE).is_file():
-        reason = (done.stderr or done.stdout).strip()[-200:]
+    if not ended_well or not (folder / FILE).is_file():
         raise RuntimeError(f'MNN could not convert the network: {reason}')

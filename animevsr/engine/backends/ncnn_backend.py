@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ import torch
 
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.base import ConvertedBackend
-from animevsr.engine.backends.cache import StepGraph, cached, make_example
+from animevsr.engine.backends.cache import StepGraph, cached, make_example, run_converter
 from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, count_tiles, find_passes, with_crops
 from animevsr.utils.images import to_bytes
 
@@ -141,17 +140,13 @@ def convert(net: nn.Module, folder: Path) -> None:
         'ncnnparam=step.param',
         'ncnnbin=step.bin',
     ]
-    done = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace'
-    )
+    ended_well, reason = run_converter(command, folder)
     if (
-        done.returncode
+        not ended_well
         or not (folder / FILES[1]).is_file()
         or 'pnnx.Expression' in (folder / FILES[0]).read_text()
     ):
-        raise RuntimeError(
-            f'pnnx could not convert the network: {(done.stderr or done.stdout).strip()[-200:]}'
-        )
+        raise RuntimeError(f'pnnx could not convert the network: {reason}')
     for path in folder.iterdir():
         if path.name not in FILES:
             path.unlink()

@@ -238,8 +238,8 @@ class TileRunner:
 
             (y, height), (x, width) = ((s.start - s.coarse_start, s.end - s.start) for s in tile)
             crops = {
-                window: np.array([x, y, 0, width, height, len(given[name])], np.int32)
-                for window, name in self.windows.items()
+                input_name: np.array([x, y, 0, width, height, len(given[name])], np.int32)
+                for input_name, name in self.windows.items()
                 if name in given
             }
 

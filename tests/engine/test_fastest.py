@@ -14,7 +14,7 @@ from animevsr.utils.resources import cache_folder
 
 
 class Slowed(TorchBackend):
-    """Its steps take a given time by a clock that nothing else moves: how busy the machine is plays no part."""
+    """Its steps take a given time by a clock of their own: how busy the machine is plays no part."""
 
     clock = 0.0
     opened = 0

@@ -59,9 +59,12 @@ def test_measured_once_for_a_shape(cache):
 
 def test_a_failure_is_not_remembered(cache):
     net = network()
-    openers = {'a': lambda: Slowed(net, 0.0), 'c': refuses}
+    openers, said = {'a': lambda: Slowed(net, 0.1), 'c': refuses}, []
     assert sort_by_speed(openers, ['torch'], net, 1) == ['a']
-    assert not (cache / FILE).exists()
+    Slowed.opened = 0
+    openers['c'] = lambda: Slowed(net, 0.0)
+    assert sort_by_speed(openers, ['torch'], net, 1, said.append) == ['c', 'a']
+    assert Slowed.opened == 1 and '(c)' in said[0]  # the other one is not measured again
 
 
 def test_where_nothing_can_be_kept_it_is_measured_again(cache, monkeypatch):

@@ -45,16 +45,17 @@ def sort_by_speed(
         known = json.loads(file.read_text(encoding='utf8'))
     except (OSError, ValueError):
         known = {}
-    if sorted(known.get(key, ())) != sorted(openers):
-        say(f'measuring which backend is the fastest here ({", ".join(openers)}); once')
-        known[key] = {name: measure(name, opener, net, say) for name, opener in openers.items()}
-        # a failure (memory, say) may be of this time alone; where nothing can be kept it is measured again
-        if None not in known[key].values():
-            with contextlib.suppress(OSError):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_text(file, json.dumps(known, indent=1))
-    seconds = known[key]
-    return sorted((name for name in openers if seconds[name] is not None), key=lambda name: seconds[name])
+    seconds = {name: taken for name, taken in known.get(key, {}).items() if name in openers}
+    if missing := [name for name in openers if name not in seconds]:
+        say(f'measuring which backend is the fastest here ({", ".join(missing)}); once')
+        for name in missing:  # a failure is not kept: it may be of this time alone (memory, say)
+            if (taken := measure(name, openers[name], net, say)) is not None:
+                seconds[name] = taken
+        known[key] = known.get(key, {}) | seconds
+        with contextlib.suppress(OSError):  # where nothing can be kept it is measured again
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(file, json.dumps(known, indent=1))
+    return sorted(seconds, key=seconds.get)
 
 
 def measure(name: str, opener: Callable[[], Backend], net: RecurrentNetwork, say: Callable) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,17 +226,10 @@ def compare_headers(source: FrameReader, result: FrameReader) -> list[Check]:
     if av.VideoFormat(result.info.pixel_format).is_rgb:
         checks.append(Check('colours', True, 'RGB'))
     else:
-        tags = [
-            (r.info.color.matrix, r.info.color.full_range, r.info.color.primaries, r.info.color.transfer)
-            for r in (source, result)
-        ]
-        checks.append(
-            Check(
-                'colours',
-                tags[0] == tags[1],
-                f'matrix, full range, primaries, transfer: {tags[0]} -> {tags[1]}',
-            )
-        )
+        before, after = source.info.color, result.info.color
+        # the range may be another one (ProRes has one alone): `picture` shows whether it is understood
+        same = replace(before, full_range=after.full_range) == after
+        checks.append(Check('colours', same, f'{before} -> {after}'))
     hdr = [
         {key for key in reader.info.side_data if key in ('MASTERING_DISPLAY_METADATA', 'CONTENT_LIGHT_LEVEL')}
         for reader in (source, result)

@@ -163,4 +163,4 @@ def open_writer(job: Job, reader: FrameReader, size: tuple[int, int], rate: Frac
         form = encode.chroma or chroma, encode.depth or (10 if depth > 8 else 8)
         return nullcontext(Y4MWriter(size, rate, aspect, form, info.color))
     encoding = encoding_for(info, size, job.options)
-    return SegmentWriter(Path(job.output), encoding, info.color, Fraction(rate))
+    return SegmentWriter(Path(job.output), encoding, Fraction(rate))

@@ -90,8 +90,7 @@ class ShotWorker:
         if self.encoder is None:
             made = ImageSegmentWriter(path, numbers.start)
         else:
-            color = self.plan.media_info().color
-            made = SegmentWriter(path, self.encoder, color, Fraction(self.plan.rate))
+            made = SegmentWriter(path, self.encoder, Fraction(self.plan.rate))
         # closing: the thread that reads must have ended before its source is closed
         with (
             at_checks(),

@@ -20,9 +20,18 @@ FLAGS = (  # of swscale: chroma is interpolated at full resolution
 LIMITED, FULL = 1, 2  # AVColorRange
 BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9  # SWS_CS_*
 
+YUV_FORMATS = {  # (subsampling, bits): FFmpeg's pixel format
+    ('420', 8): 'yuv420p',
+    ('422', 8): 'yuv422p',
+    ('444', 8): 'yuv444p',
+    ('420', 10): 'yuv420p10le',
+    ('422', 10): 'yuv422p10le',
+    ('444', 10): 'yuv444p10le',
+}
 UNSPECIFIED = 2  # of H.273, for matrix, primaries and transfer
 # H.273 matrix -> swscale's; 5 and 6 are the same matrix (BT.601)
 MATRICES = {1: BT709, 4: FCC, 5: BT601, 6: BT601, 7: SMPTE240M, 9: BT2020, 10: BT2020}
+NAMES = {1: 'BT.709', 4: 'FCC', 5: 'BT.601', 6: 'BT.601', 7: 'SMPTE 240M', 9: 'BT.2020', 10: 'BT.2020'}
 SD_HEIGHT = 576  # up to this height untagged video is taken for BT.601, above for BT.709, as players do
 
 
@@ -49,6 +58,11 @@ class Color:
             matrix = guess_matrix(frame.height)
         full = int(frame.color_range) == FULL or frame.format.name.startswith('yuvj')
         return cls(matrix, full, int(frame.color_primaries), int(frame.color_trc))
+
+    def __str__(self) -> str:
+        tags = {'primaries': self.primaries, 'transfer': self.transfer}
+        said = [f'{name} {code}' for name, code in tags.items() if code != UNSPECIFIED]
+        return ', '.join([NAMES[self.matrix], 'full range' if self.full_range else 'TV range', *said])
 
     @property
     def range_flag(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from dataclasses import dataclass, field, replace
+import warnings
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ import numpy as np
 from animevsr.errors import MediaError
 from animevsr.utils.files import check_folder
 from animevsr.video.codec import REPEATABLE
+from animevsr.video.color import FULL, LIMITED, YUV_FORMATS, Color, is_rgb
 from animevsr.video.container import MP4, VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
+# formats of the same samples, which encoders of hardware take
+SEMIPLANAR = {'yuv420p': 'nv12', 'yuv420p10le': 'p010le'}
+HDR_ENCODERS = 'libx264', 'libx265', 'libsvtav1'  # that are told the metadata of HDR
+QUANTIZER = 118  # libav's units of `global_quality` to one of `-q:v`
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Codec:
         formats (dict): (subsampling, bits) -> pixel format that the encoder takes.
         least (int): pixels each way that a picture must have: below, x265 writes beyond its buffers and
             SVT-AV1 refuses.
+        full_range (bool): it can say that its samples have the full range.
     """
 
     software: str
@@ -44,31 +52,23 @@ class Codec:
     formats: dict
     hardware: tuple = ()
     least: int = 1
+    full_range: bool = True
 
 
 def yuv(*kinds: Any) -> dict[tuple[str, int], str]:
-    names = {
-        ('420', 8): 'yuv420p',
-        ('422', 8): 'yuv422p',
-        ('444', 8): 'yuv444p',
-        ('420', 10): 'yuv420p10le',
-        ('422', 10): 'yuv422p10le',
-        ('444', 10): 'yuv444p10le',
-    }
-    return {kind: names[kind] for kind in kinds}
+    return {kind: YUV_FORMATS[kind] for kind in kinds}
 
 
-ALL = tuple((chroma, bits) for bits in (8, 10) for chroma in ('420', '422', '444'))
 CODECS = {
     'h264': Codec(
-        'libx264', 18, 51, (*MP4, '.mkv'), yuv(*ALL), ('h264_nvenc', 'h264_qsv', 'h264_videotoolbox')
+        'libx264', 18, 51, (*MP4, '.mkv'), YUV_FORMATS, ('h264_nvenc', 'h264_qsv', 'h264_videotoolbox')
     ),
     'h265': Codec(
         'libx265',
         20,
         51,
         ('.mp4', '.mov', '.mkv'),
-        yuv(*ALL),
+        YUV_FORMATS,
         ('hevc_nvenc', 'hevc_qsv', 'hevc_videotoolbox'),
         64,
     ),
@@ -76,7 +76,7 @@ CODECS = {
         'libsvtav1', 24, 63, ('.mp4', '.mkv'), yuv(('420', 8), ('420', 10)), ('av1_nvenc', 'av1_qsv'), 64
     ),
     'ffv1': Codec('ffv1', None, 0, ('.mkv',), {('rgb', 8): 'bgr0', ('rgb', 10): 'gbrp10le'}),
-    'prores': Codec('prores_ks', None, 0, ('.mov', '.mkv'), yuv(('422', 10), ('444', 10))),
+    'prores': Codec('prores_ks', None, 0, ('.mov', '.mkv'), yuv(('422', 10), ('444', 10)), full_range=False),
 }
 
 
@@ -101,15 +101,11 @@ class Encoding:
     range: int = 1
     primaries: int = 2
     transfer: int = 2
-    side_data: dict = field(default_factory=dict)
 
     @property
-    def is_rgb(self) -> bool:
-        return self.pix_fmt.startswith(('bgr', 'gbr'))
-
-    @property
-    def bits(self) -> int:
-        return 10 if '10' in self.pix_fmt else 8
+    def color(self) -> Color:
+        """What its samples mean."""
+        return Color(self.matrix, self.range == FULL, self.primaries, self.transfer)
 
     def stream(self, container: Any, rate: Fraction, time_base: Fraction) -> Any:
         """A video stream of `container` that encodes so."""
@@ -124,7 +120,7 @@ class Encoding:
         context.pix_fmt = self.pix_fmt
         context.time_base = time_base
         context.sample_aspect_ratio = Fraction(self.aspect)
-        if not self.is_rgb:
+        if not is_rgb(self.pix_fmt):
             context.colorspace = self.matrix
             context.color_range = self.range
             context.color_primaries = self.primaries
@@ -154,6 +150,8 @@ def choose_encoding(
         extra (dict | None): more options of the encoder, as FFmpeg names them; they go before ours.
         square (bool): the output's pixels are square, whatever the input's are.
 
+    What cannot be as wanted, and is done without, is a warning: an encoder of the hardware, metadata of HDR.
+
     Raises:
         ValueError: an option is out of range. MediaError: the codec has no such format, or the encoder does
             not take `extra`.
@@ -176,9 +174,7 @@ def choose_encoding(
         pix_fmt = min(
             kind.formats.items(), key=lambda item: (item[0][1] < wanted[1], item[0][0] < wanted[0], item[0])
         )[1]
-    rgb = pix_fmt.startswith(('bgr', 'gbr'))
-    sides = {} if rgb else read_hdr(info)
-    color = info.color
+    hdr, color = read_hdr(info), info.color
     encoding = Encoding(
         codec,
         kind.software,
@@ -188,19 +184,24 @@ def choose_encoding(
         size[0],
         '1' if square else str(info.sample_aspect_ratio or 1),
         color.matrix,
-        color.range_flag,
+        color.range_flag if kind.full_range else LIMITED,
         color.primaries,
         color.transfer,
-        sides,
     )
-    encoder = next(
-        (name for name in kind.hardware if hardware and works(replace(encoding, encoder=name))), kind.software
-    )
+    if hardware:
+        encoding = find_hardware(encoding, kind.hardware) or encoding
+        if encoding.encoder == kind.software:
+            warnings.warn(
+                f'no hardware encoder of {codec} works here: {kind.software} is taken', stacklevel=2
+            )
+    encoder, sides = encoding.encoder, hdr if encoding.encoder in HDR_ENCODERS else {}
+    if hdr and not sides:
+        warnings.warn(f'{encoder} is not told the HDR metadata of the input: left out', stacklevel=2)
     options = choose_options(encoder, kind.crf if crf is None else crf, sides, pix_fmt)
     for key, value in (extra or {}).items():
         # what stands inside such an option (x264-params) is added to
         options[key] = f'{options[key]}:{value}' if key.endswith('-params') and key in options else value
-    encoding = Encoding(**{**vars(encoding), 'encoder': encoder, 'options': options})
+    encoding = replace(encoding, options=options)
     if extra and not works(encoding):
         said = ' '.join(f'{key}={value}' for key, value in extra.items())
         raise MediaError(f'{encoder} does not take these options: {said}')
@@ -222,8 +223,11 @@ def choose_options(encoder: str, crf: int | None, sides: dict, pix_fmt: str) -> 
         ]
         return dict(crf=crf, **{'x265-params': ':'.join(parts + (['hdr10=1'] if sides else []))})
     if encoder == 'libsvtav1':
-        names = {'mastering-display': 'mastering-display', 'cll': 'content-light'}
-        parts = ['lp=2', *(f'{names[key]}={value}' for key, value in sides.items())]
+        parts = ['lp=2']
+        if 'mastering-display' in sides:  # in its units, which are no integers
+            parts.append(f'mastering-display={in_units(sides["mastering-display"])}')
+        if 'cll' in sides:
+            parts.append(f'content-light={sides["cll"]}')
         return dict(crf=crf, preset=6, **{'svtav1-params': ':'.join(parts)})
     if encoder == 'prores_ks':
         return dict(profile=4 if '444' in pix_fmt else 3, vendor='apl0')
@@ -232,8 +236,32 @@ def choose_options(encoder: str, crf: int | None, sides: dict, pix_fmt: str) -> 
     if encoder.endswith('qsv'):
         return dict(global_quality=crf)
     if encoder.endswith('videotoolbox'):
-        return {'q:v': max(1, 100 - 2 * crf)}
+        return dict(flags='+qscale', global_quality=QUANTIZER * max(1, 100 - 2 * crf))
     return dict(level=3) if encoder == 'ffv1' else {}
+
+
+def in_units(mastering: str) -> str:
+    """A mastering display as x264 writes it, in coordinates of CIE 1931 and candelas a square metre."""
+
+    def scaled(found):
+        unit = 10000 if found[1] == 'L' else 50000
+        return f'{found[1]}({int(found[2]) / unit:.5f},{int(found[3]) / unit:.5f})'
+
+    return re.sub(r'([A-Z]+)\((\d+),(\d+)\)', scaled, mastering)
+
+
+def find_hardware(encoding: Encoding, encoders: tuple[str, ...]) -> Encoding | None:
+    """The encoding by the first of the encoders that works here, in a format that it takes."""
+    for name in encoders:
+        try:
+            formats = {form.name for form in av.Codec(name, 'w').video_formats or ()}
+        except ValueError:  # this build of FFmpeg does not have it
+            continue
+        for pix_fmt in (encoding.pix_fmt, SEMIPLANAR.get(encoding.pix_fmt)):
+            candidate = replace(encoding, encoder=name, pix_fmt=pix_fmt)
+            if pix_fmt in formats and works(candidate):
+                return candidate
+    return None
 
 
 def works(encoding: Encoding) -> bool:
@@ -272,7 +300,12 @@ def read_hdr(info: Any) -> dict:
     """
     found = {}
     for kind, data in info.side_data.items():
-        if kind == 'MASTERING_DISPLAY_METADATA' and len(data) >= 88:
+        # of which x264 and others take all or nothing
+        if (
+            kind == 'MASTERING_DISPLAY_METADATA'
+            and len(data) >= 88
+            and all(struct.unpack('<ii', data[80:88]))
+        ):
             numbers = [Fraction(a, b or 1) for a, b in struct.iter_unpack('<ii', data[:80])]
             rx, ry, gx, gy, bx, by, wx, wy = (round(n * 50000) for n in numbers[:8])
             low, high = (round(n * 10000) for n in numbers[8:10])

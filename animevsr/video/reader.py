@@ -119,7 +119,9 @@ class VideoReader(FrameReader):
             self.container.close()
             raise MediaError(f'{path}: has no video stream (it holds {kinds})')
         self.stream = streams[0]
-        self.stream.thread_type = 'AUTO'
+        # not a frame to each thread: what a damaged file gives would depend on their number, and what comes
+        # after damage near its end be lost (and on two cores it is no faster)
+        self.stream.thread_type = 'SLICE'
         self.timeless = 'avi' in self.container.format.name
         # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container.
         # Before the first frame is decoded: by that both may change
@@ -185,7 +187,7 @@ class VideoReader(FrameReader):
             self.container.close()
             self.container = open_container(self.path)
             self.stream = self.container.streams[self.info.stream_index]
-            self.stream.thread_type = 'AUTO'
+            self.stream.thread_type = 'SLICE'
             if self._filter is not None:
                 self._filter.stream = self.stream
             self._first = self._decode_first()

@@ -20,7 +20,6 @@ from animevsr.video.images import image_name, save_image
 if TYPE_CHECKING:
     import numpy as np
 
-    from animevsr.video.color import Color
     from animevsr.video.encoders import Encoding
 
 
@@ -28,14 +27,13 @@ class SegmentWriter:
     """Encodes the frames of one shot into a Matroska file; it is there when it is complete.
 
     Args:
-        path (Path), encoding (Encoding), color (Color), rate (Fraction): the times in the file are those of
-            this rate; the final ones are set when the segments are joined.
+        path (Path), encoding (Encoding), rate (Fraction): the times in the file are those of this rate; the
+            final ones are set when the segments are joined.
     """
 
-    def __init__(self, path: Path, encoding: Encoding, color: Color, rate: Fraction) -> None:
+    def __init__(self, path: Path, encoding: Encoding, rate: Fraction) -> None:
         self.path = path
         self.encoding = encoding
-        self.color = color
         self.rate = rate
         self.count = 0
         self.partial = make_partial_path(path)
@@ -50,7 +48,7 @@ class SegmentWriter:
 
     def write(self, image: np.ndarray) -> None:
         """(h, w, 3) uint8 or uint16 RGB."""
-        frame = from_rgb(image, self.encoding.pix_fmt, self.color)
+        frame = from_rgb(image, self.encoding.pix_fmt, self.encoding.color)
         frame.pts = self.count
         frame.time_base = 1 / self.rate
         self.count += 1
@@ -91,7 +89,7 @@ class ImageSegmentWriter:
         return self
 
     def write(self, image: np.ndarray) -> None:
-        """(h, w, 3) uint8 RGB."""
+        """(h, w, 3) uint8 or uint16 RGB."""
         save_image(self.partial / image_name(self.number), image)
         self.number += 1
 

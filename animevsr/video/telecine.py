@@ -83,16 +83,17 @@ class InverseTelecine:
                 if picture is None:
                     break
                 waiting.append(picture)
-            if len(waiting) < CYCLE:
-                for i, picture in enumerate(waiting):  # the beginning of a cycle
-                    if i != place:
-                        yield self._timed(picture.frame, picture.frame.pts * picture.frame.time_base)
+            if not waiting:
                 return
-            place = find_place([p.change for p in waiting], place)
-            cycle = [waiting.popleft() for _ in range(CYCLE)]
+            changes = [picture.change for picture in waiting]
+            if len(waiting) >= CYCLE:
+                place = find_place(changes, place)
+            elif place is not None and place < len(waiting) and changes[place] > REPEATED:
+                place = None  # the beginning of a cycle, in which that picture is not there twice
+            cycle = [waiting.popleft() for _ in range(min(CYCLE, len(waiting)))]
             start = clock.at(cycle[0].frame.pts * cycle[0].frame.time_base)
             kept = [p.frame for i, p in enumerate(cycle) if i != place]
-            step = CYCLE / self.rate / len(kept)
+            step = CYCLE / self.rate / (CYCLE if place is None else CYCLE - 1)
             yield from (self._timed(frame, start + i * step) for i, frame in enumerate(kept))
 
     @staticmethod

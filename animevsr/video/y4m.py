@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 from animevsr.errors import MediaError
-from animevsr.video.color import Color, from_rgb, guess_matrix
+from animevsr.video.color import YUV_FORMATS, Color, from_rgb, guess_matrix
 
 if TYPE_CHECKING:
     import numpy as np
 
-# (subsampling, bits): (FFmpeg's pixel format, its name in Y4M)
-FORMATS = {
-    ('420', 8): ('yuv420p', '420mpeg2'),
-    ('422', 8): ('yuv422p', '422'),
-    ('444', 8): ('yuv444p', '444'),
-    ('420', 10): ('yuv420p10le', '420p10'),
-    ('422', 10): ('yuv422p10le', '422p10'),
-    ('444', 10): ('yuv444p10le', '444p10'),
+NAMES = {  # of `YUV_FORMATS`, in Y4M
+    ('420', 8): '420mpeg2',
+    ('422', 8): '422',
+    ('444', 8): '444',
+    ('420', 10): '420p10',
+    ('422', 10): '422p10',
+    ('444', 10): '444p10',
 }
 
 
@@ -29,7 +29,7 @@ class Y4MWriter:
     Args:
         size (pair of int): (height, width).
         rate (Fraction), aspect (Fraction): frames a second, and the shape of a pixel.
-        form (pair): a key of `FORMATS`.
+        form (pair): a key of `NAMES`.
         color (Color): its range. Y4M does not say a matrix, and readers guess it by the height, so that is
             what is written.
     """
@@ -43,14 +43,14 @@ class Y4MWriter:
         color: Color,
         stream: BinaryIO | None = None,
     ) -> None:
-        self.pix_fmt, name = FORMATS[form]
+        self.pix_fmt = YUV_FORMATS[form]
         self.color = Color(guess_matrix(size[0]), color.full_range)
         self.stream = stream or sys.stdout.buffer
         shape = Fraction(aspect)
         tags = f'XCOLORRANGE={"FULL" if color.full_range else "LIMITED"}'
         self.header = (
             f'YUV4MPEG2 W{size[1]} H{size[0]} F{rate.numerator}:{rate.denominator} Ip'
-            f' A{shape.numerator}:{shape.denominator} C{name} {tags}\n'
+            f' A{shape.numerator}:{shape.denominator} C{NAMES[form]} {tags}\n'
         )
 
     def write(self, image: np.ndarray) -> None:
@@ -66,5 +66,7 @@ class Y4MWriter:
                 for y in range(plane.height):
                     self.stream.write(rows[y * plane.line_size : y * plane.line_size + width])
             self.stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EINVAL):  # the second one on Windows
+                raise
             raise MediaError('the program that reads the output has ended') from None

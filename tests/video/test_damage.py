@@ -7,6 +7,7 @@ from conftest import decode
 from containers import Container, make, run_and_audit
 
 import animevsr
+from animevsr.video.container import open_container
 from animevsr.video.reader import VideoReader
 
 
@@ -23,6 +24,27 @@ def test_damage_is_concealed_and_told(identity, tmp_path):
     assert done.damage and all(0.9 < seconds < 1.3 for seconds, _ in done.damage)
     times = [float(time) for time in decode(tmp_path / 'out.mkv')[1]]
     assert done.frames == len(times) == 50 and np.diff(times) == pytest.approx([0.04] * 49, abs=1e-3)
+
+
+def test_damage_near_the_end_costs_no_frames_after_it(tmp_path, monkeypatch):
+    """However many threads the decoder may have: with a frame for each, it stops at what it cannot decode."""
+    source = make(tmp_path, Container('in.mkv', '-c:v libx264 -crf 10 -g 10 -bf 0'), 2.0)
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as file:
+        places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
+    at, size = places[47]
+    data[at + 10 : at + size] = bytes([255]) * (size - 10)
+    source.write_bytes(bytes(data))
+
+    def opened(path):
+        container = open_container(path)
+        container.streams.video[0].codec_context.thread_count = 8
+        return container
+
+    monkeypatch.setattr('animevsr.video.reader.open_container', opened)
+    with VideoReader(source, conceal=True) as reader:
+        times = [time for _, time in reader.timed()]
+    assert len(times) == 50 and reader.damage
 
 
 def test_a_truncated_video_is_told(identity, tmp_path):

@@ -64,6 +64,18 @@ def test_film_frames_come_back(kind, tmp_path):
     assert np.abs(steps - 1001 / 24000).max() < 1e-4
 
 
+@pytest.mark.parametrize('count', [49, 50, 51])
+def test_the_last_pictures_are_no_whole_cycle(count, tmp_path):
+    """Their frames have the times of film, too, and none is left out that is there once."""
+    film = cartoon(count)
+    path = telecine(film, tmp_path / 'top.mkv', 'top.mkv')
+    with VideoReader(path, deinterlace='ivtc') as reader:
+        frames, times = zip(*reader.frames())
+    assert len(decode(path)[0]) % 5 and len(frames) in (count, count - 1)  # as telecine left it
+    assert distances(np.stack(frames), film[: len(frames)]).max() < 3
+    assert np.abs(np.diff([float(time) for time in times]) - 1001 / 24000).max() < 1e-4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['top.mkv', 'top.avi'])
 def test_a_part_has_the_film_frames_of_its_time(kind, tmp_path):

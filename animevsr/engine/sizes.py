@@ -18,34 +18,38 @@ BYTES_PER_PIXEL = 9_000
 CGROUP = Path('/sys/fs/cgroup')  # where a container's limit of memory stands
 
 
-def choose_tile(tile: int | str | None, size: tuple[int, int], device: torch.device) -> int | None:
+def choose_tile(
+    tile: int | str | None, size: tuple[int, int], device: torch.device, jobs: int = 1
+) -> int | None:
     """The side of tiles, or None for whole frames: 'auto' looks at the memory that is there.
 
     Args:
         tile (int | str | None): 'auto', a number of pixels, or None. size (pair of int): (height, width) of
-            the input.
+            the input. jobs (int): processes that share the memory.
     """
     if tile != 'auto':
         return None if tile is None or tile >= max(size) else int(tile) + -int(tile) % 4
-    free = memory(device)
+    free = memory(device, jobs)
     if free is None or size[0] * size[1] * BYTES_PER_PIXEL < 0.7 * free:
         return None
     return max(128, int((0.4 * free / BYTES_PER_PIXEL) ** 0.5) // 64 * 64 - 64)
 
 
-def memory(device: torch.device) -> int | None:
-    """Bytes that can be had on a device, or None where nobody says."""
+def memory(device: torch.device, jobs: int = 1) -> int | None:
+    """Bytes that one of `jobs` processes can have on a device, or None where nobody says."""
     if device.type != 'cpu':
         import torch
 
-        return (
-            getattr(torch, device.type).mem_get_info(device)[0]
-            if hasattr(getattr(torch, device.type, None), 'mem_get_info')
-            else None
-        )
+        from animevsr.utils.device import count
+
+        kind = getattr(torch, device.type, None)
+        if not hasattr(kind, 'mem_get_info'):
+            return None
+        devices = count() if device.type == 'cuda' and device.index is None else 1  # see `share`
+        return kind.mem_get_info(device)[0] // -(-jobs // max(1, devices))
     free = psutil.virtual_memory().available
     limit, used = (read_number(CGROUP / f'memory.{name}') for name in ('max', 'current'))
-    return free if limit is None or used is None else min(free, max(0, limit - used))
+    return (free if limit is None or used is None else min(free, max(0, limit - used))) // jobs
 
 
 def read_number(file: Path) -> int | None:

@@ -74,14 +74,17 @@ class Upscaler:
         self.computed = 0.0
         if isinstance(backend, torch.nn.Module):
             exact_float32()
+            device = device or next((p.device for p in backend.parameters()), torch.device('cpu'))
             if isinstance(backend, ClipNetwork):
+                if tile or reuse or shrink:
+                    raise ValueError('tile, reuse and shrink are for networks that go from frame to frame')
                 self.clips = backend.to(device)
                 self.device = device
                 self.scale = backend.scale
                 name = f'{describe(device, "whole clips")}, {device_name(device)}'
                 self.backend_id = dict(backend='torch', name=name, threads=torch.get_num_threads())
                 return
-            backend = TorchBackend(backend, device or next(backend.parameters()).device)
+            backend = TorchBackend(backend, device)
         self.clips = None
         self.backend = backend
         self.device = backend.device

@@ -77,7 +77,10 @@ def upscale(
     options = job.options
     with replace(job, input=str(input)).open_reader() as reader:  # an error names the input as it was given
         upscaling = Upscaling(job, input, output, progress)
-        if upscaling.is_finished() or (options.part and upscaling.summarise_joined()):
+        if upscaling.is_finished():
+            return upscaling.summary
+        if options.part and upscaling.summarise_joined():
+            warnings.warn(f'{output} is there already, and kept; remove it to make it anew', stacklevel=2)
             return upscaling.summary
         check_output_for(output, reader.info, options)
         copies = options.fps is None and reader.info.is_video

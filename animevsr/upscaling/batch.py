@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import warnings
+from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,23 +20,24 @@ from animevsr.utils.options import read_settings
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.listing import list_videos
+from animevsr.zoo import find_weights, hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from animevsr.upscaling.estimate import Estimate
-    from animevsr.upscaling.run import Summary
 
 
 QUEUE = 'queue.toml'  # in the input folder: settings of single videos
-NOTE = '.animevsr_sources.json'  # in the output folder: {result: its source}
+NOTE = '.animevsr_sources.json'  # in the output folder: see `Note`
 
 
 def upscale_folder(
     input: str | Path, output: str | Path, suffix: str = '.mkv', progress: bool = False, **options: Any
-) -> list[Summary]:
+) -> dict[str, str]:
     """Upscale all videos below a folder into another one, with the folders that they are in. What is done
-    already is left alone, and one bad file does not stop the others.
+    already is left alone (where it was made of another file, or with other weights or options, it counts as
+    failed), and one bad file does not stop the others.
 
     A file `queue.toml` in the input folder gives single videos settings of their own: tables that are named
     by a file or a pattern (`["season 1/*.mkv"]`), with options of this function; `skip = true` leaves a video
@@ -54,17 +56,12 @@ def upscale_folder(
             for none of them.
     """
     input, output = Path(input), Path(output)
-    targets = choose_targets(list_videos(input, output), input, output, suffix)
+    note = Note(output)
+    targets = choose_targets(list_videos(input, output), input, output, suffix, note)
     queue = Queue(input, options)
     queue.check_names([str(video.relative_to(input)) for video, _ in targets])
     output.mkdir(parents=True, exist_ok=True)
-    write_text(
-        output / NOTE,
-        json.dumps(
-            {str(target.relative_to(output)): str(video.relative_to(input)) for video, target in targets},
-            indent=1,
-        ),
-    )
+    note.name({str(target.relative_to(output)): str(video.relative_to(input)) for video, target in targets})
     results = {}
     for number, (video, target) in enumerate(targets, 1):
         name = str(video.relative_to(input))
@@ -72,15 +69,22 @@ def upscale_folder(
         if settings is None:
             results[name] = f'left out, by {QUEUE}'
             continue
-        if target.exists():
-            results[name] = 'was done already'
-            clean(target)
-            continue
-        if progress:
+        if progress and not target.exists():
             warnings.warn(f'{number} of {len(targets)}: {name}', stacklevel=2)
         try:
+            made, place = made_of(video, settings), str(target.relative_to(output))
+            if target.exists():
+                clean(target)
+                if differs := note.what_differs(place, made):
+                    raise MediaError(
+                        f'{target} is there already, made with different {", ".join(differs)}; remove it, or'
+                        ' name another folder'
+                    )
+                results[name] = 'was done already'
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             summary = upscale(video, target, progress=progress, **settings)
+            note.done(place, made)
             results[name] = (
                 f'part done, {summary.missing} of {summary.shots} shots left'
                 if summary.missing
@@ -88,11 +92,19 @@ def upscale_folder(
             )
         except CheckpointError:
             raise
-        except (MediaError, ValueError, OSError, RuntimeError) as error:  # a size, say, that one cannot have
+        # a size, say, that one cannot have
+        except (MediaError, ValueError, OSError, RuntimeError, MemoryError) as error:
             results[name] = f'failed: {error}'
             if progress:
                 warnings.warn(f'{name} failed: {error}', stacklevel=2)
     return results
+
+
+def made_of(video: Path, settings: dict[str, Any]) -> dict:
+    """What a result depends on, of its source and the options of `upscale`, as `Note` keeps it."""
+    options = UpscaleOptions.of(**settings)
+    weights = hash_weights(find_weights(options.weights))
+    return dict(source=video.stat().st_size, weights=weights, **options.pixels())
 
 
 def estimate_folder(
@@ -103,7 +115,7 @@ def estimate_folder(
     """
     input, output = Path(input), Path(output)
     queue = Queue(input, options)
-    for video, target in choose_targets(list_videos(input, output), input, output, suffix):
+    for video, target in choose_targets(list_videos(input, output), input, output, suffix, Note(output)):
         settings = queue.settings(str(video.relative_to(input)))
         if settings is not None and not target.exists():
             try:
@@ -147,14 +159,14 @@ class Queue:
         """
         found = dict(self.options)
         for pattern, table in self.tables.items():
-            if fnmatch(Path(name).as_posix(), pattern):
+            if is_named(name, pattern):
                 found.update(table)
         return None if found.pop('skip', False) else found
 
     def check_names(self, names: list[str]) -> None:
         """Warn of tables that are for none of the videos."""
         for pattern in self.tables:
-            if not any(fnmatch(Path(name).as_posix(), pattern) for name in names):
+            if not any(is_named(name, pattern) for name in names):
                 warnings.warn(f'{QUEUE}: no video is named ["{pattern}"]', stacklevel=3)
 
 
@@ -195,21 +207,71 @@ def is_batch(input: str | Path) -> bool:
     return bool(videos) or not images
 
 
-def choose_targets(videos: list[Path], input: Path, output: Path, suffix: str) -> Any:
-    """[(video, where its result goes)]. A name that an earlier call gave to a video stays that video's."""
-    try:
-        known = json.loads((output / NOTE).read_text(encoding='utf8'))
-    except (OSError, ValueError):
-        known = {}
-    given, targets = {name: target for target, name in known.items()}, []
-    for video in videos:
-        name = video.relative_to(input)
-        target = given.get(str(name), str(name.with_suffix(suffix)))
-        if known.setdefault(target, str(name)) != str(name):  # a.avi beside a.mp4
+class Note:
+    """What is written down in an output folder of the results in it: of which source each is, and what it was
+    made with. Calls on several machines may share the folder.
+
+    Args:
+        folder (Path): it need not be there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / NOTE
+        self.entries = self._read()
+
+    def _read(self) -> dict[str, dict]:
+        try:
+            found = json.loads(self.file.read_text(encoding='utf8'))
+        except (OSError, ValueError):
+            return {}
+        # those of earlier versions are names of sources alone
+        return {name: entry if isinstance(entry, dict) else {'of': entry} for name, entry in found.items()}
+
+    def name(self, sources: dict[str, str]) -> None:
+        """Keep {result: its source}, and these alone."""
+        self.entries = {name: self.entries.get(name, {}) | {'of': of} for name, of in sources.items()}
+        self._write()
+
+    def done(self, name: str, made: dict) -> None:
+        """A result was made, with what `made_of` says."""
+        self.entries = self._read()
+        self.entries.setdefault(name, {})['made'] = made
+        self._write()
+
+    def what_differs(self, name: str, made: dict) -> list[str]:
+        """By which options a result that is there is another one; none where that is not known."""
+        before = self.entries.get(name, {}).get('made', {})
+        now = json.loads(json.dumps(made))
+        return [key for key in now if key in before and before[key] != now[key]]
+
+    def _write(self) -> None:
+        write_text(self.file, json.dumps(self.entries, indent=1))
+
+
+def choose_targets(
+    videos: list[Path], input: Path, output: Path, suffix: str, note: Note
+) -> list[tuple[Path, Path]]:
+    """[(video, where its result goes)]. A name that an earlier call gave to a video stays that video's; of
+    several that differ by their suffixes alone (a.avi, a.mp4), the results keep them (a.avi.mkv, a.mp4.mkv).
+    """
+    given = {entry['of']: name for name, entry in note.entries.items() if 'of' in entry}
+    names = [video.relative_to(input) for video in videos]
+    # whether or not the disk tells small letters from capital ones
+    plain = Counter(str(name.with_suffix('')).casefold() for name in names)
+    taken = {name.casefold() for name in note.entries}
+    targets = []
+    for video, name in zip(videos, names):
+        target = str(name.with_suffix(suffix))
+        if plain[str(name.with_suffix('')).casefold()] > 1 or target.casefold() in taken:
             target = f'{name}{suffix}'
-            known[target] = str(name)
-        targets.append((video, output / target))
+        targets.append((video, output / given.get(str(name), target)))
     return targets
+
+
+def is_named(video: str, pattern: str) -> bool:
+    """Whether a path is meant by a name, or by a pattern; names of videos often have brackets."""
+    name = Path(video).as_posix()
+    return name == pattern or fnmatch(name, pattern)
 
 
 def clean(target: Path) -> None:

@@ -61,7 +61,7 @@ class LocalExecutor(Executor):
         while left and jobs > 0:
             try:
                 self._run(job, plan, left, min(jobs, len(left)), progress)
-            except (DifferentRounding, RuntimeError) as error:
+            except (DifferentRounding, RuntimeError, MemoryError) as error:
                 reason = (
                     'it was killed'
                     if isinstance(error, BrokenProcessPool)

@@ -6,16 +6,16 @@ A new option is a field here, the place that reads it, and one flag of the comma
 
 from __future__ import annotations
 
-import numbers
 import os
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from animevsr.engine.runtimes import RUNTIME_DEVICES
 from animevsr.engine.sizes import output_size
 from animevsr.utils.options import check_part
+from animevsr.utils.records import as_python, check_types
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS, Encoding, check_output, choose_encoding
 from animevsr.video.selection import Crop, Part
@@ -231,7 +231,8 @@ class UpscaleOptions:
         parts['compute'] = parts['compute'].on_runtime()
         options = cls(**{**keywords, **parts})
         options.validate()
-        return options
+        plain = {name: as_python(getattr(options, name)) for name in groups}
+        return replace(as_python(options), **plain)
 
     def validate(self) -> None:
         """ValueError that names the first option that is out of range."""
@@ -283,28 +284,6 @@ def option_names() -> list[str]:
     return [
         f.name for kind in (UpscaleOptions, *GROUPS.values()) for f in fields(kind) if f.name not in GROUPS
     ]
-
-
-WORDS = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text', tuple: 'a list'}
-
-
-def check_types(options: Any) -> None:
-    """ValueError that names the first field of a record that is of another type than it says: settings of
-    files come in any.
-    """
-    for name, hint in get_type_hints(type(options)).items():
-        kinds, value = get_args(hint) or (hint,), getattr(options, name)
-        wider = {int: numbers.Integral, float: numbers.Real}
-        fits = value is None or isinstance(value, tuple(wider.get(kind, kind) for kind in kinds))
-        if bool in kinds:  # of Python, of NumPy, or a number
-            fits = not isinstance(value, str) and value in (None, True, False)
-        elif isinstance(value, bool):
-            fits = False
-        elif int in kinds and isinstance(value, float):
-            fits = value.is_integer()
-        if not fits:
-            wanted = ' or '.join(WORDS[kind] for kind in kinds if kind in WORDS)
-            raise ValueError(f'{name} must be {wanted}, got {value!r}')
 
 
 def check_one_of(name: str, value: str | None, known: tuple) -> None:

@@ -90,9 +90,13 @@ class Upscaling:
                 return self.summary
             plan = self.prepare()
             pending = self.folder.pending_shots(plan)
-            self.announce(plan, pending)
+            mine = pending
             if self.part:
-                self.compute_part(plan, pending)
+                number, count = self.part
+                mine = [shot for shot in pending if shot % count == number - 1]
+            self.announce(plan, mine)
+            if self.part:
+                self.compute_part(plan, pending, mine)
             else:
                 seconds, frames = self.compute_shots(plan, pending)
                 join_segments(self.folder, plan)
@@ -101,16 +105,13 @@ class Upscaling:
             self.folder.unlock()
         return self.summary
 
-    def compute_part(self, plan: Plan, pending: list[int]) -> None:
+    def compute_part(self, plan: Plan, pending: list[int], mine: list[int]) -> None:
         """Compute this call's share of the shots, beside other calls that compute theirs; join all of them if
         they are done.
         """
-        number, count = self.part
         with self.folder.lock_part(self.part):
             self.folder.unlock()
-            seconds, frames = self.compute_shots(
-                plan, [shot for shot in pending if shot % count == number - 1]
-            )
+            seconds, frames = self.compute_shots(plan, mine)
         missing = []
         if self.folder.lock(self.part, create=False):  # else another part has joined all
             missing = self.folder.pending_shots(plan)
@@ -275,7 +276,8 @@ class Upscaling:
     def open_network(self, info: MediaInfo, loaded: tuple) -> tuple[tuple[int, int], int | None]:
         """Put a loaded network into `upscaler`; (size of the output, tile) for an input."""
         size = size_for(info, self.output, self.options, loaded[0].scale, self.options.encode.codec)
-        tile = choose_tile(self.options.compute.tile, info.size, loaded[1])
+        jobs = 1 if self.options.cluster else self.options.jobs
+        tile = choose_tile(self.options.compute.tile, info.size, loaded[1], jobs)
         self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
         return size, tile
 

@@ -203,6 +203,8 @@ class WorkFolder:
             self.clear(keep=(self.plan_file.name, 'lock'))
         shutil.rmtree(self.path, ignore_errors=True)
         self.unlock()
+        with contextlib.suppress(OSError):  # Windows keeps the folder of an open file
+            self.path.rmdir()
 
 
 def fingerprint(job: Job) -> dict:

@@ -83,6 +83,8 @@ def scan(
             break
         if rate is None and time is not None:
             base = reader.info.time_base
+        if not ticks:
+            start = float(since if time is None else time)
         ticks.append(len(ticks) if rate is not None or time is None else round(time / base))
         if len(ticks) > 1 and ticks[-1] <= ticks[-2]:
             ticks[-1] = ticks[-2] + max(1, round(1 / reader.info.fps / base))
@@ -93,7 +95,7 @@ def scan(
     found = [detector_starts + cut for cut in found + detector.finish()]
     begin = max((cut for cut in found if cut <= 0), default=detector_starts)
     shots = [0] + [cut for cut in found if 0 < cut < len(ticks)]
-    damage = [item for item in reader.damage if item[0] >= float(ticks[0] * base)]
+    damage = [item for item in reader.damage if item[0] >= start]
     damage = sorted([*damage, *gaps(ticks, base, reader)])
     return Timeline(ticks, base, shots, damage, first, -begin, lookahead * (len(ticks) not in found))
 

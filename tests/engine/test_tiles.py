@@ -54,10 +54,11 @@ def test_tiles_cover_everything_once():
 
 
 def test_tile_is_chosen_by_memory(monkeypatch):
-    monkeypatch.setattr(sizes, 'memory', lambda device: 8 * 2**30)
+    monkeypatch.setattr(sizes, 'memory', lambda device, jobs: 8 * 2**30 // jobs)
     assert choose_tile('auto', (480, 640), CPU) is None
     side = choose_tile('auto', (2160, 3840), CPU)
     assert side % 4 == 0 and 256 <= side <= 1024
+    assert choose_tile('auto', (1080, 1920), CPU, 8) is not None  # of which each has an eighth
     assert choose_tile(250, (480, 640), CPU) == 252 and choose_tile(None, (9999, 9999), CPU) is None
 
 
@@ -71,4 +72,4 @@ def test_memory_of_a_container(monkeypatch, tmp_path):
     (tmp_path / 'memory.current').write_text('300\n')
     assert sizes.memory(device) == 10**10
     (tmp_path / 'memory.max').write_text('1000\n')
-    assert sizes.memory(device) == 700
+    assert sizes.memory(device) == 700 and sizes.memory(device, 4) == 175

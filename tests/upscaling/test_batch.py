@@ -10,6 +10,7 @@ from conftest import CODEC, decode, moving_frames, run_python, write_clip, write
 
 import animevsr
 from animevsr.errors import MediaError
+from animevsr.upscaling.batch import Note, choose_targets
 
 
 def test_a_folder_of_videos(tiny_weights, tmp_path):
@@ -39,17 +40,48 @@ def test_a_folder_of_videos(tiny_weights, tmp_path):
     found = sorted(
         str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('[!.]*') if p.is_file()
     )
-    assert found == ['a.avi.mkv', 'a.mkv', 'season 2/b.mkv'] or found == [
-        'a.mkv',
-        'a.mp4.mkv',
-        'season 2/b.mkv',
-    ]
+    assert found == ['a.avi.mkv', 'a.mp4.mkv', 'season 2/b.mkv']
     (root / 'broken.mp4').unlink()
     again = animevsr.upscale_folder(root, tmp_path / 'out', weights=tiny_weights, backend='torch')
     assert set(again.values()) == {'was done already'} and len(again) == 3
     (tmp_path / 'empty').mkdir()
     with pytest.raises(MediaError, match='holds no images and no videos'):
         animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
+
+
+def test_other_options_are_not_done_already(tiny_weights, tmp_path):
+    """What is there is kept, and said to be another one."""
+    (tmp_path / 'in').mkdir()
+    source, options = tmp_path / 'in/[Group] a.avi', dict(weights=tiny_weights, **CODEC)
+    write_video(source, moving_frames(3, 32, 48))
+    assert animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', **options) == {
+        '[Group] a.avi': 'done, 3 frames'
+    }
+    before = (tmp_path / 'out/[Group] a.mkv').read_bytes()
+
+    def again(**more):
+        (said,) = animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', **options, **more).values()
+        return said
+
+    assert again() == again(jobs=2) == 'was done already'
+    assert 'made with different outscale, grain; remove it' in again(outscale=2, grain=5)
+    (tmp_path / 'in/queue.toml').write_text('["[Group] a.avi"]\noutscale = 2\n')
+    assert 'made with different outscale; remove it' in again()
+    (tmp_path / 'in/queue.toml').write_text('["[Group] a.avi"]\nskip = true\n')
+    assert again() == 'left out, by queue.toml'
+    (tmp_path / 'in/queue.toml').unlink()
+    write_video(source, moving_frames(4, 32, 48))
+    assert 'made with different source; remove it' in again()
+    assert (tmp_path / 'out/[Group] a.mkv').read_bytes() == before
+    # of an earlier version, which did not say what was made with what
+    (tmp_path / 'out/.animevsr_sources.json').write_text('{"[Group] a.mkv": "[Group] a.avi"}')
+    assert again(outscale=2) == 'was done already'
+
+
+def test_names_that_some_disks_hold_for_one(tmp_path):
+    videos = [tmp_path / name for name in ('A.avi', 'a.mp4', 'b.avi')]
+    targets = choose_targets(videos, tmp_path, tmp_path / 'out', '.mkv', Note(tmp_path / 'out'))
+    assert [target.name for _, target in targets] == ['A.avi.mkv', 'a.mp4.mkv', 'b.mkv']
 
 
 def test_images_keep_their_rate(tiny_weights, tmp_path):

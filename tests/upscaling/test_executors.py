@@ -93,7 +93,7 @@ class NoMemory(Job):
         mark = Path(self.output).with_suffix('.once')
         if rank is not None and not mark.exists():
             mark.touch()
-            raise RuntimeError('out of memory')
+            raise MemoryError('out of memory')
         return super().open_same_upscaler(plan, rank, **options)
 
 

@@ -16,7 +16,7 @@ from animevsr.upscaling.pipe import settled
 from animevsr.video.color import Color
 from animevsr.video.reader import VideoReader
 from animevsr.video.shots import CutDetector
-from animevsr.video.y4m import FORMATS, Y4MWriter
+from animevsr.video.y4m import NAMES, Y4MWriter
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
@@ -98,7 +98,7 @@ def test_what_cannot_be(arguments, data, said, tiny_weights, tmp_path):
     assert not done.stdout
 
 
-@pytest.mark.parametrize('form', FORMATS)
+@pytest.mark.parametrize('form', NAMES)
 @pytest.mark.parametrize('full', [False, True])
 def test_what_is_written_is_read_back(form, full, tmp_path):
     chroma, bits = form

@@ -1,7 +1,9 @@
 """The record of all options, and the flags of the command line."""
 
+import json
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 import animevsr
@@ -73,3 +75,10 @@ def test_devices_that_may_be_gpus(device, gpu):
 def test_unknown_options_are_refused(six_shots, tmp_path):
     with pytest.raises(TypeError, match="unexpected keyword argument 'cfr'"):
         animevsr.upscale(six_shots, tmp_path / 'o.mkv', cfr=3)
+
+
+def test_numbers_of_numpy_and_of_files_become_pythons():
+    options = UpscaleOptions.of(half=np.False_, height=np.int64(64), jobs=2.0, threads=2.0, reuse=1)
+    assert json.loads(json.dumps(options.pixels()))['height'] == 64
+    values = options.compute.half, options.compute.reuse, options.jobs, options.compute.threads
+    assert repr(values) == '(False, True, 2, 2)'

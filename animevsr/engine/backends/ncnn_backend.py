@@ -16,7 +16,7 @@ import torch
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example, run_converter
-from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, count_tiles, find_passes, with_crops
+from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, find_passes, with_crops
 from animevsr.utils.images import to_bytes
 
 if TYPE_CHECKING:
@@ -56,10 +56,8 @@ class NcnnBackend(ConvertedBackend):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         frames = [x[0].float().cpu().numpy() for x in (prev, cur, nxt, *state)]
         given = {f'in{i}': frame for i, frame in enumerate(frames)}
-        height, width = cur.shape[-2:]
-        # whatever `threads` is, so that results do not depend on it
-        few = height * width <= SMALL or count_tiles(height, width) < (os.cpu_count() or 1)
-        if self.tiles is None or few:
+        # whatever the number of threads and cores is, so that results do not depend on it
+        if self.tiles is None or cur.shape[-2] * cur.shape[-1] <= SMALL:
             # copies: a state must not keep memory of ncnn's pool
             outputs = [array.copy() for array in self._run(given, self._outputs)]
             if as_bytes:

@@ -337,8 +337,3 @@ def cut_evenly(size: int, around: int, coarse: int) -> list[Span]:
             ends += [start, start + window]
         spans.append(Span(first, last, *ends))
     return spans
-
-
-def count_tiles(height: int, width: int) -> int:
-    """How many there are of a frame."""
-    return len(cut_evenly(height, 0, 0)) * len(cut_evenly(width, 0, 0))

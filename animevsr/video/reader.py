@@ -283,11 +283,19 @@ class VideoReader(FrameReader):
             last = time
             yield frame, time
         if self.conceal and before is not None:
-            says = track_end(self.stream)
-            if (self._lost and not self._calm) or (
-                says and says - last - 1 / self.info.fps > max(1, says / 50)
-            ):
-                self.damage.append((float(last), 'the last frame that can be decoded; the file should go on'))
+            says, shown = track_end(self.stream), Fraction(before.duration or 0) * (before.time_base or 0)
+            missing = says and says - last - max(shown, 1 / self.info.fps)
+            if (self._lost and not self._calm) or (missing and missing > self._leeway(says)):
+                where = (
+                    f'before the {float(says):.2f} s that the file says' if says else 'before the file does'
+                )
+                self.damage.append((float(last), f'the picture ends {where},'))
+
+    def _leeway(self, says: Fraction) -> Fraction:
+        """By how much a video may end sooner than its file says, which may be an estimate."""
+        if 'mpeg' in self.container.format.name:
+            return max(Fraction(1), says / 50)
+        return max(3 / self.info.fps, Fraction(1, 5))
 
     def seek(self, time: Fraction) -> Any:
         """The frame (as PyAV gives it) that is shown `time` seconds after the first one; the last one where

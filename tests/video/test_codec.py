@@ -175,7 +175,7 @@ def test_segments_do_not_depend_on_what_was_in_memory(width, tmp_path):
         'info = MediaInfo(w, h, Fraction(25), Color(), Fraction(1, 25))\n'
         'frames = three_shots((30, 30, 30))[0][30:60]\n'
         'path = Path(sys.argv[1])\n'
-        'with SegmentWriter(path, choose_encoding("h264", info, (h, w)), Color(), Fraction(25)) as out:\n'
+        'with SegmentWriter(path, choose_encoding("h264", info, (h, w)), Fraction(25)) as out:\n'
         '    for frame in frames: out.write(cv2.resize(frame, (w, h), interpolation=cv2.INTER_CUBIC))\n'
         'import av; file = av.open(str(path))\n'
         'print(hashlib.sha256(b"".join(bytes(p) for p in file.demux(video=0))).hexdigest())\n'

@@ -121,7 +121,7 @@ def write_all(path, source, frames, codec='h264', shots=(0,)):
         encoding, segments = choose_encoding(codec, reader.info, frames.shape[1:3]), []
         for start, stop in zip(shots, (*shots[1:], len(frames))):
             segments.append(path.with_name(f'{path.stem}_{start}.mkv'))
-            with SegmentWriter(segments[-1], encoding, reader.info.color, reader.info.fps) as writer:
+            with SegmentWriter(segments[-1], encoding, reader.info.fps) as writer:
                 for frame in frames[start:stop]:
                     writer.write(frame)
         join(segments, ticks, base, path, source, reader.stream.index)

@@ -1,4 +1,4 @@
-"""The exported network without this package: numpy and onnxruntime alone.
+"""The exported network without this package: NumPy and ONNX Runtime (OpenCV reads and writes images).
 
 animevsr export -n animevsr_x4 -o step.onnx
 python examples/onnx_loop.py step.onnx FRAME.png ... -o OUT_FOLDER

@@ -16,7 +16,7 @@ from animevsr.archs.vqgan_arch import MultiScaleVQGAN
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.errors import CheckpointError
 from animevsr.utils.checkpoint import LIGHTNING, read_named_tensors, strip
-from animevsr.zoo import faithful_twin, find_weights
+from animevsr.zoo import check_name, faithful_twin, find_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,6 +98,7 @@ def load_network(path: str | Path, device: str | torch.device = 'cpu', **overrid
             one line.
     """
     if not str(path).startswith(NCNN):
+        check_name(str(path))
         path = find_weights(path)
     if str(path).startswith(NCNN) or str(path).endswith('.param'):
         return load_ncnn(path)

@@ -145,11 +145,10 @@ def to_torchscript(net: nn.Module, path: Path) -> None:
 
 
 def to_safetensors(net: nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file(
-        {name: tensor.contiguous() for name, tensor in net.state_dict().items()}, path, make_metadata(net)
-    )
+    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    path.write_bytes(save(tensors, make_metadata(net)))  # `save_file` lets nobody else read it
 
 
 def from_onnx(net: nn.Module, path: Path) -> Callable:

@@ -14,7 +14,7 @@ from animevsr.evaluation.evaluator import evaluate
 from animevsr.evaluation.tables import for_json
 from animevsr.utils.files import check_file, write_text
 from animevsr.utils.report import data_url
-from animevsr.video.clips import clips_by_name
+from animevsr.video.clips import check_same_clips, clips_by_name
 from animevsr.video.numbered import count_decodable
 from animevsr.video.reader import open_reader
 
@@ -80,11 +80,7 @@ def compare(
     clips = {name: clips_by_name(root, name) for name, root in roots.items()}
     first = next(iter(clips.values()))
     for name, found in clips.items():
-        missing = sorted(set(first) ^ set(found))
-        if missing:
-            raise MediaError(
-                f'{roots[name]}: clip {missing[0]} is not in it and in {next(iter(roots.values()))} alike'
-            )
+        check_same_clips(next(iter(roots.values())), first, roots[name], found)
     content = dict(methods=names, pairs=[list(pair) for pair in pairs], metrics=list(metrics), clips=[])
     for clip in first:
         content['clips'].append(

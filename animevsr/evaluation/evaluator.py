@@ -29,7 +29,7 @@ from animevsr.utils.options import check_keys
 from animevsr.utils.progress import progress_bar
 from animevsr.utils.resources import find
 from animevsr.utils.tensors import to_images, to_tensor
-from animevsr.video.clips import clips_by_name
+from animevsr.video.clips import check_same_clips, clips_by_name
 from animevsr.video.reader import open_reader
 from animevsr.video.scan import scan
 from animevsr.zoo import find_weights, keeps_grain
@@ -141,9 +141,7 @@ def evaluate(
         raise ValueError(f'{next(iter(methods))}: needs low-quality clips to work on; name them (lq)')
     (first, clips), *rest = folders
     for root, found in rest:
-        other = sorted(set(clips) ^ set(found))
-        if other:
-            raise MediaError(f'{root}: clip {other[0]} is not in it and in {first} alike')
+        check_same_clips(first, clips, root, found)
     _check(results, roots)
     built = [_method(name, what, roots, results.get(name), device, steady) for name, what in methods.items()]
     counts, measured = {}, {clip: [] for clip in clips}

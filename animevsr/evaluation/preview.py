@@ -83,6 +83,8 @@ def preview(
     if not video.is_file():
         raise MediaError(f'{video}: no such video file')
     check_folder(output)
+    if output.exists() and not output.is_dir():
+        raise MediaError(f'{output}: is a file; name a folder')
     networks = {}
     for model in models:
         name = Path(str(model)).stem
@@ -153,6 +155,8 @@ def telling_moments(video: Path, seconds: float, count: int) -> list[float]:
         for i in range(count * CANDIDATES):
             moment = seconds * (i + 0.5) / (count * CANDIDATES)
             image = reader.small(reader.seek(moment), 2 * SIDE)
+            if found and np.array_equal(image, found[-1][2]):  # of a short video, or held for long
+                continue
             if image.mean() >= DARK:
                 found.append((float(measure_lines(image).mean()), moment, image))
     chosen = []

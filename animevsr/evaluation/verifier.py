@@ -72,7 +72,8 @@ def verify(
     input, output = Path(input), Path(output)
     for path in (input, output):
         if not path.is_file():
-            raise MediaError(f'{path}: no such file')
+            what = 'is a folder; two video files are compared' if path.is_dir() else 'no such file'
+            raise MediaError(f'{path}: {what}')
     if every < 1:
         raise ValueError(f'every must be at least 1, got {every}')
     checks, part = [], Part.parse(start, end)

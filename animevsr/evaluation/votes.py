@@ -57,10 +57,8 @@ def votes(files: list[str | Path]) -> Any:
             content = json.loads(text)
             found = [(vote['first'], vote['second'], vote['vote']) for vote in content['votes']]
             methods += [name for name in content['methods'] if name not in methods]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MediaError(
-                f'{path}: holds no votes that a page of animevsr compare saved ({type(error).__name__})'
-            ) from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise MediaError(f'{path}: holds no votes that a page of animevsr compare saved') from None
         if text in seen:
             raise MediaError(f'{path}: holds the same votes as {seen[text]}')
         seen[text] = path

@@ -33,7 +33,8 @@ class Estimate:
     """What a run would take.
 
     Attributes:
-        frames (int | None): of the output; None where the container does not say. rate (Fraction).
+        frames (int | None): of the output; None where the container does not say. counted (bool): they are
+            certain, and not told from how long the input is. rate (Fraction).
         source, size (tuple[int, int]): (width, height) of the input and of the output.
         seconds (float | None): of computing, by two steps that were measured here.
         needed, free (int): bytes on the disk of the output.
@@ -46,10 +47,12 @@ class Estimate:
     seconds: float | None
     needed: int
     free: int
+    counted: bool = True
 
     def __str__(self) -> str:
         (w, h), (width, height) = self.source, self.size
-        frames = 'an unknown number of frames' if self.frames is None else f'{self.frames} frames'
+        about = '' if self.counted else 'about '
+        frames = 'an unknown number of frames' if self.frames is None else f'{about}{self.frames} frames'
         took = '' if self.seconds is None else f', about {duration(self.seconds)}'
         return (
             f'{frames}, {w}x{h} -> {width}x{height}{took}; needs about {amount(self.needed)} on the disk,'

@@ -329,7 +329,7 @@ def size_for(
     sizes = dict(outscale=options.outscale, height=options.height, width=options.width, fit=options.fit)
     asked = {name: value for name, value in sizes.items() if value is not None}
     if len(asked) > 1:
-        raise ValueError(f'only one of {", ".join(asked)} can say how large the output is')
+        raise ValueError(f'only one of {", ".join(asked)} can be given: each says how large the output is')
     wide = info.width  # with square pixels, if they are asked for
     if options.square_pixels and info.sample_aspect_ratio:
         wide = max(1, round(info.width * info.sample_aspect_ratio))
@@ -341,12 +341,11 @@ def size_for(
     else:
         outscale = scale if options.outscale is None else options.outscale
     if not 0 < outscale <= scale:
-        (name, value), what = next(iter(asked.items())), 'outscale'
-        if name != 'outscale':
-            what, value = 'the size', f'{value}, which is {outscale:.4g} times {wide}x{info.height}'
+        name, value = next(iter(asked.items()))
+        given = '' if name == 'outscale' else f', which is {outscale:.4g} times {wide}x{info.height}'
         raise ValueError(
-            f'{what} must be above 0 and at most {scale} times that of the input, the scale of these weights;'
-            f' got {name} {value}'
+            f'the output must be above 0 and at most {scale} times as large as the input, the scale of these'
+            f' weights; got {name} {value}{given}'
         )
     even = output.suffix.lower() in VIDEO_SUFFIXES and codec != 'ffv1'
     return output_size(info.height, wide, outscale, even)

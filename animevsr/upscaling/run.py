@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -207,7 +207,7 @@ class Upscaling:
         rate = options.fps or info.fps
         found = make_estimate(self.output, frames, rate, info.size, size, options.encode, seconds)
         found.check_space(self.output)
-        return found
+        return replace(found, counted=info.frame_count is not None and not part)
 
     def is_finished(self) -> bool:
         """Whether all images are at the output's name, and only the work folder was not removed before a run

@@ -53,6 +53,13 @@ def clips_by_name(root: str | Path, key: str) -> dict[str, Path]:
     return clips
 
 
+def check_same_clips(first: str | Path, clips: dict, other: str | Path, others: dict) -> None:
+    """MediaError unless two roots, which `clips_by_name` looked through, have clips of the same names."""
+    for name in sorted(set(clips) ^ set(others)):
+        lacks, has = (first, other) if name in others else (other, first)
+        raise MediaError(f"{lacks}: has no clip '{name}', which {has} has")
+
+
 def clip_name(clip: Path) -> str:
     """Name of a clip: its folder's, or its file's without the suffix."""
     return clip.name if clip.is_dir() else clip.stem

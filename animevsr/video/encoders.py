@@ -346,7 +346,7 @@ def check_output(
             raise MediaError(f'{path}: is a folder')
         if suffix not in CODECS[codec].suffixes:
             raise MediaError(
-                f'{path}: {suffix} does not carry {codec}; use one of {", ".join(CODECS[codec].suffixes)}'
+                f'{path}: {codec} is not written into {suffix}; use {", ".join(CODECS[codec].suffixes)}'
             )
         check_format(codec, depth, chroma)
         return
@@ -356,6 +356,8 @@ def check_output(
                 f'{path}: one image cannot hold {info.frame_count or "all"} frames; name a folder or a video'
             )
         return
+    if path.exists() and not path.is_dir():
+        raise MediaError(f'{path}: is no folder; name a new one, a video or an image')
     if suffix and not path.is_dir():
         videos = ', '.join(CODECS[codec].suffixes)
         raise MediaError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from animevsr.errors import MediaError
 from animevsr.video.container import VIDEO_SUFFIXES
+from animevsr.video.images import IMAGE_SUFFIXES
 
 
 def list_videos(root: str | Path, output: Path) -> list[Path]:
@@ -19,7 +20,7 @@ def list_videos(root: str | Path, output: Path) -> list[Path]:
         raise MediaError(f'{output}: is a file; name a folder for the videos of {root}')
     if output.resolve() == root.resolve():
         raise MediaError(f'{output}: is the input; name another output')
-    found = []
+    found, images = [], None
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         if os.path.realpath(folder) in seen:  # a link to what is in the tree already
@@ -29,13 +30,18 @@ def list_videos(root: str | Path, output: Path) -> list[Path]:
         folders[:] = sorted(
             f for f in folders if not f.startswith('.') and (Path(folder) / f).resolve() != output.resolve()
         )
+        if images is None and any(Path(file).suffix.lower() in IMAGE_SUFFIXES for file in files):
+            images = folder
         found += [
             Path(folder) / file
             for file in sorted(files)
             if Path(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith('.')
         ]
     if not found:
-        raise MediaError(f'{root}: holds no images and no videos')
+        what = (
+            f'no videos (images are in {images}; name that folder)' if images else 'no images and no videos'
+        )
+        raise MediaError(f'{root}: holds {what}')
     if output.suffix.lower() in VIDEO_SUFFIXES and not output.is_dir():
         raise MediaError(f'{output}: is the name of a video, but {root} is a folder of videos; name a folder')
     return found

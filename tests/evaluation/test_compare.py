@@ -191,8 +191,8 @@ def test_bad_input_is_one_line(results, monkeypatch, tmp_path):
         (('plain', 'gone'), 'gone: no such folder'),
         (('plain', 'short'), 'has 2 frames'),
         (('plain', 'small'), 'is 50x40'),
-        (('plain', 'one'), 'clip b is not in it'),
-        (('plain', 'half', '--gt', 'one', '--metrics', 'psnr'), 'clip b is not in it'),
+        (('plain', 'one'), "one: has no clip 'b', which"),
+        (('plain', 'half', '--gt', 'one', '--metrics', 'psnr'), "one: has no clip 'b', which"),
         (('plain', 'half', '-o', 'x.png'), 'name it e.g. x.html'),
         (('plain', 'half', '--metrics', 'psnr'), 'compares with a ground truth'),
     ):

@@ -47,6 +47,9 @@ def test_a_folder_of_videos(tiny_weights, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(MediaError, match='holds no images and no videos'):
         animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
+    write_clip(tmp_path / 'empty/frames', moving_frames(2, 16, 24))
+    with pytest.raises(MediaError, match=r'holds no videos \(images are in .*frames; name that folder\)'):
+        animevsr.upscale_folder(tmp_path / 'empty', tmp_path / 'out')
 
 
 def test_other_options_are_not_done_already(tiny_weights, tmp_path):

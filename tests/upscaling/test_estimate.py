@@ -35,7 +35,7 @@ def test_commands(clip, tmp_path):
     command = ['-m', 'animevsr_cli', 'upscale', 'in.mkv', '-n', 'identity.pth', '--backend', 'torch']
     done = run_warm([*command, '-o', 'out.mkv', '--dry-run'], tmp_path, {}, 60)
     assert done.returncode == 0 and not (tmp_path / 'out.mkv').exists()
-    assert done.stdout.startswith('50 frames, 48x32 -> 192x128, about ') and 'are free' in done.stdout
+    assert done.stdout.startswith('about 50 frames, 48x32 -> 192x128, about ') and 'are free' in done.stdout
     done = run_warm([*command, '-o', 'out.mkv'], tmp_path, {}, 60)
     assert done.returncode == 0 and 'animevsr: 50 frames, 48x32 -> 192x128, about ' in done.stderr
     (tmp_path / 'videos').mkdir()

@@ -172,9 +172,9 @@ def test_any_factor_up_to_four(outscale, size, tiny_weights, tmp_path):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(outscale=4.5), 'outscale must be above 0 and at most 4 times'),
+        (dict(outscale=4.5), 'the output must be above 0 and at most 4 times as large.*got outscale'),
         (dict(height=999), 'at most 4 times .* got height 999, which is 124.9 times 8x8'),
-        (dict(height=60, width=60), 'only one of height, width can say'),
+        (dict(height=60, width=60), 'only one of height, width can be given'),
         (dict(fit='big'), "fit 'big' is not a size"),
         (dict(outscale=0), 'outscale'),
         (dict(crf=70), 'crf must be between 0 and 51'),

@@ -62,7 +62,7 @@ def test_what_cannot_be_carried_is_said_before_the_work(identity, tmp_path):
     with pytest.raises(MediaError, match=r'\.mp4 cannot carry video track 1 \(vp8\).*; use \.mkv'):
         animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
     assert [path.name for path in tmp_path.iterdir() if 'out' in path.name] == []
-    with pytest.raises(MediaError, match=r'\.m4v does not carry h265'):
+    with pytest.raises(MediaError, match=r'h265 is not written into .m4v'):
         animevsr.upscale(source, tmp_path / 'out.m4v', identity, backend='torch', codec='h265')
 
 

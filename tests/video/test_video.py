@@ -227,9 +227,9 @@ def test_an_older_output_stays_until_the_new_one_is_complete(tmp_path):
     'name, options, message',
     [
         ('nowhere/x.mp4', {}, 'its folder does not exist'),
-        ('x.mp4', dict(codec='ffv1'), 'does not carry ffv1; use one of .mkv'),
-        ('x.avi', {}, 'does not carry h264'),
-        ('x.webm', {}, 'does not carry h264'),
+        ('x.mp4', dict(codec='ffv1'), 'ffv1 is not written into .mp4; use .mkv'),
+        ('x.avi', {}, 'h264 is not written into'),
+        ('x.webm', {}, 'h264 is not written into'),
         ('x.png', {}, 'one image cannot hold 3 frames'),
         ('x.docx', {}, "unknown kind of output '.docx'"),
         ('full', {}, 'is a folder that is not empty'),

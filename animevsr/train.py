@@ -7,6 +7,7 @@ key:key=value` (a number names a place in a list). Experiments are written under
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
@@ -17,10 +18,11 @@ from typing import Any
 import torch.distributed
 import yaml
 from basicsr.train import train_pipeline
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from animevsr.data.sampling import resumable_loaders
 from animevsr.errors import CheckpointError, CodecError, MediaError
-from animevsr.utils.options import check_run
+from animevsr.utils.options import check_keys, check_run
 from animevsr.utils.overlays import plain_file
 from animevsr.utils.resources import find
 
@@ -36,7 +38,7 @@ def run(pipeline: Any) -> None:
         with tempfile.TemporaryDirectory(prefix='animevsr-options-') as folder, resumable_loaders():
             if '-opt' in sys.argv[:-1]:
                 forced, at = take_forced(sys.argv), sys.argv.index('-opt') + 1
-                check = partial(check_run, training=pipeline is train_pipeline)
+                check = partial(check_options, training=pipeline is train_pipeline)
                 sys.argv[at] = str(plain_file(find(sys.argv[at]), folder, forced, check))
             pipeline(os.getcwd())
     except KeyboardInterrupt:
@@ -70,6 +72,17 @@ def run(pipeline: Any) -> None:
         hint = ', which may be an option that is missing' if missing else ''
         said = f'{type(error).__name__}: {lines[-1] if lines else ""}{hint}'
         sys.exit(f'{said} (ANIMEVSR_TRACEBACK=1 shows where)')
+
+
+def check_options(options: dict, file: Any, training: bool) -> None:
+    """`check_run`, and ValueError where a network is given an argument that it does not take."""
+    check_run(options, file, training)
+    for part, arguments in options.items():
+        kind = arguments.get('type') if part.startswith('network_') and isinstance(arguments, dict) else None
+        if kind in ARCH_REGISTRY:
+            known = inspect.signature(ARCH_REGISTRY.get(kind)).parameters
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+                check_keys(arguments, ('type', *known), f'{part} of {file}')
 
 
 def take_forced(arguments: list[str]) -> list[str]:

@@ -49,10 +49,11 @@ def run_learn(args: argparse.Namespace) -> None:
             f'animevsr: experiments/{name}_* were learned from {note.read_text()}; choose another --name for'
             f' {frames}'
         )
+    if not frames.is_dir() or not any(frames.rglob('*.*')):
+        sys.exit(f'animevsr: {args.frames}: {"holds no frames" if frames.is_dir() else "no such folder"}')
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        if frames.is_dir():
-            note.write_text(str(frames))
+        note.write_text(str(frames))
     except OSError as error:
         sys.exit(f'animevsr: {note}: cannot be written ({error.strerror})')
     for stage in ('top', 'full'):
@@ -236,9 +237,12 @@ def run_curate(args: argparse.Namespace) -> None:
 
     failed = guarded(run, 'rerun the command to resume')
     for name, why in failed.items():
-        print(f'{name}: {why}'.encode('utf8', 'replace').decode())
+        said = why if why.startswith(name) else f'{name}: {why}'
+        print(said.encode('utf8', 'replace').decode())
     seen = dict(clips='report.html shows what was kept and why', frames='damage.md counts their damage')
     print(f'{args.output}: {seen[args.what]}')
+    if failed:
+        sys.exit(1)
 
 
 def add_pack(command: Callable) -> None:

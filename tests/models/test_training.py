@@ -310,7 +310,7 @@ def test_foreign_project(tmp_path):
         ),
         ({'datasets.train.croop': 256}, "unknown key 'croop'"),
         ({'train.gt_usmm': {}}, "unknown key 'gt_usmm' in train; did you mean 'gt_usm'"),
-        ({'network_g.num_feats': 8}, 'num_feats'),
+        ({'network_g.num_feats': 8}, "unknown key 'num_feats' in network_g of "),
         ({'path.pretrain_network_G': 'x.pth'}, "in path; did you mean 'pretrain_network_g'"),
         ({'val': dict(val_frq=3)}, "unknown key 'val_frq' in val; did you mean 'val_freq'"),
         ({'datasets.train.gt_size': 'big'}, "gt_size must be a whole number >= 1, got 'big'"),

@@ -15,6 +15,11 @@ from fractions import Fraction
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # the tests run side by side
+if 'PYTEST_XDIST_WORKER' in os.environ and hasattr(os, 'sched_setaffinity'):
+    # each of them on cores of its own: where two share them, threads wait for one another
+    cores, workers = sorted(os.sched_getaffinity(0)), int(os.environ['PYTEST_XDIST_WORKER_COUNT'])
+    number = int(os.environ['PYTEST_XDIST_WORKER'].removeprefix('gw'))
+    os.sched_setaffinity(0, cores[number::workers] or cores[number % len(cores) :][:1])
 # converted networks; removed at the end
 os.environ['ANIMEVSR_CACHE'] = tempfile.mkdtemp(prefix='animevsr-tests-')
 atexit.register(shutil.rmtree, os.environ['ANIMEVSR_CACHE'], True)

@@ -301,3 +301,10 @@ def test_validation_divided_among_processes(monkeypatch, tmp_path):
         model.opt.update(dist=True, rank=rank, world_size=2)
         model.dist_validation(loader, 1, None, False)
     assert len(loader.dataset) > 1 and model.metric_results == pytest.approx(alone)
+
+
+def test_processes_are_divided_among_devices(monkeypatch):
+    monkeypatch.setattr(devices, 'count', lambda: 4)
+    one, all_of_them = torch.device(GPU, 2), torch.device(GPU)
+    assert [devices.sharing(all_of_them, jobs) for jobs in (1, 4, 5, 9)] == [1, 1, 2, 3]
+    assert devices.sharing(one, 3) == 3 and devices.share(all_of_them, 5) == torch.device(GPU, 1)

@@ -40,13 +40,12 @@ def memory(device: torch.device, jobs: int = 1) -> int | None:
     if device.type != 'cpu':
         import torch
 
-        from animevsr.utils.device import count
+        from animevsr.utils.device import sharing
 
         kind = getattr(torch, device.type, None)
-        if not hasattr(kind, 'mem_get_info'):
-            return None
-        devices = count() if device.type == 'cuda' and device.index is None else 1  # see `share`
-        return kind.mem_get_info(device)[0] // -(-jobs // max(1, devices))
+        return (
+            kind.mem_get_info(device)[0] // sharing(device, jobs) if hasattr(kind, 'mem_get_info') else None
+        )
     free = psutil.virtual_memory().available
     limit, used = (read_number(CGROUP / f'memory.{name}') for name in ('max', 'current'))
     return (free if limit is None or used is None else min(free, max(0, limit - used))) // jobs

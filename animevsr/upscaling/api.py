@@ -87,6 +87,8 @@ def upscale(
         if copies and output.suffix.lower() in VIDEO_SUFFIXES:
             sound = options.encode.audio == 'copy'
             check_tracks(reader.container, input, output, reader.info.stream_index, sound)
+        if reader.info.has_sound and output.suffix.lower() not in VIDEO_SUFFIXES:
+            warnings.warn(f'only the pictures of {input} are kept: images have no sound', stacklevel=2)
         if output.is_file():
             warnings.warn(f'{output} is there already; it is replaced when the new one is done', stacklevel=2)
         if reader.info.transparent:

@@ -51,6 +51,12 @@ def share(device: torch.device, rank: int | None) -> torch.device:
     )
 
 
+def sharing(device: torch.device, jobs: int) -> int:
+    """How many of `jobs` processes are on one device, by `share`."""
+    devices = count() if device.type == 'cuda' and device.index is None else 1
+    return -(-jobs // max(1, devices))
+
+
 def device_name(device: torch.device) -> str:
     """What a device is, as far as rounding depends on it: the name of a GPU, the vector instructions of a
     CPU.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import check_folder
+from animevsr.utils.native_output import without_native_output
 from animevsr.video.codec import REPEATABLE
 from animevsr.video.color import FULL, LIMITED, YUV_FORMATS, Color, is_rgb
 from animevsr.video.container import MP4, VIDEO_SUFFIXES
@@ -161,6 +163,8 @@ def choose_encoding(
     kind = CODECS[codec]
     if crf is not None and not 0 <= crf <= (kind.highest or 51):
         raise ValueError(f'crf must be between 0 and {kind.highest or 51}, got {crf}')
+    if crf is not None and kind.crf is None:
+        warnings.warn(f'crf is left out: {codec} has no levels of quality', stacklevel=2)
     if min(size) < kind.least:
         raise MediaError(
             f'{codec} takes pictures of {kind.least}x{kind.least} or more, the output is {size[1]}x{size[0]};'
@@ -202,7 +206,9 @@ def choose_encoding(
         # what stands inside such an option (x264-params) is added to
         options[key] = f'{options[key]}:{value}' if key.endswith('-params') and key in options else value
     encoding = replace(encoding, options=options)
-    if extra and not works(encoding):
+    with without_native_output(2) if extra else nullcontext():  # x264 has words of its own
+        taken = not extra or works(encoding)
+    if not taken:
         said = ' '.join(f'{key}={value}' for key, value in extra.items())
         raise MediaError(f'{encoder} does not take these options: {said}')
     return encoding

@@ -92,8 +92,10 @@ def test_a_part_that_comes_after_the_join(six_shots, six_shots_upscaled, tiny_we
     with pytest.warns(UserWarning, match='is there already, and kept; remove it to make it anew'):
         done = animevsr.upscale(six_shots, out, tiny_weights, part=(2, 2), outscale=2, **ONE_THREAD)
     assert (done.missing, done.frames) == (0, 24) and same_video(out, six_shots_upscaled)
-    for number in (1, 2, 2):
-        done = animevsr.upscale(six_shots, tmp_path / 'images', tiny_weights, part=(number, 2), **ONE_THREAD)
+    for number in (1, 2):
+        animevsr.upscale(six_shots, tmp_path / 'images', tiny_weights, part=(number, 2), **ONE_THREAD)
+    with pytest.warns(UserWarning, match='images is there already, and kept'):
+        done = animevsr.upscale(six_shots, tmp_path / 'images', tiny_weights, part=(2, 2), **ONE_THREAD)
     assert (done.missing, done.frames) == (0, 24) and not list(tmp_path.glob('.*'))
 
 

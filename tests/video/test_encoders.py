@@ -10,6 +10,7 @@ from conftest import decode, moving_frames, write_video
 from containers import names
 
 import animevsr
+from animevsr.errors import MediaError
 from animevsr.video import encoders
 from animevsr.video.color import Color
 from animevsr.video.encoders import choose_encoding, choose_options, works
@@ -87,3 +88,20 @@ def test_an_encoding_knows_its_colour(info):
     full = replace(info, color=Color(6, True, 5, 6))
     assert choose_encoding('h264', full, (64, 64)).color == full.color
     assert choose_encoding('prores', full, (64, 64)).color == Color(6, False, 5, 6)
+
+
+def test_what_x264_says_itself_is_left_out(info, capfd):
+    with pytest.raises(MediaError, match='libx264 does not take these options: preset=foo'):
+        choose_encoding('h264', info, (64, 64), extra={'preset': 'foo'})
+    assert capfd.readouterr() == ('', '')
+
+
+def test_quality_of_what_has_none_is_told(info):
+    with pytest.warns(UserWarning, match='crf is left out: ffv1 has no levels of quality'):
+        choose_encoding('ffv1', info, (64, 64), crf=3)
+
+
+def test_images_have_no_sound(identity, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', moving_frames(2, 32, 48), sound=True)
+    with pytest.warns(UserWarning, match='only the pictures of .*in.mkv are kept: images have no sound'):
+        animevsr.upscale(source, tmp_path / 'out', identity, backend='torch', device='cpu')

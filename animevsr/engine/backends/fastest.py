@@ -47,7 +47,10 @@ def sort_by_speed(
         known = {}
     seconds = {name: taken for name, taken in known.get(key, {}).items() if name in openers}
     if missing := [name for name in openers if name not in seconds]:
-        say(f'measuring which backend is the fastest here ({", ".join(missing)}); once')
+        say(
+            f'measuring which backend is the fastest here ({", ".join(missing)}): once for models'
+            ' like this one, and this number of threads'
+        )
         for name in missing:  # a failure is not kept: it may be of this time alone (memory, say)
             if (taken := measure(name, openers[name], net, say)) is not None:
                 seconds[name] = taken

@@ -157,13 +157,14 @@ def add_verify(command: Callable) -> None:
     ve.add_argument('--every', type=int, default=10, help='compare every n-th picture (default: %(default)s)')
     for name in ('start', 'end', 'crop'):
         ve.add_argument(f'--{name}', help='as upscale was given it')
+    ve.add_argument('--audio', choices=['copy', 'none'], default='copy', help='as upscale was given it')
 
 
 def run_verify(args: argparse.Namespace) -> None:
     """Call `animevsr.verify`, print its lines."""
     checks = guarded(
         lambda animevsr: animevsr.verify(
-            args.input, args.output, args.every, args.start, args.end, args.crop
+            args.input, args.output, args.every, args.start, args.end, args.crop, args.audio
         ),
         'nothing was written',
     )

@@ -55,13 +55,14 @@ def verify(
     start: str | None = None,
     end: str | None = None,
     crop: str | None = None,
+    audio: str = 'copy',
 ) -> list[Check]:
     """Compare an upscaled video with its source.
 
     Args:
         input, output (str | Path): video files. every (int): compare the pictures of every n-th frame.
-        start, end (str | None), crop (str | None): as `upscale` was given them (`SelectionOptions`). Of the
-            other tracks of a part it is only looked whether they are there.
+        start, end, crop (str | None), audio (str): as `upscale` was given them. Of the other tracks of a part
+            it is only looked whether they are there.
 
     Returns:
         list[Check]: frames, times, size, colours, picture, tracks, chapters, attachments, metadata.
@@ -94,9 +95,9 @@ def verify(
         main = source.stream.index, result.stream.index
     with open_container(input) as before, open_container(output) as after:
         if part:
-            checks.append(count_tracks(before, after))
+            checks.append(count_tracks(before, after, audio == 'copy'))
         else:
-            checks += compare_tracks(before, after, main, output.suffix.lower() in MP4)
+            checks += compare_tracks(before, after, main, output.suffix.lower() in MP4, audio == 'copy')
     return checks
 
 
@@ -110,11 +111,13 @@ def selected(source: FrameReader, part: Part | None) -> Iterator[tuple[Any, Frac
             yield frame, time
 
 
-def count_tracks(before: Any, after: Any) -> Check:
+def count_tracks(before: Any, after: Any, sound: bool) -> Check:
     """Whether there are as many tracks of each kind; MP4's titles of chapters are none."""
     counts = [
         Counter(stream.type for stream in file.streams if stream.type != 'data') for file in (before, after)
     ]
+    if not sound:
+        counts[0].pop('audio', None)
     return Check('tracks', counts[0] == counts[1], f'{dict(counts[0])} -> {dict(counts[1])}')
 
 
@@ -240,13 +243,14 @@ def compare_headers(source: FrameReader, result: FrameReader) -> list[Check]:
     return checks
 
 
-def compare_tracks(before: Any, after: Any, main: tuple[int, int], mp4: bool) -> list[Check]:
+def compare_tracks(before: Any, after: Any, main: tuple[int, int], mp4: bool, sound: bool) -> list[Check]:
     """Everything in the containers but the `main` tracks, the pictures."""
     kept, checks = [s for s in after.streams if s.type != 'attachment' and s.index != main[1]], []
     wanted = [
         s
         for s in before.streams
         if s.type != 'attachment' and s.index != main[0] and not (s.type == 'data' and before.chapters())
+        if sound or s.type != 'audio'
     ]  # the titles of chapters in MP4
     ours, theirs = contents(before, wanted), contents(after, kept)
     start = before.streams[main[0]].start_time

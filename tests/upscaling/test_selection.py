@@ -260,6 +260,9 @@ def test_options_of_the_encoder(tmp_path):
     settings = said[said.index(b'x264 - core') :][:1500]
     assert b'keyint=3 ' in settings and b'aq=1:0.00' in settings and b'subme=2' in settings
     assert b'deblock=1:1:1' in settings  # of tune animation
+    failed = {check.name for check in animevsr.verify(source, tmp_path / 'out.mkv') if not check.ok}
+    assert failed == {'audio track 1'}
+    assert all(check.ok for check in animevsr.verify(source, tmp_path / 'out.mkv', audio='none'))
 
 
 def test_stretching_is_smooth():

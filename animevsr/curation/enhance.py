@@ -123,9 +123,10 @@ def find_clips(in_root: Path, out_root: Path) -> list[Clip]:
     """[Clip] of everything below `in_root`, sorted.
 
     Raises:
-        MediaError: nothing found, or two sources would have the same target.
+        MediaError: nothing found, videos that cannot be read (all are named), or two sources would have the same
+            target.
     """
-    clips, taken, seen, others = [], {}, set(), []
+    clips, taken, seen, others, unreadable = [], {}, set(), [], []
     for folder, folders, files in os.walk(in_root, followlinks=True):
         if os.path.realpath(folder) in seen:
             raise MediaError(f'{folder}: is linked to a folder that is in the tree already')
@@ -143,15 +144,22 @@ def find_clips(in_root: Path, out_root: Path) -> list[Clip]:
         ]
         for name in names:
             if name.suffix.lower() in VIDEO_SUFFIXES:
-                count = count_decodable(folder / name)
-                with open_reader(folder / name) as reader:
-                    # an edit list may leave some out
-                    says = reader.info.frame_count
-                    if says and count < 0.98 * says - 1:
-                        warnings.warn(
-                            f'{folder / name}: only {count} of {says} frames can be decoded', stacklevel=3
-                        )
+                try:
+                    count = count_decodable(folder / name)
+                    with open_reader(folder / name) as reader:
+                        says = reader.info.frame_count
+                except MediaError as error:
+                    unreadable.append(str(error))
+                    continue
+                # an edit list may leave some out
+                if says and count < 0.98 * says - 1:
+                    warnings.warn(
+                        f'{folder / name}: only {count} of {says} frames can be decoded', stacklevel=3
+                    )
                 clips.append(Clip(folder / name, [place / name.stem / f'{i:08d}.png' for i in range(count)]))
+    if unreadable:  # all of them at once, before the work
+        more = f' and {len(unreadable) - 5} more' if len(unreadable) > 5 else ''
+        raise MediaError('; '.join(unreadable[:5]) + f'{more}: take them out')
     clips.sort(key=lambda clip: clip.source)
     for clip in clips:
         for target in clip.targets:

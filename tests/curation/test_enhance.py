@@ -14,7 +14,7 @@ from conftest import interrupt_when, moving_frames, run_python, write_clip, writ
 
 import animevsr
 import animevsr_cli
-from animevsr.curation.enhance import Enhancer
+from animevsr.curation.enhance import Enhancer, find_clips
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.images import list_images, read_image
@@ -198,3 +198,13 @@ def test_bad_input_is_one_line(tree, srvgg, tiny_vqgan, tmp_path, monkeypatch):
     write_clip(tree / 'deep/c', moving_frames(1, 32, 40))
     with pytest.raises(MediaError, match='would be written to .*, and so would .*; rename one of them'):
         animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu')
+
+
+def test_videos_that_cannot_be_read_are_named_at_once(tmp_path):
+    (tmp_path / 'in').mkdir()
+    for name in ('a.mkv', 'b.mkv'):
+        (tmp_path / 'in' / name).write_bytes(b'')
+    with pytest.raises(
+        MediaError, match='a.mkv: the file is empty; .*b.mkv: the file is empty: take them out'
+    ):
+        find_clips(tmp_path / 'in', tmp_path / 'out')

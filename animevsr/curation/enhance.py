@@ -123,8 +123,7 @@ def find_clips(in_root: Path, out_root: Path) -> list[Clip]:
     """[Clip] of everything below `in_root`, sorted.
 
     Raises:
-        MediaError: nothing found, videos that cannot be read (all are named), or two sources would have the same
-            target.
+        MediaError: nothing found, videos that cannot be read (all are named), or two sources with one target.
     """
     clips, taken, seen, others, unreadable = [], {}, set(), [], []
     for folder, folders, files in os.walk(in_root, followlinks=True):

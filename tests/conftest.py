@@ -17,9 +17,12 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # the tests run side by side
 if 'PYTEST_XDIST_WORKER' in os.environ and hasattr(os, 'sched_setaffinity'):
     # each of them on cores of its own: where two share them, threads wait for one another
-    cores, workers = sorted(os.sched_getaffinity(0)), int(os.environ['PYTEST_XDIST_WORKER_COUNT'])
+    ALL_CORES, workers = sorted(os.sched_getaffinity(0)), int(os.environ['PYTEST_XDIST_WORKER_COUNT'])
     number = int(os.environ['PYTEST_XDIST_WORKER'].removeprefix('gw'))
-    os.sched_setaffinity(0, cores[number::workers] or cores[number % len(cores) :][:1])
+    OWN_CORES = ALL_CORES[number::workers] or ALL_CORES[number % len(ALL_CORES) :][:1]
+    os.sched_setaffinity(0, OWN_CORES)
+else:
+    ALL_CORES = OWN_CORES = None
 # converted networks; removed at the end
 os.environ['ANIMEVSR_CACHE'] = tempfile.mkdtemp(prefix='animevsr-tests-')
 atexit.register(shutil.rmtree, os.environ['ANIMEVSR_CACHE'], True)
@@ -52,6 +55,17 @@ def pytest_collection_modifyitems(config, items):
     chosen = [item for item in items if bool(item.get_closest_marker('slow')) == config.getoption('--slow')]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+def take_cores(cores):
+    """Let this thread, and what it starts, run on these cores alone; None: as it is."""
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
+@pytest.fixture(autouse=True)
+def own_cores():
+    take_cores(OWN_CORES)
 
 
 @pytest.fixture(autouse=True)
@@ -288,8 +302,10 @@ def interrupt_when(made, command, cwd, number=signal.SIGINT, code=130):
 
 def browser():
     """Path of a Chromium; without one the test is skipped, but not where ANIMEVSR_BROWSER says that there
-    must be one.
+    must be one. To be called before Playwright starts: from here on the test may use all cores, for Chromium
+    has threads of real time, which leave a single core to nobody else, for ever.
     """
+    take_cores(ALL_CORES)
     found = next(
         filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None
     )

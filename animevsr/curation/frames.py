@@ -4,6 +4,7 @@ differ from the last one kept, and what damage they show.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from dataclasses import fields
@@ -72,8 +73,20 @@ def curate_frames(
             if problem:
                 failed[video] = problem
             bar.update()
+    remove_former(output, {video: Path(folder) for video, folder, *_ in todo if video not in failed})
     write_damage(output, [Path(folder) for _, folder, *_ in todo])
     return failed
+
+
+def remove_former(output: Path, kept: dict[str, Path]) -> None:
+    """Remove the frames of earlier states of videos: whose files were copied, or are others now."""
+    for note in output.glob(f'*/{NOTE}'):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            source = json.loads(note.read_text(encoding='utf8'))['source']
+            if source in kept and note.parent != kept[source]:
+                for old in (*note.parent.glob('*.png'), note):
+                    old.unlink()
+                note.parent.rmdir()
 
 
 def keep_of(task: tuple[str, str, int, float]) -> None:

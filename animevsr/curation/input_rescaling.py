@@ -182,7 +182,7 @@ def read_factor(value: Any, video: Path) -> float:
     except (TypeError, ValueError):
         path = Path(value)
         try:
-            answer = json.loads(path.read_text())
+            answer = json.loads(path.read_text(encoding='utf8'))
             value, of = float(answer['factor']), Path(answer['video'])
         except (OSError, ValueError, KeyError, TypeError):
             raise ValueError(

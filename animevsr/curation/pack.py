@@ -39,9 +39,10 @@ def pack_clips(
     clips = clips_by_name(root, 'the root')
     make_folder(output)
     known, failed = read_manifest(output), {}
-    entries = {name: known[name + SUFFIX] for name in clips if name + SUFFIX in known}
+    # clips of other roots that were packed here before stay
+    entries = {file.removesuffix(SUFFIX): entry for file, entry in known.items()}
     todo = [clip for name, clip in clips.items() if name not in entries]
-    bar = progress_bar(len(clips), 'clips', progress, done=len(entries))
+    bar = progress_bar(len(clips), 'clips', progress, done=len(clips) - len(todo))
     with bar, ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
         futures = {pool.submit(pack_one, clip, output): clip for clip in todo}
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.images import write_image
 from animevsr.video.reader import open_reader
 from animevsr.video.shots import is_cut
+from animevsr.zoo import hash_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,7 +58,7 @@ def write_pairs(
         frames=count,
         factor=factor,
         max_frames=max_frames,
-        weights=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights=hash_weights(weights),
         **({} if mode == 'bicubic' else dict(resize=mode)),
     )
     for side in ('gt', 'lq'):

@@ -52,6 +52,7 @@ class MixedBlur(Operator):
     """
 
     # of the published code
+    LOWEST = 5  # the cutoff of kernels of 13 and more is pi / 5 or higher
     STEPS = dict(
         sigma_x=0.02, sigma_y=0.02, theta=0.31416, beta=dict(generalized=0.05, plateau=0.1), cutoff=0.0628
     )
@@ -90,7 +91,7 @@ class MixedBlur(Operator):
         if rng.random() >= self.prob:
             return dict(kind='none', kernel_size=size)
         if rng.random() < self.sinc_prob:
-            limits = math.pi / (3 if size < 13 else 5), math.pi
+            limits = math.pi / (3 if size < 13 else self.LOWEST), math.pi
             cutoff = float(rng.uniform(*limits))
             return dict(
                 kind='sinc',
@@ -125,13 +126,16 @@ class MixedBlur(Operator):
 
 @operator('sinc')
 class Sinc(MixedBlur):
-    """A sinc filter (ringing, overshoot), or none.
+    """A sinc filter (ringing, overshoot), or none; its cutoff is at least pi / 3 for every size, as in
+    Real-ESRGAN's last one.
 
     Args:
         prob (float): its probability.
         kernel_size (pair of int): range of the (odd) size.
         walk (bool): see `MixedBlur`.
     """
+
+    LOWEST = 3
 
     def __init__(self, prob: float = 0.8, kernel_size: Sequence[float] = (7, 21), walk: bool = False) -> None:
         super().__init__(prob=prob, sinc_prob=1.0, kernel_size=kernel_size, walk=walk)
@@ -148,7 +152,11 @@ class RandomResize(Operator):
         walk (float): by how much the factor changes at most from frame to frame (RealBasicVSR: 0.015 and
             0.03). Each frame is then brought to the size of the first one, for frames of one clip have one
             size here. Default: 0, all frames share it.
+        of (float | None): the factor is one of the size of the undegraded clip divided by this number
+            (Real-ESRGAN's second resize: 4). Default: of the size that the clip has by now.
     """
+
+    needs_original_size = True
 
     def __init__(
         self,
@@ -156,8 +164,11 @@ class RandomResize(Operator):
         probs: list[float] | tuple[float, float, float] = (0.2, 0.7, 0.1),
         modes: Sequence[str] = D.RESIZE_MODES,
         walk: float = 0,
+        of: float | None = None,
     ) -> None:
-        self.walk = walk
+        if of is not None and not (isinstance(of, (int, float)) and of > 0):
+            raise ValueError(f'random_resize: of must be above 0, got {of}')
+        self.walk, self.of = walk, of
         self.factor = interval('random_resize: factor', factor)
         if not 0 < self.factor[0] <= 1 <= self.factor[1]:
             raise ValueError(f'random_resize: factor must be above 0 and hold 1, got {factor}')
@@ -176,11 +187,10 @@ class RandomResize(Operator):
         factor = walked(rng, factor, self.walk, self.factor, t) if self.walk else factor
         return dict(factor=factor, mode=self.modes[rng.integers(len(self.modes))])
 
-    def apply(self, clip: Tensor, params: dict) -> Tensor:
+    def apply(self, clip: Tensor, params: dict, original_size: torch.Size) -> Tensor:
         factors, mode = params['factor'], params['mode']
-        sizes = [
-            [max(1, round(size * factor)) for size in clip.shape[-2:]] for factor in np.atleast_1d(factors)
-        ]
+        base = clip.shape[-2:] if self.of is None else [size / self.of for size in original_size]
+        sizes = [[max(1, round(size * factor)) for size in base] for factor in np.atleast_1d(factors)]
         if not isinstance(factors, list):
             return D.resize(clip, *sizes[0], mode)
         frames = (D.resize(frame[None], *size, mode) for frame, size in zip(clip, sizes))

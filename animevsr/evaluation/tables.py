@@ -7,10 +7,14 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import check_file, write_text
 from animevsr.utils.report import markdown_table
+
+if TYPE_CHECKING:
+    from animevsr.evaluation.evaluator import Method
 
 DIGITS = dict(psnr=2, psnr_y=2, ssim=4, ssim_y=4, niqe=3, hyperiqa=2, line_width=2, flicker=2, cut_bleed=3)
 UNITS = dict(
@@ -26,7 +30,7 @@ UNITS = dict(
 )
 
 
-def write_table(methods: dict[str, Path], path: Path) -> None:
+def write_table(methods: list[Method], path: Path) -> None:
     """Write the table of `evaluate` into a file: .md, .csv or .json.
 
     Raises:
@@ -44,7 +48,7 @@ def check_output(path: Path) -> None:
         raise MediaError(f'{path}: a table is written as .md, .csv or .json')
 
 
-def markdown(methods: dict[str, Path]) -> str:
+def markdown(methods: list[Method]) -> str:
     """A row for each method, then for each metric a table of its clips."""
     metrics = list(methods[0].means())
     rows = [['method', 'parameters (M)', 'ms for 180x320', *metrics]]
@@ -80,7 +84,7 @@ def markdown(methods: dict[str, Path]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def to_csv(methods: dict[str, Path]) -> str:
+def to_csv(methods: list[Method]) -> str:
     """One line for each method, clip and metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
@@ -94,7 +98,7 @@ def to_csv(methods: dict[str, Path]) -> str:
     return text.getvalue()
 
 
-def to_json(methods: dict[str, Path]) -> str:
+def to_json(methods: list[Method]) -> str:
     """A list of methods."""
 
     def clean(values):

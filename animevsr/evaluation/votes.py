@@ -19,7 +19,8 @@ class Share:
 
     Attributes:
         a, b (str): the methods. votes (int): in all. for_a (int): for `a`.
-        share, low, high (float): of the votes for `a`, in [0, 1], and its 95 % interval (Wilson's).
+        share (float), interval (pair of float): of the votes for `a`, in [0, 1], and its 95 % interval
+            (Wilson's).
     """
 
     a: str

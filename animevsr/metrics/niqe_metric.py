@@ -21,7 +21,7 @@ from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.registry import METRIC_REGISTRY
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 BLOCK = 96
@@ -117,7 +117,7 @@ def asymmetric_gaussian(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return alpha, left * scale, right * scale
 
 
-def distance(features: nn.Module, mean: Any, covariance: Any) -> float:
+def distance(features: Tensor, mean: Any, covariance: Any) -> Tensor:
     """Of the blocks of one image (blocks, 36) from the pristine model; blocks with NaN do not count in the
     covariance.
     """

@@ -44,7 +44,6 @@ HOME = Path('experiments')
 # the data that the YAML files of the scale `paper` name -> the argument of `reproduce` that says where it is
 DATA = {'datasets/AVC-Train': 'gt', 'datasets/AVC-Test': 'test', 'datasets/RAL': 'ral'}
 METRICS = ('psnr_y', 'ssim_y', 'niqe', 'line_width', 'flicker')
-# how the clips on which a tiny table is measured were damaged: old codecs that no training here has seen
 
 
 def reproduce(

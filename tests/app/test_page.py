@@ -47,8 +47,9 @@ def served(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tab(served):
+    path = browser()
     with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=browser(), args=['--no-sandbox', '--disable-gpu'])
+        chromium = play.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu'])
         context = chromium.new_context(viewport=dict(width=1100, height=900), accept_downloads=True)
         context.set_default_timeout(60_000)
         elsewhere = []

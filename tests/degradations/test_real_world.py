@@ -93,7 +93,9 @@ def test_second_order_statistics(draws):
         covers([n['sigma'] for n in noises if 'sigma' in n], 1, high)
         covers([n['scale'] for n in noises if 'scale' in n], 0.05, scale)
     assert sum(d[7]['order'] == [0, 1] for d in draws) / DRAWS == share(0.5)
-    assert sum(d[7]['params'][0][1]['kind'] == 'sinc' for d in draws) / DRAWS == share(0.8)
+    last = [d[7]['params'][0][1] for d in draws]
+    assert sum(blur['kind'] == 'sinc' for blur in last) / DRAWS == share(0.8)
+    covers([blur['cutoff'] for blur in last if blur['kind'] == 'sinc'], math.pi / 3, math.pi)
 
 
 @pytest.mark.parametrize('name', ['realesrgan', 'bsrgan', 'realbasicvsr', 'basicvsr'])
@@ -295,3 +297,19 @@ def test_codecs_by_bit_rate():
     )
     low, high = ((D.compress(clip, 'h264', b=rate) - clip).abs().mean() for rate in (10000, 400000))
     assert high < low and pipeline.apply(clip, params[0]).shape == clip.shape
+
+
+def test_the_second_resize_of_realesrgan_is_one_of_the_small_size():
+    """`ori_h / scale * factor` in its published code, whatever the first one made of it."""
+    sizes = []
+    first, second = degradation_of('realesrgan')[1], degradation_of('realesrgan')[5]
+    pipeline, clip = DegradationPipeline([first, second]), torch.rand(1, 3, 64, 96)
+    for seed in range(60):
+        params = pipeline.sample(np.random.default_rng(seed), 1)
+        factor = params[1]['factor']
+        out = pipeline.apply(clip, params)
+        assert out.shape[-2:] == (round(16 * factor), round(24 * factor))
+        sizes.append(out.shape[-2])
+    assert 4 <= min(sizes) < 10 and 16 < max(sizes) <= 19
+    with pytest.raises(ValueError, match='random_resize: of must be above 0, got 0'):
+        DegradationPipeline([{'random_resize': {'of': 0}}])

@@ -28,8 +28,9 @@ def results(tmp_path):
 def page(results):
     roots = {name: results / name for name in ('plain', 'half', 'inverse')}
     animevsr.compare(roots, results / 'page.html', frames=3, quality=101, device='cpu')
+    path = browser()
     with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=browser(), args=['--no-sandbox'])
+        chromium = play.chromium.launch(executable_path=path, args=['--no-sandbox'])
         page = chromium.new_page(viewport=dict(width=800, height=600))
         problems = []
         page.on('pageerror', lambda error: problems.append(error))

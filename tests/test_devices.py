@@ -256,6 +256,14 @@ def test_degraded_clips_are_handed_over_between_streams(streams, monkeypatch):
     assert handed == [((3, 3, 4, 4), current), ((3, 3, 16, 16), current)] * 2
 
 
+def test_what_is_on_the_device_already_is_waited_for(streams, monkeypatch):
+    """A prefetcher's copy may not have ended, for which its caller's stream waits, and no other one."""
+    monkeypatch.setattr(torch.cuda, 'default_stream', lambda device: 'the main one')
+    side = devices.SideStream(SimpleNamespace(type=GPU))
+    there = SimpleNamespace(device=SimpleNamespace(type=GPU), to=lambda device: 'the same')
+    assert side.copy(there) == 'the same' and side.stream.said == [('wait', 'the main one')]
+
+
 def test_several_gpus_in_one_process_are_refused_where_a_model_cannot():
     from animevsr.models.pdm_model import PDMModel
     from animevsr.models.recurrent_vsr_model import RecurrentVSRModel

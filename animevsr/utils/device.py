@@ -98,8 +98,13 @@ class SideStream:
             self.entered.context.__exit__(*exception)
 
     def copy(self, tensor: Tensor) -> Any:
-        """A tensor of the host on the device, through pinned memory and without waiting."""
-        if self.stream is None or tensor.device.type != 'cpu':
+        """A tensor of the host on the device, through pinned memory and without waiting; one that is there
+        already is waited for, as the caller's stream may wait for whoever fills it.
+        """
+        if self.stream is None:
+            return tensor.to(self.device)
+        if tensor.device.type != 'cpu':
+            self.stream.wait_stream(torch.cuda.default_stream(self.device))
             return tensor.to(self.device)
         return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
 

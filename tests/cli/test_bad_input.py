@@ -190,7 +190,9 @@ def test_inputs_outputs_and_options_that_cannot_be(place):
     judge(place, cases)
 
 
-@pytest.mark.parametrize('height, width', [(1, 1), (2, 3), (1, 400), (30, 16384)])
+@pytest.mark.parametrize(
+    'height, width', [(1, 1), (2, 3), (1, 400), pytest.param(30, 16384, marks=pytest.mark.slow)]
+)
 def test_sizes_that_are_odd_but_no_mistakes(height, width, place, tmp_path):
     """One pixel, one row, and a picture wider than most."""
     cv2.imwrite(str(tmp_path / 'in.png'), np.full((height, width, 3), 90, np.uint8))

@@ -256,6 +256,15 @@ def test_frames_differ_and_no_video_prevails(raw, tmp_path):
     rows = (output / 'damage.csv').read_text().splitlines()
     assert len(rows) == 16 and rows[0].startswith('frame,noise,blocks')
     assert 'Damage of 15 frames' in (output / 'damage.md').read_text()
+    # a video whose file was copied is no other one
+    (former,) = output.glob('small_*')
+    times = (raw / 'small.mkv').stat()
+    os.utime(raw / 'small.mkv', (1, 1))
+    animevsr.curate_frames(raw, output, jobs=1, per_video=5)
+    assert len(list(output.rglob('*.png'))) == 15 and not former.exists()
+    os.utime(raw / 'small.mkv', ns=(times.st_atime_ns, times.st_mtime_ns))
+    animevsr.curate_frames(raw, output, jobs=1, per_video=5)
+    assert len(list(output.rglob('*.png'))) == 15 and former.exists()
     kept = {path: path.stat().st_mtime_ns for path in output.rglob('*.png')}
     done = run_python(
         '-m',

@@ -299,6 +299,10 @@ def test_validation_pairs(root, tmp_path):
     write_clip(tmp_path / 'lq/clip9', numbered_frames(h=10, w=12))
     with pytest.raises(ValueError, match='clip9: has no partner of the same name in dataroot_gt'):
         val_set(dataroot_gt=str(root), dataroot_lq=str(tmp_path / 'lq'))
+    write_video(tmp_path / 'lq/clip0.mkv', moving_frames(20, 12, 16))
+    with pytest.raises(ValueError, match='clip0.mkv: has the name of .*clip0; a clip is known by its name'):
+        val_set(dataroot_gt=str(root), dataroot_lq=str(tmp_path / 'lq'))
+    (tmp_path / 'lq/clip0.mkv').unlink()
     with pytest.raises(ValueError, match='clip0 is 48x40, not 4 times as large'):
         val_set(dataroot_gt=str(root), dataroot_lq=str(root))[0]
     (tmp_path / 'lq/clip9').rename(tmp_path / 'clip9')

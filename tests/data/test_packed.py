@@ -34,6 +34,14 @@ def test_the_same_samples(more, roots):
         assert a['params'] == b['params'] and (a['gt'] == b['gt']).all() and (a['lq'] == b['lq']).all()
 
 
+def test_clips_of_another_root_stay(roots, tmp_path):
+    """As their files do, which are trained on."""
+    write_clip(tmp_path / 'more/c', moving_frames(3, 150, 200))
+    assert animevsr.pack_clips(tmp_path / 'more', roots[1], jobs=1) == {}
+    assert sorted(packed.read_manifest(roots[1])) == sorted(f'{name}{packed.SUFFIX}' for name in 'abc')
+    assert [clip.name for clip in list_clips(roots[1])] == sorted(packed.read_manifest(roots[1]))
+
+
 def test_clips_are_what_they_were(roots):
     for clip, source in zip(list_clips(roots[1]), list_clips(roots[0])):
         frames = load_clip(source, range(9))

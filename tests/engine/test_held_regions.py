@@ -57,7 +57,9 @@ def test_held_regions_in_tiles(device):
     assert min(psnr(run(network(), frames, device=CPU), held)) >= 45
 
 
-@pytest.mark.parametrize('feedback, size', [(False, (232, 312)), (True, (268, 300))])
+@pytest.mark.parametrize(
+    'feedback, size', [(False, (232, 312)), pytest.param(True, (268, 300), marks=pytest.mark.slow)]
+)
 def test_squares_are_computed_together(device, feedback, size):
     """As a GPU does it: one step for all that is due, of windows of one size inside the picture, and the same
     to see.

@@ -16,7 +16,7 @@ from animevsr.errors import MediaError
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.utils.tensors import to_tensor
-from animevsr.video.clips import clip_lengths, clip_name, clips_by_name, list_clips, stream_clip
+from animevsr.video.clips import by_name, clip_lengths, clip_name, list_clips, stream_clip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,9 +76,7 @@ class ClipPairDataset(data.Dataset):
 
     def _pair(self):
         """Order the low-quality clips as the ground truth; MediaError for one without a partner."""
-        lq, gt = (
-            clips_by_name(self.opt[root], root) for root in ('dataroot_lq', 'dataroot_gt')
-        )  # two of one name are refused
+        lq, gt = by_name(self.lq_clips), by_name(self.gt_clips)
         for mine, other, where in ((gt, lq, 'dataroot_lq'), (lq, gt, 'dataroot_gt')):
             for name, clip in mine.items():
                 if name not in other:

@@ -45,12 +45,17 @@ def clips_by_name(root: str | Path, key: str) -> dict[str, Path]:
     Raises:
         MediaError: as `list_clips`; or two clips have one name.
     """
-    clips = {}
-    for clip in list_clips(root, key):
-        if clip_name(clip) in clips:
-            raise MediaError(f'{clip}: has the name of {clips[clip_name(clip)]}; a clip is known by its name')
-        clips[clip_name(clip)] = clip
-    return clips
+    return by_name(list_clips(root, key))
+
+
+def by_name(clips: list[Path]) -> dict[str, Path]:
+    """{name: clip}; MediaError where two clips have one name."""
+    named = {}
+    for clip in clips:
+        if clip_name(clip) in named:
+            raise MediaError(f'{clip}: has the name of {named[clip_name(clip)]}; a clip is known by its name')
+        named[clip_name(clip)] = clip
+    return named
 
 
 def check_same_clips(first: str | Path, clips: dict, other: str | Path, others: dict) -> None:

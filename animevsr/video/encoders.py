@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import struct
 import warnings
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -206,11 +205,12 @@ def choose_encoding(
         # what stands inside such an option (x264-params) is added to
         options[key] = f'{options[key]}:{value}' if key.endswith('-params') and key in options else value
     encoding = replace(encoding, options=options)
-    with without_native_output(2) if extra else nullcontext():  # x264 has words of its own
-        taken = not extra or works(encoding)
-    if not taken:
-        said = ' '.join(f'{key}={value}' for key, value in extra.items())
-        raise MediaError(f'{encoder} does not take these options: {said}')
+    if extra:
+        with without_native_output(2):  # x264 has words of its own
+            taken = works(encoding)
+        if not taken:
+            said = ' '.join(f'{key}={value}' for key, value in extra.items())
+            raise MediaError(f'{encoder} does not take these options: {said}')
     return encoding
 
 

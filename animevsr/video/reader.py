@@ -118,10 +118,7 @@ class VideoReader(FrameReader):
             kinds = ', '.join(sorted({s.type for s in self.container.streams})) or 'nothing'
             self.container.close()
             raise MediaError(f'{path}: has no video stream (it holds {kinds})')
-        self.stream = streams[0]
-        # not a frame to each thread: what a damaged file gives would depend on their number, and what comes
-        # after damage near its end be lost (and on two cores it is no faster)
-        self.stream.thread_type = 'SLICE'
+        self._take(streams[0])
         self.timeless = 'avi' in self.container.format.name
         # libav's guess knows the usual rates; the average is off by a gap, or by the clock of the container.
         # Before the first frame is decoded: by that both may change
@@ -144,6 +141,13 @@ class VideoReader(FrameReader):
         elif deinterlace != 'off':
             self._filter = Deinterlacer(self.stream, deinterlace == 'all')
         self.deep = deep and self.info.depth > 8
+
+    def _take(self, stream):
+        """Decode this stream from now on."""
+        self.stream = stream
+        # not a frame to each thread: what a damaged file gives would depend on their number, and what comes
+        # after damage near its end be lost (and on two cores it is no faster)
+        stream.thread_type = 'SLICE'
 
     def _describe(self, first, rate):
         """`info`, with what the first frame tells."""
@@ -186,8 +190,7 @@ class VideoReader(FrameReader):
         if not found:  # no key frame follows, or the file's index is wrong: from the beginning
             self.container.close()
             self.container = open_container(self.path)
-            self.stream = self.container.streams[self.info.stream_index]
-            self.stream.thread_type = 'SLICE'
+            self._take(self.container.streams[self.info.stream_index])
             if self._filter is not None:
                 self._filter.stream = self.stream
             self._first = self._decode_first()

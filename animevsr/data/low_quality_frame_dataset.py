@@ -80,7 +80,8 @@ class LowQualityFrameDataset(data.Dataset):
         self.train = opt.get('phase', 'train') == 'train'
         self.crop_size = opt.get('crop_size', 256)
         self.seed = opt.get('seed', 0)
-        self.frames = list_frames(opt['dataroot_lq'], self.crop_size if self.train else 1)
+        self.root = find(opt['dataroot_lq'])
+        self.frames = list_frames(self.root, self.crop_size if self.train else 1)
         most = opt.get('max_frames') or len(self.frames)
         if most < len(self.frames):
             self.frames = [self.frames[i * len(self.frames) // most] for i in range(most)]
@@ -93,7 +94,9 @@ class LowQualityFrameDataset(data.Dataset):
         frame = read_image(path) if number is None else seek_frame(path, number)
         if self.train:
             frame = self._augment(frame, draw_generator(self, index))
-        name = f'{path.parent.name}_{path.stem}' if number is None else f'{path.stem}_{number:08d}'
+        # BasicSR names what it saves by the last part alone
+        name = '_'.join(path.relative_to(self.root).parts)
+        name = name.removesuffix(path.suffix) if number is None else f'{name}_{number:08d}'
         return dict(lq=to_tensor(frame[None])[0], lq_path=f'{name}.png')
 
     def _augment(self, frame, rng):
@@ -118,11 +121,10 @@ class LowQualityFrameDataset(data.Dataset):
         return frame
 
 
-def list_frames(root: str, at_least: int) -> list:
+def list_frames(root: Path, at_least: int) -> list:
     """[(image, None) or (video file, number of the frame)] of everything below `root`; frames must measure
     `at_least` both ways.
     """
-    root = find(root)
     if not root.is_dir():
         raise MediaError(f'dataroot_lq: {root}: {no_folder(root)}')
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from animevsr.degradations.operator import OPERATORS, Operator, operator, probability
@@ -36,16 +36,18 @@ class DegradationPipeline:
             )
         self.names, self.operators = zip(*(_build(entry) for entry in config))
 
-    def sample(self, rng: np.random.Generator, t: int) -> list[dict]:
+    def sample(self, rng: np.random.Generator, t: int, drawn: Sequence[dict] = ()) -> list[dict]:
         """Parameters for one clip of `t` frames: a list with one dict per operator, of plain values (it can
         be stored as JSON).
 
         Args:
             rng (numpy.random.Generator): the only source of chance.
+            drawn (list[dict]): what operators before this pipeline drew for the same clip, where it is a part
+                of another one; what stands inside `shuffle` and `choice` is there, too.
         """
         params = []
         for name, step in zip(self.names, self.operators):
-            params.append(dict(op=name, **step.sample(rng, params, t)))
+            params.append(dict(op=name, **step.sample(rng, [*drawn, *flattened(params)], t)))
         return params
 
     def apply(self, clip: Tensor, params: list, original_size: torch.Size | None = None) -> Tensor:
@@ -87,7 +89,10 @@ class Shuffle(Operator):
         self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1
     ) -> dict[str, list[int | list]]:
         order = rng.permutation(len(self.parts)).tolist()
-        return dict(order=order, params=[part.sample(rng, t) for part in self.parts])
+        params = []
+        for part in self.parts:
+            params.append(part.sample(rng, t, [*drawn, *flattened(params)]))
+        return dict(order=order, params=params)
 
     def apply(self, clip: Tensor, params: dict, original_size: torch.Size) -> Tensor:
         for i in params['order']:
@@ -121,11 +126,21 @@ class Choice(Operator):
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:
         i = int(rng.choice(len(self.parts), p=self.probs))
-        return dict(part=i, params=self.parts[i].sample(rng, t) if self.parts[i] else [])
+        return dict(part=i, params=self.parts[i].sample(rng, t, drawn) if self.parts[i] else [])
 
     def apply(self, clip: Tensor, params: dict, original_size: torch.Size) -> Tensor:
         part = self.parts[params['part']]
         return part.apply(clip, params['params'], original_size) if part else clip
+
+
+def flattened(params: Sequence[dict | list]) -> Iterator[dict]:
+    """What was drawn, with what stands inside `shuffle` and `choice`, one after the other."""
+    for p in params:
+        if isinstance(p, dict):
+            yield p
+        inner = p if isinstance(p, list) else p.get('params') if p['op'] in ('shuffle', 'choice') else None
+        if inner:
+            yield from flattened(inner)
 
 
 def _build(entry):

@@ -56,6 +56,12 @@ class BaseSRModel(SRModel):
                 ' num_gpu: 1'
             )
         super().__init__(opt)
+        # of all that is drawn at random in training: the same in all processes and in a run that is resumed,
+        # also where the options say none (BasicSR then takes a random one, in each process)
+        seed = torch.tensor(opt.get('manual_seed') or 0, device=self.device)
+        if opt['dist']:
+            distributed.broadcast(seed, 0)
+        self.seed = seed.item()
 
     def needs_processes(self, opt: dict) -> bool:
         """Whether several GPUs cannot be used by one process (DataParallel), whose replicas lose what a
@@ -94,10 +100,11 @@ class BaseSRModel(SRModel):
 
     def resume_training(self, resume_state: Any) -> None:
         """BasicSR's, after which a learning rate that was changed in the options since is the one that
-        counts.
+        counts, and the seed that the run began with.
         """
         wanted = [[group['initial_lr'] for group in optimizer.param_groups] for optimizer in self.optimizers]
         super().resume_training(resume_state)
+        self.seed = resume_state.get('manual_seed', self.seed)
         for optimizer, scheduler, rates in zip(self.optimizers, self.schedulers, wanted):
             for i, (group, rate) in enumerate(zip(optimizer.param_groups, rates)):
                 if rate != group['initial_lr']:
@@ -134,6 +141,8 @@ class BaseSRModel(SRModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.current_iter = current_iter
+        # so that a resumed run draws what an uninterrupted one does, and each process something else
+        torch.manual_seed(self.seed + current_iter * 1_000_003 + self.opt['rank'] * 1_000_000_007)
         with self.autocast():
             super().optimize_parameters(current_iter)
 
@@ -193,6 +202,7 @@ class BaseSRModel(SRModel):
         state = dict(
             epoch=epoch,
             iter=current_iter,
+            manual_seed=self.seed,
             optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
             schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
         )

@@ -24,14 +24,16 @@ class BurnIn:
 
     Args:
         passes (list[int]): how many passes, one of these at random each time; 0 begins with no state.
-        seed (int): of that choice, which depends on it and on `iteration` alone: a run that is resumed makes
-            the same ones, and so do all processes.
+
+    Attributes:
+        seed (str): of that choice, to be set for each iteration: a run that is resumed makes the same ones,
+            and so do all processes.
 
     Raises:
         ValueError: it is no list of numbers >= 0, or the network cannot begin with a state.
     """
 
-    def __init__(self, net: nn.Module, passes: Sequence[int], seed: int = 0) -> None:
+    def __init__(self, net: nn.Module, passes: Sequence[int]) -> None:
         if (
             not isinstance(passes, (list, tuple))
             or not passes
@@ -41,8 +43,7 @@ class BurnIn:
         if 'state' not in inspect.signature(net.forward).parameters:
             raise ValueError(f'burn_in: a {type(net).__name__} cannot begin with a state')
         self.passes = passes
-        self.seed = seed
-        self.iteration = 0
+        self.seed = ''
         net.register_forward_pre_hook(self._add_state, with_kwargs=True)
 
     def _add_state(self, net: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple | None:
@@ -54,7 +55,7 @@ class BurnIn:
     def state(self, net: nn.Module, clip: Tensor) -> tuple[Tensor, ...] | None:
         """The state after the passes over a clip (b, t, 3, h, w); the last pass ends at its first frame."""
         state, frames = None, clip.unbind(1)
-        passes = random.Random(f'{self.seed} {self.iteration}').choice(self.passes)
+        passes = random.Random(self.seed).choice(self.passes)
         for left in range(passes, 0, -1):
             for prev, cur, nxt in triples(reversed(frames) if left % 2 else frames):
                 state = net.step(prev, cur, nxt, state)[1]

@@ -111,11 +111,7 @@ class RecurrentVSRModel(BaseSRModel):
                 )
             self.cri_pix = CleaningLoss(net, self.cri_pix, build_loss(self.opt['train']['cleaning_opt']))
         if self.opt['train'].get('burn_in'):
-            self.burn_in = BurnIn(
-                self.get_bare_model(self.net_g),
-                self.opt['train']['burn_in'],
-                self.opt.get('manual_seed') or 0,
-            )
+            self.burn_in = BurnIn(self.get_bare_model(self.net_g), self.opt['train']['burn_in'])
         if self.usm_in_losses:
             self.cri_pix, self.cri_perceptual = (
                 loss and Sharpened(loss, self.usm, self.usm_weight)
@@ -146,7 +142,7 @@ class RecurrentVSRModel(BaseSRModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         if self.burn_in is not None:
-            self.burn_in.iteration = current_iter
+            self.burn_in.seed = f'{self.seed} {current_iter}'
         fixed = self.opt['train'].get('fix_flow')
         if fixed:
             for name, parameter in self.get_bare_model(self.net_g).named_parameters():

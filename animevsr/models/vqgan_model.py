@@ -249,7 +249,7 @@ class VQGANModel(BaseSRModel):
         """
         codebook, count = self.get_bare_model(self.net_g).codebook, int(dead.sum())
         # a generator of its own, so that a resumed run draws what an uninterrupted one does
-        draw = torch.Generator().manual_seed(self.opt['manual_seed'] * 1_000_003 + self.current_iter)
+        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.current_iter)
         pools = [z.permute(0, 2, 3, 1).flatten(0, 2) for z in vectors]
         new = torch.cat(
             [

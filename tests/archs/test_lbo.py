@@ -106,6 +106,19 @@ def test_the_supplements_statistics(pool):
     )
 
 
+def test_weights_are_shared_across_a_choice_and_within_a_shuffle(pool):
+    lbo = {'down_or_lbo': {'pool': pool}}
+    parts = [{'prob': 0.5, 'degradation': ['blur', lbo]}, {'prob': 0.5, 'degradation': [lbo]}]
+    pipeline, rng = (
+        DegradationPipeline([{'choice': parts}, {'shuffle': [lbo, [lbo]]}]),
+        np.random.default_rng(0),
+    )
+    for _ in range(30):
+        chosen, shuffled = pipeline.sample(rng, 2)
+        used = [chosen['params'][-1], *(part[0] for part in shuffled['params'])]
+        assert len({p['weights'] for p in used}) == 1
+
+
 def test_weights_may_differ_and_the_probability_may(pool):
     drawn = draws({'down_or_lbo': {'pool': pool, 'share': False, 'prob': 0.2}})
     assert near(sum(first['weights'] == second['weights'] for first, second in drawn) / DRAWS, 1 / 3)

@@ -38,6 +38,7 @@ def root(tmp_path):
     """
     write_clip(tmp_path / 'lq', moving_frames(2, 32, 40))
     write_clip(tmp_path / 'lq/b/deep', moving_frames(3, 48, 64, seed=1), suffix='.jpg')
+    write_clip(tmp_path / 'lq/a/deep', moving_frames(1, 48, 64, seed=3), suffix='.jpg')
     write_video(
         tmp_path / 'lq/c.mkv', moving_frames(4, 32, 48, seed=2), codec='libx264rgb', pix_fmt='rgb24', crf=0
     )
@@ -49,13 +50,13 @@ def root(tmp_path):
 
 def test_finds_folders_at_any_depth_and_videos(root):
     whole = frames_of(root, phase='val')
-    assert len(whole) == 2 + 3 + 4
+    assert len(whole) == 2 + 1 + 3 + 4
     samples = [whole[i] for i in range(len(whole))]
     assert {tuple(s['lq'].shape) for s in samples} == {(3, 32, 40), (3, 48, 64), (3, 32, 48)}
-    assert len({s['lq_path'] for s in samples}) == 9
+    assert len({s['lq_path'] for s in samples}) == 10
     images = {s['lq_path']: (s['lq'] * 255).round().byte().permute(1, 2, 0).numpy() for s in samples}
-    assert np.array_equal(images['lq_00000001.png'], moving_frames(2, 32, 40)[1])
-    assert np.array_equal(images['c_00000003.png'], moving_frames(4, 32, 48, seed=2)[3])
+    assert np.array_equal(images['00000001.png'], moving_frames(2, 32, 40)[1])
+    assert np.array_equal(images['c.mkv_00000003.png'], moving_frames(4, 32, 48, seed=2)[3])
 
 
 def test_without_augmentation_a_crop_is_a_part_of_the_frame(root):
@@ -201,5 +202,5 @@ def test_frames_that_only_the_header_counts_are_none(tmp_path):
 def test_max_frames_are_spread_evenly(tmp_path):
     write_clip(tmp_path / 'f', moving_frames(10, 32, 32))
     dataset = frames_of(tmp_path / 'f', phase='val', max_frames=3)
-    assert [dataset[i]['lq_path'] for i in range(len(dataset))] == [f'f_{i:08d}.png' for i in (0, 3, 6)]
+    assert [dataset[i]['lq_path'] for i in range(len(dataset))] == [f'{i:08d}.png' for i in (0, 3, 6)]
     assert len(frames_of(tmp_path / 'f', max_frames=50)) == 10

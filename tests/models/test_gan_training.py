@@ -11,6 +11,7 @@ from conftest import REPO, run_python
 from animevsr.archs.vsr_arch import MSRBVSR
 from animevsr.models.base_model import clip_gradients
 from animevsr.models.collapse import CollapseGuard
+from animevsr.models.pdm_model import PDMModel
 from animevsr.models.recurrent_vsr_gan_model import RecurrentVSRGANModel
 from animevsr.models.recurrent_vsr_model import RecurrentVSRModel
 from animevsr.utils.overlays import read_options
@@ -188,6 +189,35 @@ def test_a_resumed_run_takes_the_learning_rate_of_its_options():
         second.schedulers[0].milestones = {2: 1}
         second.update_learning_rate(7)
         assert second.get_current_learning_rate() == [pytest.approx(lr * 0.5)]
+
+
+def test_a_resumed_run_draws_the_same_noise(tmp_path):
+    """That of a degradation model, also where no seed was said: BasicSR draws another one for each start."""
+
+    def start(seed):
+        opt = read_options(REPO / 'options/tiny/backbones/pdm_degradation.yml')
+        opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1, manual_seed=seed)
+        opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
+        return PDMModel(opt)
+
+    def train(model, iterations):
+        for i in iterations:
+            model.feed_data(dict(gt=clean, lq=real))
+            model.optimize_parameters(i)
+        return model.net_g.last_noise
+
+    clean, real = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 32, 32)
+    first, again = start(1), start(2)
+    train(first, [1, 2])
+    first.save(0, 2)
+    for name in ('g', 'd'):
+        saved = torch.load(tmp_path / f'net_{name}_2.pth', weights_only=True)
+        getattr(again, f'net_{name}').load_state_dict(saved['params'])
+    again.resume_training(torch.load(tmp_path / '2.state', weights_only=True))
+    assert torch.equal(train(first, [3, 4]), train(again, [3, 4]))
+    for mine, other in zip(first.net_g.parameters(), again.net_g.parameters()):
+        assert torch.equal(mine, other)
+    assert not torch.equal(train(first, [5]), train(again, [6]))
 
 
 def test_signs_of_a_collapse_are_not_saved(tmp_path, monkeypatch):

@@ -349,6 +349,7 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
         opt=dict(path=dict(models=str(tmp_path), training_states=str(tmp_path))),
         optimizers=[],
         schedulers=[],
+        seed=0,
         get_bare_model=lambda net: net,
     )
     net, save = torch.nn.Linear(2, 2), torch.save

@@ -155,7 +155,7 @@ def add_verify(command: Callable) -> None:
     ve.add_argument('input', help='the source')
     ve.add_argument('output', help='what was made of it')
     ve.add_argument('--every', type=int, default=10, help='compare every n-th picture (default: %(default)s)')
-    for name in ('start', 'end', 'crop'):
+    for name in ('start', 'end', 'crop', 'fps'):
         ve.add_argument(f'--{name}', help='as upscale was given it')
     ve.add_argument('--audio', choices=['copy', 'none'], default='copy', help='as upscale was given it')
 
@@ -164,7 +164,7 @@ def run_verify(args: argparse.Namespace) -> None:
     """Call `animevsr.verify`, print its lines."""
     checks = guarded(
         lambda animevsr: animevsr.verify(
-            args.input, args.output, args.every, args.start, args.end, args.crop, args.audio
+            args.input, args.output, args.every, args.start, args.end, args.crop, args.audio, args.fps
         ),
         'nothing was written',
     )

@@ -251,7 +251,7 @@ def problem_of(found: Survey, candidate: Candidate, rules: ClipRules) -> str:
         return 'hardly moves'
     if candidate.motion > rules.motion[1]:
         return f'moves too much ({candidate.motion:.1f} % of the height a frame)'
-    if not rules.text and any(at <= n < at + m for n in found.texts):
+    if not rules.text and not set(found.texts).isdisjoint(found.measured(at, at + m)):
         return 'subtitles'
     if candidate.damage['resolution'] < 0.66:
         return f'was made larger (detail up to {candidate.damage["resolution"]:.0%})'

@@ -71,11 +71,15 @@ class Survey:
         """(first frame, one past the last) of each."""
         return list(zip(self.starts, [*self.starts[1:], len(self.times)]))
 
-    def damage_of(self, first: int, end: int) -> Damage:
-        """The mean of the measures within a stretch, or of the nearest ones."""
-        within = [n for n in self.damage if first <= n < end] or [
+    def measured(self, first: int, end: int) -> list[int]:
+        """The measured frames within a stretch, or the one that is nearest to it."""
+        return [n for n in self.damage if first <= n < end] or [
             min(self.damage, key=lambda n: abs(n - (first + end) / 2))
         ]
+
+    def damage_of(self, first: int, end: int) -> Damage:
+        """The mean of the measures within a stretch, or of the nearest ones."""
+        within = self.measured(first, end)
         names = self.damage[within[0]]
         return Damage(**{name: float(np.mean([self.damage[n][name] for n in within])) for name in names})
 

@@ -97,11 +97,7 @@ def upscale(
             return upscale_image(job, reader)
         if options.fps is not None and reader.info.is_video:
             warnings.warn(
-                (
-                    f'the sound of {input} is left out: fps changes the speed of the picture'
-                    if reader.info.has_sound
-                    else f'only the picture of {input} is kept: fps changes its speed'
-                ),
+                f'only the picture of {input} is kept, no sound and no other track: fps changes its speed',
                 stacklevel=2,
             )
     if options.compute.half and job.device().type == 'cpu':

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from animevsr.engine.runtimes import RUNTIME_DEVICES
 from animevsr.engine.sizes import output_size
 from animevsr.utils.options import check_part
+from animevsr.utils.rates import parse_rate
 from animevsr.utils.records import as_python, check_types
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS, Encoding, check_output, choose_encoding
@@ -360,19 +361,3 @@ def parse_size(text: str) -> tuple[int, int]:
     except ValueError:
         raise ValueError(f"fit '{text}' is not a size; write e.g. 1920x1080") from None
     return width, height
-
-
-def parse_rate(value: int | str) -> Fraction:
-    """Frame rate as an exact Fraction, from '24000/1001', 23.976 (which is 24000/1001), 25 or a Fraction."""
-    try:
-        rate = Fraction(value) if not isinstance(value, float) else Fraction(str(value))
-        if max(rate.numerator, rate.denominator) >= 2**31:  # containers count in 32 bits
-            rate = rate.limit_denominator(1_000_000)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"fps '{value}' is not a frame rate; write e.g. 25, 23.976 or 24000/1001") from None
-    for ntsc in (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)):
-        if abs(rate - ntsc) < Fraction(1, 200):
-            return ntsc
-    if not 0 < rate <= 1000:
-        raise ValueError(f'fps must be above 0 and at most 1000, got {value}')
-    return rate

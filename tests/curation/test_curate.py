@@ -10,7 +10,7 @@ import pytest
 from conftest import decode, run_python, write_video
 
 import animevsr
-from animevsr.curation.clips import Candidate, ClipRules, choose
+from animevsr.curation.clips import Candidate, ClipRules, choose, stretches
 from animevsr.curation.measures import has_text, measure, quality
 from animevsr.curation.survey import survey
 from animevsr.data.degraded_clip_dataset import DegradedClipDataset
@@ -83,6 +83,12 @@ def reasons(output):
     return {
         (row['source'].split('/')[-1], int(row['name'].split('_')[-1])): row['reason'] for row in data['rows']
     }
+
+
+def test_subtitles_are_seen_in_clips_that_are_shorter_than_the_measures_are_apart(tmp_path):
+    write_video(tmp_path / 'a.mkv', subtitled(pan(3, 24)), codec='libx264', crf=16)
+    found = stretches(survey(tmp_path / 'a.mkv'), ClipRules(frames=4, least_height=100))
+    assert len(found) > 6 and {c.reason for c in found} == {'subtitles'}
 
 
 def test_clips_are_chosen_for_their_reasons(raw, tmp_path):

@@ -286,5 +286,13 @@ def test_verify_knows_what_was_asked_for(identity, tmp_path):
     assert all(check.ok for check in checks), checks
     narrow = make(tmp_path, Container('square.mkv', '-c:v libx264'))
     assert not all(check.ok for check in animevsr.verify(narrow, tmp_path / 'wide.mkv'))
+    # another rate: the picture alone, of one frame in each 1/12 s
+    with pytest.warns(UserWarning, match='only the picture of .* is kept, no sound and no other track'):
+        animevsr.upscale(source, tmp_path / 'slow.mkv', identity, backend='torch', fps='12')
+    checks = animevsr.verify(source, tmp_path / 'slow.mkv', fps='12')
+    assert all(check.ok for check in checks), checks
+    for wrong in ('13', None):
+        checks = animevsr.verify(source, tmp_path / 'slow.mkv', fps=wrong)
+        assert {'duration', 'times'} <= {check.name for check in checks if not check.ok}
     raw = make(tmp_path, Container('raw.h264', '-c:v libx264 -f h264'))
     assert animevsr.verify(raw, raw)[0].ok

@@ -15,7 +15,7 @@ import animevsr
 import animevsr_cli
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
-from animevsr.upscaling.options import parse_rate
+from animevsr.utils.rates import parse_rate
 from animevsr.video.images import image_size, read_image
 
 
@@ -119,7 +119,7 @@ def test_pixel_shape_is_kept(tiny_weights, tmp_path):
 
 def test_what_is_left_out_is_said(tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mp4', moving_frames(2, 16, 16), sound=True)
-    with pytest.warns(UserWarning, match='the sound of .*in.mp4 is left out'):
+    with pytest.warns(UserWarning, match='only the picture of .*in.mp4 is kept'):
         done = animevsr.upscale(source, tmp_path / 'o.mp4', weights=tiny_weights, fps=50)
     assert done.frame_rate == 50 and packets(tmp_path / 'o.mp4') == []
     with pytest.warns(UserWarning, match='half is left out'):

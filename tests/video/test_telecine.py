@@ -140,6 +140,9 @@ def test_upscaled_and_verified(tmp_path):
     assert (done.frames, done.frame_rate) == (48, FILM)
     checks = animevsr.verify(source, output)
     assert all(check.ok for check in checks), [check for check in checks if not check.ok]
+    animevsr.upscale(source, tmp_path / 'f.mkv', weights, outscale=1, backend='torch', crf=4, fps=20)
+    checks = animevsr.verify(source, tmp_path / 'f.mkv', fps=20)
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
     done = animevsr.upscale(source, tmp_path / 'b.mkv', weights, backend='torch', deinterlace='bwdif')
     assert (done.frames, done.frame_rate) == (60, VIDEO)
     done = animevsr.upscale(source, tmp_path / 'o.mkv', weights, backend='torch', deinterlace='off')

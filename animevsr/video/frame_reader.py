@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from animevsr.utils.images import as_bytes
 from animevsr.video.color import Color
 
 if TYPE_CHECKING:
@@ -129,10 +130,10 @@ class FrameReader(ABC):
         """
 
     def small(self, frame: Path, side: int) -> np.ndarray:
-        """RGB of a frame, no more than about `side` pixels each way where that is cheaper; for looking, not
-        for keeping.
+        """uint8 RGB of a frame, no more than about `side` pixels each way where that is cheaper: for looking,
+        not for keeping.
         """
-        return self.image(frame)
+        return as_bytes(self.image(frame))
 
     def frames(self) -> Iterator[tuple]:
         """(image, time) of each frame."""

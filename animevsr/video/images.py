@@ -43,23 +43,31 @@ def images_in(path: Path) -> int:
         return 1
 
 
-def read_image(path: Path) -> np.ndarray:
-    """(h, w, 3) uint8 RGB of an image file, upright as its EXIF data says (JPEG); transparency is laid over
-    black, more than 8 bits are rounded to 8."""
+def read_image(path: Path, deep: bool = False) -> np.ndarray:
+    """(h, w, 3) RGB of an image file, upright as its EXIF data says (JPEG); transparency is laid over black.
+
+    uint8, to which more bits are rounded; with `deep` uint16 where the file has 16 bits.
+    """
     # which does not turn
     how = cv2.IMREAD_COLOR if path.suffix.lower() in ('.jpg', '.jpeg') else cv2.IMREAD_UNCHANGED
     image = cv2.imdecode(np.fromfile(path, np.uint8), how) if path.stat().st_size else None
     if image is None:
         raise MediaError(f'{path}: cannot be read as an image')
-    if image.dtype != np.uint8:
-        image = (
-            np.round(image / (65535 if image.dtype == np.uint16 else 1) * 255.0).clip(0, 255).astype(np.uint8)
-        )
+    if image.dtype not in (np.uint8, np.uint16):
+        image = np.round(image * 255.0).clip(0, 255).astype(np.uint8)
     if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if image.shape[2] == 4:
-        image = np.round(image[..., :3] * (image[..., 3:] / 255.0)).astype(np.uint8)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        alpha = image[..., 3:] / float(np.iinfo(image.dtype).max)
+        image = np.round(image[..., :3] * alpha).astype(image.dtype)
+    return cv2.cvtColor(image if deep else to_kind(image, np.uint8), cv2.COLOR_BGR2RGB)
+
+
+def to_kind(image: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """uint8 or uint16 as the one or the other."""
+    if image.dtype == kind:
+        return image
+    return image.astype(kind) * 257 if kind == np.uint16 else (image / 257).round().astype(kind)
 
 
 def image_name(number: int) -> str:
@@ -81,7 +89,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def save_image(path: Path, image: np.ndarray, known_as: Path | None = None) -> None:
     """`write_image` without its care; errors name the file `known_as`."""
     if image.dtype == np.uint16 and path.suffix.lower() not in DEEP_SUFFIXES:
-        image = (image / 257).round().astype(np.uint8)
+        image = to_kind(image, np.uint8)
     try:
         encoded, data = cv2.imencode(path.suffix, image[..., ::-1])
         if not encoded:
@@ -114,12 +122,14 @@ def has_alpha(path: Path) -> bool:
 
 
 class ImageReader(FrameReader):
-    """Image files as frames."""
+    """Image files as frames: with `deep` as uint16 where the first one has 16 bits, else as uint8."""
 
-    def __init__(self, files: list[Path], fps: Fraction | None = None) -> None:
+    def __init__(self, files: list[Path], fps: Fraction | None = None, deep: bool = False) -> None:
         self.files = files
         self.damage = []
-        self.size = height, width = read_image(files[0]).shape[:2]
+        first = read_image(files[0], deep=True)
+        self.size, self.kind = first.shape[:2], first.dtype if deep else np.uint8
+        height, width = self.size
         rate, color = fps or STILLS_FPS, Color(matrix=guess_matrix(height))
         self.info = MediaInfo(
             width,
@@ -127,6 +137,7 @@ class ImageReader(FrameReader):
             rate,
             color,
             1 / rate,
+            depth=8 * first.itemsize,
             frame_count=len(files),
             expected_frames=len(files),
             transparent=has_alpha(files[0]),
@@ -137,7 +148,7 @@ class ImageReader(FrameReader):
             yield file, None
 
     def whole_image(self, file: Path) -> np.ndarray:
-        image = read_image(file)
+        image = to_kind(read_image(file, deep=True), self.kind)
         if image.shape[:2] != self.size:
             raise MediaError(
                 f'{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame is'

@@ -46,7 +46,7 @@ def open_reader(
         fps (Fraction | None): frame rate of images; the rate of a video is its own.
         part (Part | None): what will be used; frames before it may be skipped, see `skip_to`.
         crop (Crop | None): what is left out of each image.
-        options: of `VideoReader`, for a video.
+        options: of `VideoReader`; of images `deep` counts alone.
 
     Raises:
         MediaError: missing, empty, without a picture, or not readable.
@@ -63,12 +63,13 @@ def open_reader(
 
 def open_whole(path: Path, fps: Fraction | None, **options: Any) -> FrameReader:
     """`open_reader` without a selection."""
+    deep = options.get('deep', False)
     if str(path) == STANDARD_INPUT:
         return VideoReader(path, **options)
     if not path.exists():
         raise MediaError(f'{path}: no such file or folder')
     if path.is_dir():
-        return ImageReader(list_images(path), fps)
+        return ImageReader(list_images(path), fps, deep)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         count = images_in(path)
         if count > 1:
@@ -76,7 +77,7 @@ def open_whole(path: Path, fps: Fraction | None, **options: Any) -> FrameReader:
                 f'{path}: is an animation of {count} images, of which only the first could be read; make a'
                 ' video of it'
             )
-        return ImageReader([path], fps)
+        return ImageReader([path], fps, deep)
     return VideoReader(path, **options)
 
 

@@ -3,11 +3,14 @@
 import json
 from dataclasses import fields
 
+import cv2
 import numpy as np
 import pytest
 
 import animevsr
 from animevsr.upscaling.options import GROUPS, UpscaleOptions
+from animevsr.video.images import write_image
+from animevsr.video.reader import open_reader
 from animevsr_cli.config import settings_of
 from animevsr_cli.console import parser
 
@@ -82,3 +85,37 @@ def test_numbers_of_numpy_and_of_files_become_pythons():
     assert json.loads(json.dumps(options.pixels()))['height'] == 64
     values = options.compute.half, options.compute.reuse, options.jobs, options.compute.threads
     assert repr(values) == '(False, True, 2, 2)'
+
+
+def test_images_of_sixteen_bits_stay_so(identity, tmp_path):
+    """One, a folder of them, and one with transparency, which is laid over black; a video of them has 10."""
+    ramp = np.linspace(3000, 62000, 64)[None, :, None] + np.arange(48)[:, None, None] + np.zeros(3)
+    frames = np.stack([ramp, ramp + 300, ramp + 600]).astype(np.uint16)
+    (tmp_path / 'in').mkdir()
+    for i, frame in enumerate(frames):
+        write_image(tmp_path / f'in/{i}.png', frame)
+    alpha = np.full((48, 64, 1), 32768, np.uint16)
+    cv2.imwrite(str(tmp_path / 'rgba.png'), np.concatenate([frames[0, ..., ::-1], alpha], -1))
+
+    def shrunk(image):
+        assert image.dtype == np.uint16
+        return cv2.resize(image.astype(np.float32), (64, 48), interpolation=cv2.INTER_AREA)
+
+    options = dict(weights=identity, backend='torch', steady=False)
+    animevsr.upscale(tmp_path / 'in/0.png', tmp_path / 'one.png', **options)
+    animevsr.upscale(tmp_path / 'in', tmp_path / 'many', **options)
+    animevsr.upscale(tmp_path / 'rgba.png', tmp_path / 'rgb.png', **options)
+    inner = np.s_[4:-4, 4:-4]
+    for file, expected in (
+        ('one.png', frames[0]),
+        *((f'many/{i:08d}.png', frame) for i, frame in enumerate(frames)),
+        ('rgb.png', frames[0] * (32768 / 65535)),
+    ):
+        image = cv2.imread(str(tmp_path / file), cv2.IMREAD_UNCHANGED)[..., ::-1]
+        assert np.abs(shrunk(image) - expected)[inner].max() < 20, file  # of 65535
+    animevsr.upscale(tmp_path / 'in', tmp_path / 'ten.mkv', **options)
+    with open_reader(tmp_path / 'ten.mkv', deep=True) as reader:
+        assert reader.info.pixel_format == 'yuv420p10le'
+        assert np.abs(shrunk(next(reader.frames())[0]) - frames[0])[inner].mean() < 200
+    with open_reader(tmp_path / 'in') as reader:  # for all others
+        assert next(reader.frames())[0].dtype == np.uint8

@@ -75,6 +75,9 @@ def upscale(
     if PIPE in (job.input, job.output):
         return upscale_pipe(job, progress)
     options = job.options
+    idle = options.idle(output)
+    if idle:
+        warnings.warn(f'left out, since images are made: {", ".join(idle)}', stacklevel=2)
     with replace(job, input=str(input)).open_reader() as reader:  # an error names the input as it was given
         upscaling = Upscaling(job, input, output, progress)
         if upscaling.is_finished():

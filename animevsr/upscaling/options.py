@@ -19,6 +19,7 @@ from animevsr.utils.rates import parse_rate
 from animevsr.utils.records import as_python, check_types
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.encoders import CODECS, Encoding, check_output, choose_encoding
+from animevsr.video.images import IMAGE_SUFFIXES
 from animevsr.video.selection import Crop, Part
 from animevsr.zoo import keeps_grain
 
@@ -258,6 +259,26 @@ class UpscaleOptions:
         if self.steady is not None:
             return self.steady
         return self.strength in (None, 1) and not keeps_grain(self.weights)
+
+    def idle(self, output: Path) -> list[str]:
+        """Names of the options that were given and mean nothing for this output."""
+        if output.suffix.lower() in VIDEO_SUFFIXES:
+            return []
+        usual = UpscaleOptions()
+        names = [('encode', f.name) for f in fields(EncodeOptions) if f.name != 'audio']
+        if output.suffix.lower() in IMAGE_SUFFIXES:  # a single one
+            names += [
+                ('selection', 'start'),
+                ('selection', 'end'),
+                ('compute', 'reuse'),
+                (None, 'jobs'),
+                (None, 'cuts'),
+            ]
+
+        def value(options, group, name):
+            return getattr(getattr(options, group) if group else options, name)
+
+        return [name for group, name in names if value(self, group, name) != value(usual, group, name)]
 
     def pixels(self) -> dict:
         """{name: value} of the options that the output depends on, as JSON holds them."""

@@ -267,8 +267,6 @@ class VideoReader(FrameReader):
         for frame in self.decoded():
             time = None if frame.pts is None else frame.pts * frame.time_base
             if self.conceal:
-                if frame.is_corrupt:
-                    self.damage.append((float(time or 0), 'a damaged frame, as the decoder mended it'))
                 if last is None:
                     time = time or Fraction(0)
                 else:
@@ -280,6 +278,8 @@ class VideoReader(FrameReader):
                         self.damage.append((float(last), 'a lost frame, replaced by the one before it'))
                         yield before, last
                     self._lost -= missing
+                if frame.is_corrupt:
+                    self.damage.append((float(time), 'a damaged frame, as the decoder mended it'))
                 self._calm += 1
                 if self._calm > AHEAD:
                     self._lost = 0

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -119,3 +120,13 @@ def test_images_of_sixteen_bits_stay_so(identity, tmp_path):
         assert np.abs(shrunk(next(reader.frames())[0]) - frames[0])[inner].mean() < 200
     with open_reader(tmp_path / 'in') as reader:  # for all others
         assert next(reader.frames())[0].dtype == np.uint8
+
+
+def test_what_means_nothing_for_images_is_said(identity, tmp_path):
+    write_image(tmp_path / 'in.png', np.zeros((16, 16, 3), np.uint8))
+    given = dict(crf=12, codec='h265', reuse=True, start='3', jobs=2)
+    with pytest.warns(UserWarning, match='since images are made: codec, crf, start, reuse, jobs'):
+        animevsr.upscale(tmp_path / 'in.png', tmp_path / 'out.png', identity, backend='torch', **given)
+    options = UpscaleOptions.of(**given)
+    assert options.idle(Path('frames')) == ['codec', 'crf'] and options.idle(Path('out.mkv')) == []
+    assert UpscaleOptions.of(audio='none', grain=2, outscale=2).idle(Path('out.png')) == []

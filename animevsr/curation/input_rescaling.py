@@ -89,7 +89,7 @@ def rescale(
     device: str | torch.device = 'auto',
     progress: bool = False,
     resize: str = 'bicubic',
-) -> Path:
+) -> Study | Path:
     """The input-rescaling strategy in two calls: look at all factors, then, with `factor`, write the pairs.
 
     Without `factor` it writes into the folder `output`: `contact_sheet.png` (patches by factors, ranked, with

@@ -11,17 +11,13 @@ be, and the tolerances grow or shrink until the difference is about `AIM`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
 from animevsr.engine.rectangles import Rect, merged, split
 from animevsr.utils.images import LUMA, as_bytes, local_range
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 CELL = 16  # side of a cell in pixels of the input
 BLOCK = 4  # side of the blocks whose mean change is looked at, in pixels of the input
@@ -265,7 +261,7 @@ def seen(blocks: np.ndarray) -> np.ndarray:
     return cv2.dilate(blocks.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
-def grouped(blocks: Tensor, grid: Any) -> np.ndarray:
+def grouped(blocks: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Blocks as (rows, n, columns, n), the n * n of each cell of the grid; zero where they are missing."""
     count = CELL // BLOCK
     filled = np.zeros((grid[0] * count, grid[1] * count), blocks.dtype)

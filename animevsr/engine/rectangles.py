@@ -23,7 +23,7 @@ class Rect(NamedTuple):
     def area(self) -> int:
         return (self.bottom - self.top) * (self.right - self.left)
 
-    def cut(self, x: Tensor | np.ndarray) -> Tensor:
+    def cut(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         """The part of a tensor or array (..., h, w)."""
         return x[..., self.top : self.bottom, self.left : self.right]
 

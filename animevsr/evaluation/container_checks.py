@@ -14,7 +14,7 @@ from animevsr.video.container import OWN_TAGS, TEXT_SUBTITLES, is_cover, read_ta
 from animevsr.video.tracks import JITTER
 
 if TYPE_CHECKING:
-    from animevsr.video.frame_reader import FrameReader
+    from animevsr.video.reader import VideoReader
 
 
 # seconds by which the start and the end of a copied track may move: containers round, and know priming or not
@@ -41,7 +41,7 @@ def count_tracks(before: Any, after: Any, sound: bool) -> Check:
     return Check('tracks', counts[0] == counts[1], f'{dict(counts[0])} -> {dict(counts[1])}')
 
 
-def compare_reports(result: FrameReader, times: list[Fraction]) -> list[Check]:
+def compare_reports(result: VideoReader, times: list[Fraction]) -> list[Check]:
     """What the container itself says of the track of pictures, by which players go: its length and its rate.
 
     Args:
@@ -71,7 +71,7 @@ def compare_reports(result: FrameReader, times: list[Fraction]) -> list[Check]:
     return checks
 
 
-def compare_headers(source: FrameReader, result: FrameReader) -> list[Check]:
+def compare_headers(source: VideoReader, result: VideoReader) -> list[Check]:
     """Size, pixel shape, colours, HDR metadata."""
     shapes = [reader.info.sample_aspect_ratio or Fraction(1) for reader in (source, result)]
     stretched = shapes[0] if shapes[1] == 1 else 1  # `--square-pixels` makes the picture wider

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from basicsr.metrics import psnr_ssim
@@ -82,7 +82,7 @@ def check_size(x: Tensor, name: str, side: int) -> None:
         )
 
 
-def in_float64(*tensors: Any) -> Tensor:
+def in_float64(*tensors: Tensor) -> list[Tensor]:
     """For functions that compute in float64: the tensors in it, on the CPU where their device does not have
     that.
     """

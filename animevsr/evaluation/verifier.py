@@ -26,7 +26,7 @@ from animevsr.video.reader import VideoReader
 from animevsr.video.selection import Crop, Part, find_crop
 
 if TYPE_CHECKING:
-    from animevsr.video.frame_reader import FrameReader, MediaInfo
+    from animevsr.video.frame_reader import MediaInfo
 
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
@@ -100,7 +100,7 @@ def is_film(source: MediaInfo, result: MediaInfo, retimed: bool) -> bool:
     return all(counts) and abs(counts[1] / counts[0] - 0.8) < 0.05
 
 
-def selected(source: FrameReader, part: Part | None) -> Iterator[tuple[Any, Fraction | None]]:
+def selected(source: VideoReader, part: Part | None) -> Iterator[tuple[Any, Fraction | None]]:
     """The frames of a part, with their times."""
     for number, (frame, time) in enumerate(source.timed()):
         since = source.since_first(number, time)
@@ -111,8 +111,8 @@ def selected(source: FrameReader, part: Part | None) -> Iterator[tuple[Any, Frac
 
 
 def compare_pictures(
-    source: FrameReader,
-    result: FrameReader,
+    source: VideoReader,
+    result: VideoReader,
     every: int,
     part: Part | None = None,
     fps: Fraction | None = None,

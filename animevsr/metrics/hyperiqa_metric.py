@@ -24,7 +24,7 @@ URL = 'https://github.com/xinntao/facexlib/releases/download/v0.2.0/assessment_h
 @METRIC_REGISTRY.register()
 def calculate_hyperiqa_pt(
     img: Tensor, crops: int = 25, seed: int = 0, weights: str | None = None, **kwargs: Any
-) -> float:
+) -> Tensor:
     """hyperIQA of images; from 0 to 100, higher is better. Learned on photographs.
 
     The mean over random crops of 224x224, the same for every image of a size. Smaller images are enlarged to
@@ -57,7 +57,7 @@ def calculate_hyperiqa_pt(
 
 
 @functools.lru_cache(maxsize=2)
-def network(weights: str, device: str | torch.device) -> Any:
+def network(weights: str | None, device: str) -> Any:
     """facexlib's network with its weights, in eval mode."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # facexlib uses what torchvision deprecates

@@ -138,7 +138,7 @@ HRSR = gan('_hrsr_small', CLEAN % SMALL.name, after=(SMALL,))
 VQ = (('vq', FULL, {}),)
 
 
-def fine_tuned(name: str, title: Any, file: Any) -> Stage:
+def fine_tuned(name: str, title: str, file: str) -> tuple[Row, Row]:
     """Two rows: the released weights, and those after fine-tuning on AVC-Train."""
     return (
         Row(

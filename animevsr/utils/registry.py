@@ -71,7 +71,7 @@ def fill(modules: dict) -> None:
         import_modules(package, suffix)
 
 
-def import_modules(package: tuple[str, list[str]], suffix: str) -> None:
+def import_modules(package: str, suffix: str) -> None:
     """Import every module of `package` whose name ends with `suffix`.
 
     BasicSR scans its own folders in the same way; it does not look into those of a plugin.

@@ -86,5 +86,5 @@ def load(file: Any, **options: Any) -> Any:
     return Unpickler(file, **options).load()
 
 
-def loads(data: dict[str, Tensor], **options: Any) -> Any:
+def loads(data: bytes, **options: Any) -> Any:
     return load(io.BytesIO(data), **options)

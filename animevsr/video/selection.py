@@ -13,7 +13,8 @@ import numpy as np
 from animevsr.errors import MediaError
 
 if TYPE_CHECKING:
-    from animevsr.video.frame_reader import FrameReader, MediaInfo
+    from animevsr.video.frame_reader import MediaInfo
+    from animevsr.video.reader import VideoReader
 
 
 LOOKS = 32  # frames in which black bars are looked for
@@ -159,7 +160,7 @@ def find_crop(path: str | Path) -> Crop:
     return Crop(top, bottom, left, right)
 
 
-def look(reader: FrameReader, moment: Fraction) -> np.ndarray | None:
+def look(reader: VideoReader, moment: Fraction) -> np.ndarray | None:
     """The frame at a moment; None where the video is damaged there."""
     try:
         return reader.image(reader.seek(moment))

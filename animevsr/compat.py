@@ -126,6 +126,23 @@ def net_device(net: nn.Module) -> torch.device:
 
 
 def _load_resume_state(opt):
+    """The training state with which all processes go on, or None."""
+    import torch
+
+    state, group = _newest_state(opt), torch.distributed
+    if group.is_available() and group.is_initialized():
+        found = [None] * group.get_world_size()
+        group.all_gather_object(found, state['iter'] if state else None)
+        if len(set(found)) > 1:
+            said = ', '.join('none' if number is None else str(number) for number in found)
+            raise ValueError(
+                f'the processes find training states of different iterations ({said}); all must see'
+                f' the folder {opt["path"]["experiments_root"]}'
+            )
+    return state
+
+
+def _newest_state(opt):
     """The newest complete training state, on the CPU (optimisers move their state to their parameters), or
     None.
 
@@ -137,11 +154,12 @@ def _load_resume_state(opt):
     candidates = [opt['path']['resume_state']] if opt['path'].get('resume_state') else []
     if opt['auto_resume']:
         folder = opt['path']['training_states']
-        names = [n for n in (os.listdir(folder) if os.path.isdir(folder) else []) if n.endswith('.state')]
-        candidates = [
-            os.path.join(folder, n)
-            for n in sorted(names, key=lambda n: float(n[: -len('.state')]), reverse=True)
-        ]
+        # by their numbers: what a killed process was writing has another name
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        numbers = sorted(
+            (int(n[1]) for n in map(re.compile(r'(\d+)\.state').fullmatch, names) if n), reverse=True
+        )
+        candidates = [os.path.join(folder, f'{number}.state') for number in numbers]
     for path in candidates:
         try:
             with torch.serialization.safe_globals(_harmless()):

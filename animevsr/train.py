@@ -7,6 +7,7 @@ key:key=value` (a number names a place in a list). Experiments are written under
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import torch.distributed
 import yaml
 from basicsr.train import train_pipeline
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 
 from animevsr.data.sampling import resumable_loaders
 from animevsr.errors import CheckpointError, CodecError, MediaError
@@ -75,7 +76,9 @@ def run(pipeline: Any) -> None:
 
 
 def check_options(options: dict, file: Any, training: bool) -> None:
-    """`check_run`, and ValueError where a network is given an argument that it does not take."""
+    """`check_run`, and ValueError where a network or a metric is given an argument that it does not take, or
+    lacks one: else a metric is first looked at in the first validation.
+    """
     check_run(options, file, training)
     for part, arguments in options.items():
         kind = arguments.get('type') if part.startswith('network_') and isinstance(arguments, dict) else None
@@ -83,6 +86,28 @@ def check_options(options: dict, file: Any, training: bool) -> None:
             known = inspect.signature(ARCH_REGISTRY.get(kind)).parameters
             if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
                 check_keys(arguments, ('type', *known), f'{part} of {file}')
+    val = options.get('val')
+    for key in ('val_freq', 'save_img') if isinstance(val, dict) and training else ():
+        if key not in val:
+            raise ValueError(f"{file}: 'val: {key}' is missing")
+    for name, metric in ((val or {}).get('metrics') or {}).items():
+        check_metric(metric, f'metric {name} of {file}')
+
+
+def check_metric(options: dict, where: str) -> None:
+    """ValueError where validation could not call a metric with these options."""
+    kind = options.get('type') if isinstance(options, dict) else None
+    if kind not in METRIC_REGISTRY:
+        known = [name for name, _ in METRIC_REGISTRY]
+        near = difflib.get_close_matches(str(kind), known, 1, 0)[0]
+        raise ValueError(f"{where}: type '{kind}' is not known; did you mean '{near}'?")
+    arguments = {key: value for key, value in options.items() if key not in ('type', 'better')}
+    signature = inspect.signature(METRIC_REGISTRY.get(kind))
+    images = {key: None for key in ('img', 'img2') if key in signature.parameters}
+    try:
+        signature.bind(**images, **arguments)
+    except TypeError as error:
+        raise ValueError(f'{where}: {kind}: {error}') from None
 
 
 def take_forced(arguments: list[str]) -> list[str]:

@@ -275,6 +275,9 @@ def test_several_gpus_in_one_process_are_refused_where_a_model_cannot():
             ValueError, match=f'{kind.__name__}: 4 GPUs need one process each: torchrun --nproc_per_node 4'
         ):
             kind(dict(opt))
+    # each thread of DataParallel would compute in float16
+    with pytest.raises(ValueError, match='RecurrentVSRModel: 4 GPUs need one process each'):
+        RecurrentVSRModel(dict(dist=False, num_gpu=4, train=dict(amp='bf16')))
 
 
 def test_exact_float32_where_it_is_not_said_otherwise(monkeypatch):

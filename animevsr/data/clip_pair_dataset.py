@@ -73,6 +73,9 @@ class ClipPairDataset(data.Dataset):
             ):
                 if count != length:
                     raise MediaError(f'{clip}: has {count} frames, its partner in dataroot_gt {length}')
+        if self.pipeline:  # a degradation that does not fit is told now, not at the first validation
+            gt = next(stream_clip(self.gt_clips[0], 1))
+            self._check_sizes(dict(lq=self._degraded(0, 1)[0], gt=to_tensor(self._cropped(gt)[None])[0]), 0)
 
     def _pair(self):
         """Order the low-quality clips as the ground truth; MediaError for one without a partner."""
@@ -128,8 +131,13 @@ class ClipPairDataset(data.Dataset):
 
     def _check_sizes(self, sample, index):
         (h, w), (gt_h, gt_w) = sample['lq'].shape[-2:], sample['gt'].shape[-2:]
-        if (h * self.scale, w * self.scale) != (gt_h, gt_w):
-            raise MediaError(
-                f'{self.lq_clips[index]}: is {w}x{h}, but {self.gt_clips[index]} is {gt_w}x{gt_h}, '
-                f'not {self.scale} times as large'
+        if (h * self.scale, w * self.scale) == (gt_h, gt_w):
+            return
+        if self.pipeline:
+            raise ValueError(
+                f'the degradation gives {w}x{h} for a GT of {gt_w}x{gt_h}, but scale is {self.scale}'
             )
+        raise MediaError(
+            f'{self.lq_clips[index]}: is {w}x{h}, but {self.gt_clips[index]} is {gt_w}x{gt_h}, '
+            f'not {self.scale} times as large'
+        )

@@ -115,15 +115,17 @@ class DegradedClipDataset(data.Dataset):
         self.holds = whole_numbers('hold', opt.get('hold', (1,)))
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
             raise ValueError(f"degrade_on must be 'loader' or 'device', got {opt['degrade_on']!r}")
-        for name in ('num_frame', 'gt_size', 'scale'):
-            if not is_whole(getattr(self, name)):
-                raise ValueError(f'{name} must be a whole number >= 1, got {getattr(self, name)!r}')
+        for name, value in (
+            ('num_frame', self.num_frame),
+            ('gt_size', self.gt_size),
+            ('scale', self.scale),
+            ('edge_bias', opt.get('edge_bias', 1)),
+        ):
+            if not is_whole(value):
+                raise ValueError(f'{name} must be a whole number >= 1, got {value!r}')
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
-        self.echo = (
-            EchoPool(opt['echo'], {key: opt.get(key) for key in OF_A_WINDOW}) if opt.get('echo') else None
-        )
-        if self.echo and opt.get('degrade_on') == 'device':
+        if opt.get('echo') and opt.get('degrade_on') == 'device':
             raise ValueError(
                 "echo: needs windows that are degraded as they are loaded (degrade_on: 'loader')"
             )
@@ -133,6 +135,8 @@ class DegradedClipDataset(data.Dataset):
         self.lengths = clip_lengths(
             self.clips, need, f'a window of {self.num_frame} frames (num_frame) needs {need}'
         )
+        settings = {key: opt.get(key) for key in OF_A_WINDOW}
+        self.echo = EchoPool(opt['echo'], settings, self.clips) if opt.get('echo') else None
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -10,12 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from basicsr.utils import get_root_logger
 
 from animevsr.utils.options import check_keys
+from animevsr.utils.resources import find
 
 KEYS = ('folder', 'size', 'fresh')
 
@@ -28,23 +33,33 @@ class EchoPool:
         size (int): how many windows are kept.
         fresh (float): the share of draws that are degraded anew, above 0 and at most 1; a window is used
             1 / fresh times in the mean.
-        settings (dict): what the windows are made of and how; windows of other settings are not taken.
+        settings (dict): what the windows are made of and how; windows of other settings are not taken, nor
+            those of files that it names, e.g. of weights, as they were before.
+        clips (list): paths of what the windows are cut from, as they are now.
 
     Raises:
         ValueError: an option is unknown or does not fit.
     """
 
-    def __init__(self, options: dict, settings: dict) -> None:
+    def __init__(self, options: dict, settings: dict, clips: Sequence[str | Path] = ()) -> None:
         check_keys(options, KEYS, 'echo')
         if missing := [key for key in KEYS if key not in options]:
             raise ValueError(f'echo: {", ".join(missing)} missing; it needs {", ".join(KEYS)}')
         self.size, self.fresh = options['size'], options['fresh']
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-        self.folder = Path(options['folder']) / digest[:12]
+        files = [stamp(Path(path)) for path in (*named_files(settings), *clips)]
+        text = json.dumps([settings, files], sort_keys=True, default=str)
+        self.folder = Path(options['folder']) / hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.full = False
         if not isinstance(self.size, int) or self.size < 1:
             raise ValueError(f'echo: size must be a whole number >= 1, got {self.size!r}')
         if not 0 < self.fresh <= 1:
             raise ValueError(f'echo: fresh must be above 0 and at most 1, got {self.fresh!r}')
+        others = [path for path in self.folder.parent.glob('?' * 12) if path != self.folder and path.is_dir()]
+        if others and not self.folder.exists():
+            get_root_logger().info(
+                f'echo: a new pool of windows, {self.folder}; {len(others)} of other settings are beside it:'
+                ' remove those that no run uses'
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def take(self, rng: np.random.Generator) -> dict | None:
@@ -65,8 +80,28 @@ class EchoPool:
             with partial.open('wb') as file:
                 np.savez(file, **window)
             partial.replace(place)
-        except OSError:  # no room: there will be fewer
+        except OSError as error:  # no room: there will be fewer
             partial.unlink(missing_ok=True)
+            if not self.full:
+                warnings.warn(f'echo: {self.folder} takes no more windows ({error.strerror})', stacklevel=2)
+            self.full = True
 
     def _place(self, rng):
         return self.folder / f'{rng.integers(self.size):06d}.npz'
+
+
+def named_files(settings: Any) -> Iterator[Path]:
+    """The files that settings name, anywhere in them."""
+    if isinstance(settings, dict):
+        settings = list(settings.values())
+    if isinstance(settings, (list, tuple)):
+        for value in settings:
+            yield from named_files(value)
+    elif isinstance(settings, str) and find(settings).is_file():
+        yield find(settings)
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """(bytes, time of the last change) of a file or folder as it is now."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,13 +91,16 @@ def resumable_loaders() -> Iterator[Any]:
         return state
 
     def create_train_val_dataloader(opt, logger):
-        loader, sampler, *more = create(opt, logger)
+        loader, sampler, validation, epochs, total_iters = create(opt, logger)
         if resumed:
+            # of epochs as long as they are now: those before may have been shorter
+            left = math.ceil((total_iters - resumed['iter']) / len(loader))
+            epochs = max(epochs, resumed['epoch'] + left + 1)
             used = resumed['iter'] - resumed['epoch'] * len(loader)
             sampler.skip = (resumed['epoch'], max(used, 0) * loader.batch_size)
         if opt['datasets']['train'].get('degrade_on') == 'device':
             loader = LookAhead(loader)
-        return loader, sampler, *more
+        return loader, sampler, validation, epochs, total_iters
 
     basicsr.train.create_train_val_dataloader = create_train_val_dataloader
     basicsr.train.load_resume_state = load_resume_state

@@ -50,7 +50,7 @@ class VQ(Operator):
         k_middle: int | list[int] = 1,
     ) -> None:
         bands = bands or [(*whole_interval('vq: k', k), 1.0)]
-        if any(len(band) != 3 for band in bands):
+        if any(not isinstance(band, (list, tuple)) or len(band) != 3 for band in bands):
             raise ValueError(f'vq: a band is [lowest k, highest k, probability], got {bands}')
         if not math.isclose(sum(band[2] for band in bands), 1, abs_tol=1e-6):
             raise ValueError(f'vq: the probabilities of the bands must add up to 1, got {bands}')

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from animevsr.degradations import functional as D
 from animevsr.degradations.operator import Operator, interval, operator, probability
+from animevsr.utils.options import check_keys
 from animevsr.video.codec import ROUND_TRIPS
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LEAST_SIGMA = 0.01  # pixels: a kernel of a single one
 SEEDS = 2**31
+PROFILES = 'baseline', 'main', 'high', 'high10', 'high422', 'high444'  # of H.264
 
 
 @operator('blur')
@@ -40,8 +42,8 @@ class Blur(Operator):
         sigma: Sequence[float] = (0.2, 4.0),
         sigma_aniso: Sequence[float] = (0.8, 3.0),
     ) -> None:
-        if kernel_size % 2 == 0:
-            raise ValueError(f'blur: kernel_size must be odd, got {kernel_size}')
+        if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f'blur: kernel_size must be an odd whole number, got {kernel_size}')
         self.kernel_size = kernel_size
         self.isotropic_prob = probability('blur: isotropic_prob', isotropic_prob)
         self.sigma = interval('blur: sigma', sigma, LEAST_SIGMA)
@@ -172,6 +174,7 @@ class Codec(Operator):
         if codec not in ROUND_TRIPS:
             raise ValueError(f"codec: unknown codec '{codec}'; known: {', '.join(ROUND_TRIPS)}")
         profiles = dict(profiles or dict(baseline=0.1, main=0.2, high=0.7))
+        check_keys(profiles, PROFILES, 'the profiles of codec')
         if not math.isclose(sum(profiles.values()), 1, abs_tol=1e-6):
             raise ValueError(f'codec: the probabilities of the profiles must add up to 1, got {profiles}')
         self.codec = codec
@@ -210,6 +213,9 @@ class FFmpeg(Operator):
             key: interval(f'ffmpeg: {key}', v) if isinstance(v, (list, tuple)) else v
             for key, v in options.items()
         }
+        for key, value in self.options.items():
+            if isinstance(value, tuple) and not all(isinstance(end, int) for end in value):
+                raise ValueError(f'ffmpeg: {key} must be a pair of whole numbers, got {list(value)}')
         self.fixed = dict(suffix=suffix, filters=filters, decode_filters=decode_filters)
 
     def sample(self, rng: np.random.Generator, drawn: Sequence[dict] = (), t: int = 1) -> dict:

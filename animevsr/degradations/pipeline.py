@@ -117,6 +117,8 @@ class Choice(Operator):
     def __init__(self, parts: list[dict]) -> None:
         for part in parts:
             check_keys(part, ('prob', 'degradation'), 'a part of choice')
+            if len(part) < 2:
+                raise ValueError(f'choice: each part needs prob and degradation, got {part}')
         self.probs = [probability('choice: prob', part['prob']) for part in parts]
         if not math.isclose(sum(self.probs), 1, abs_tol=1e-6):
             raise ValueError(f'choice: the probabilities must add up to 1, got {self.probs}')

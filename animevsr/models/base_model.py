@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from basicsr.models.lr_scheduler import MultiStepRestartLR
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
@@ -49,7 +50,11 @@ class BaseSRModel(SRModel):
     )
 
     def __init__(self, opt: dict) -> None:
-        if not opt['dist'] and opt['num_gpu'] > 1 and self.needs_processes(opt):
+        if (
+            not opt['dist']
+            and opt['num_gpu'] > 1
+            and (self.needs_processes(opt) or opt.get('train', {}).get('amp'))
+        ):
             raise ValueError(
                 f'{type(self).__name__}: {opt["num_gpu"]} GPUs need one process each: torchrun'
                 f' --nproc_per_node {opt["num_gpu"]} -m animevsr.train -opt ... --launcher pytorch; or set'
@@ -99,11 +104,18 @@ class BaseSRModel(SRModel):
         self.opt['train'].update(kept)
 
     def resume_training(self, resume_state: Any) -> None:
-        """BasicSR's, after which a learning rate that was changed in the options since is the one that
-        counts, and the seed that the run began with.
+        """BasicSR's, after which a learning rate and a scheduler that were changed in the options since are
+        those that count, and the seed that the run began with.
         """
         wanted = [[group['initial_lr'] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        settings = [scheduler_settings(scheduler) for scheduler in self.schedulers]
         super().resume_training(resume_state)
+        for scheduler, mine in zip(self.schedulers, settings):
+            for name, value in mine.items():
+                before = getattr(scheduler, name)
+                if value != before:
+                    get_root_logger().info(f'scheduler: {name} was {before}, it is {value} from now on.')
+                    setattr(scheduler, name, value)
         self.seed = resume_state.get('manual_seed', self.seed)
         for optimizer, scheduler, rates in zip(self.optimizers, self.schedulers, wanted):
             for i, (group, rate) in enumerate(zip(optimizer.param_groups, rates)):
@@ -133,11 +145,24 @@ class BaseSRModel(SRModel):
             CheckpointError: the file cannot be read, or holds another network.
         """
         path, net = find(load_path), self.get_bare_model(net)
+        if net is getattr(self, 'net_g_ema', None):  # the mean begins as the network, also what starts fresh
+            net.load_state_dict(self.get_bare_model(self.net_g).state_dict())
         fresh = load_weights(net, path, prefer=param_key, strict=strict)
         logger = get_root_logger()
         logger.info(f'Loading {type(net).__name__} from {path} ({param_key} preferred).')
         for part, count in fresh.items():
             logger.info(f'Not in {path.name}, starts fresh: {part} ({count} tensors)')
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """BasicSR's, whose MultiStepLR would go on with the last rate of the warm-up, a little too low."""
+        super().update_learning_rate(current_iter, warmup_iter)
+        if current_iter == warmup_iter:
+            for optimizer, scheduler in zip(self.optimizers, self.schedulers):
+                for group in optimizer.param_groups if isinstance(scheduler, MultiStepRestartLR) else ():
+                    passed = sum(
+                        n for step, n in scheduler.milestones.items() if step <= scheduler.last_epoch
+                    )
+                    group['lr'] = group['initial_lr'] * scheduler.gamma**passed
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.current_iter = current_iter
@@ -243,6 +268,15 @@ class BaseSRModel(SRModel):
                         ' saved, the last checkpoint is kept; lower the learning rate and go on with'
                         ' --auto_resume'
                     )
+
+
+def scheduler_settings(scheduler: Any) -> dict[str, Any]:
+    """What a scheduler was made with; not how far it has come."""
+    return {
+        name: value
+        for name, value in vars(scheduler).items()
+        if not name.startswith('_') and name not in ('optimizer', 'last_epoch', 'base_lrs')
+    }
 
 
 def clip_gradients(optimizer: Any, limit: float) -> None:

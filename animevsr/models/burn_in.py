@@ -59,4 +59,6 @@ class BurnIn:
         for left in range(passes, 0, -1):
             for prev, cur, nxt in triples(reversed(frames) if left % 2 else frames):
                 state = net.step(prev, cur, nxt, state)[1]
+        # older versions of PyTorch keep the weights that autocast has converted here, without gradients
+        torch.clear_autocast_cache()
         return state

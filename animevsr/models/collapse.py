@@ -37,7 +37,7 @@ class CollapseGuard:
             )
         self.window = window
         self.pix_rise = pix_rise
-        self.count = 0
+        self.counts = {}
         self.least_d = least_d * UNDECIDED[gan_type] if gan_type in UNDECIDED else None
         self.means = {}
         self.recent = {}
@@ -45,16 +45,17 @@ class CollapseGuard:
 
     def update(self, losses: dict[str, float]) -> None:
         """Take in the losses {name: float} of one iteration."""
-        self.count += 1
         seen = dict(d=losses['l_d_real'] + losses['l_d_fake'])
         if 'l_g_pix' in losses:
             seen['pix'] = losses['l_g_pix']
         for name, value in seen.items():
+            # of its own, since the pixel loss may begin later (net_d_init_iters)
+            count = self.counts[name] = self.counts.get(name, 0) + 1
             before = self.means.get(name, value)
-            self.means[name] = before + (value - before) / min(self.count, self.window)
+            self.means[name] = before + (value - before) / min(count, self.window)
             before = self.recent.get(name, value)
-            self.recent[name] = before + (value - before) / min(self.count, max(1, self.window // 10))
-        if self.count >= self.window and 'pix' in self.means:
+            self.recent[name] = before + (value - before) / min(count, max(1, self.window // 10))
+        if self.counts.get('pix', 0) >= self.window:
             self.lowest = min(self.means['pix'], self.lowest or self.means['pix'])
 
     def problem(self, recent: bool = False) -> str | None:
@@ -62,7 +63,7 @@ class CollapseGuard:
         a passing one.
         """
         means, window = (self.recent, max(1, self.window // 10)) if recent else (self.means, self.window)
-        if self.count < window:
+        if self.counts.get('d', 0) < window:
             return None
         if self.least_d is not None and means['d'] < self.least_d:
             return (

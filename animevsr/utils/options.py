@@ -102,6 +102,8 @@ def check_dataset(opt: dict, known: tuple[str, ...]) -> None:
     """
     where = f'the options of dataset {opt.get("name", "")}'
     check_keys(opt, (*DATASET_KEYS, *known), where)
+    if opt.get('use_shuffle') is False and opt.get('phase') == 'train':
+        raise ValueError(f'use_shuffle in {where}: training data are always shuffled; leave it out')
     backend = (opt.get('io_backend') or {}).get('type', 'disk')
     if backend != 'disk':
         raise ValueError(

@@ -1,6 +1,7 @@
 """The datasets: windows, reproducibility, and errors that name the culprit."""
 
 import gc
+import os
 import re
 import shutil
 import weakref
@@ -13,6 +14,7 @@ import torch
 from basicsr.data import build_dataset
 from conftest import moving_frames, write_clip, write_video
 
+from animevsr.data.echo import EchoPool
 from animevsr.data.sampling import ResumableSampler
 from animevsr.utils.windows import triples
 
@@ -190,6 +192,33 @@ def test_echoed_windows_are_those_that_were_made_before(root, tmp_path):
     # another degradation, another pool
     harder = train_set(root, echo=dict(echo, fresh=1e-9), degradation=['noise', *PIPELINE])
     assert sample_of(harder, 0, 0)['params'] not in made
+    # clips that were changed since, too
+    os.utime(root / 'clip0', (1, 1))
+    newer = train_set(root, echo=dict(echo, fresh=1e-9))
+    assert newer.echo.folder != other.echo.folder and not list(newer.echo.folder.iterdir())
+
+
+def test_a_full_pool_is_told_once(root, tmp_path, monkeypatch):
+    dataset = train_set(root, echo=dict(folder=str(tmp_path / 'pool'), size=3, fresh=1))
+
+    def full(file, **window):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez', full)
+    with pytest.warns(UserWarning, match='pool/.* takes no more windows .No space left on device') as said:
+        for n in range(3):
+            sample_of(dataset, n, n)
+    assert len(said) == 1 and not list((tmp_path / 'pool').glob('*/*'))
+
+
+def test_weights_that_a_degradation_names_are_told_apart_by_their_contents(tmp_path):
+    weights = tmp_path / 'net.pth'
+    weights.write_bytes(b'old')
+    settings = dict(degradation=[{'down_or_lbo': {'pool': [str(weights)]}}], gt_size=32)
+    options = dict(folder=str(tmp_path / 'pool'), size=3, fresh=0.5)
+    before, same = (EchoPool(options, settings).folder for _ in range(2))
+    weights.write_bytes(b'newer')
+    assert before == same != EchoPool(options, settings).folder
 
 
 def test_echoed_pairs_are_turned_together(tmp_path):
@@ -235,6 +264,7 @@ def test_training_set_errors_name_the_culprit(root, tmp_path):
         (dict(gt_size=30), 'gt_size must be a multiple'),
         (dict(gt_sise=32), "unknown key 'gt_sise' .* did you mean 'gt_size'"),
         (dict(degradation=['blur', {'nois': 1}]), "'nois'"),
+        (dict(edge_bias=0), 'edge_bias must be a whole number >= 1, got 0'),
         (dict(echo={'folder': str(tmp_path)}), 'echo: size, fresh missing'),
         (dict(echo={'folder': str(tmp_path), 'size': 0, 'fresh': 1}), 'size must be a whole number >= 1'),
         (dict(echo={'folder': str(tmp_path), 'size': 1, 'fresh': 0}), 'fresh must be above 0'),

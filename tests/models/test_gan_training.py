@@ -52,6 +52,16 @@ def test_a_network_that_drifts_is_a_collapse():
     assert problem_after([*HEALTHY, *[(0.25, 0.2, 0.4)] * 500], pix_rise=10) is None
 
 
+def test_a_pixel_loss_that_begins_late_is_judged_by_a_mean():
+    """The discriminator alone is trained at first (net_d_init_iters); then one small loss is no mean."""
+    guard = CollapseGuard('lsgan', window=10)
+    for _ in range(50):
+        guard.update(dict(l_d_real=0.2, l_d_fake=0.2))
+    for i in range(100):
+        guard.update(dict(l_d_real=0.2, l_d_fake=0.2, l_g_pix=0.03 if i else 0.008))
+        assert guard.problem() is None
+
+
 def test_early_signs_are_seen_before_the_collapse_is_said():
     guard = CollapseGuard('lsgan', window=100)
     for i in range(400):
@@ -159,6 +169,64 @@ def model_of(name, **train):
     opt['network_g']['num_feat'] = 8
     opt['train'].update(train)
     return {'gan': RecurrentVSRGANModel, 'net': RecurrentVSRModel}[name](opt)
+
+
+def test_a_resumed_run_takes_the_scheduler_of_its_options():
+    """Whoever raises total_iter raises its milestones or periods."""
+
+    def start(scheduler):
+        return model_of('net', optim_g=dict(type='Adam', lr=1e-3, betas=[0.9, 0.99]), scheduler=scheduler)
+
+    def rates(model, iterations):
+        out = []
+        for i in iterations:
+            model.update_learning_rate(i)
+            out.append(model.get_current_learning_rate()[0])
+        return out
+
+    for kind, before, after in (
+        (dict(type='MultiStepLR', gamma=0.5), dict(milestones=[100]), dict(milestones=[12])),
+        (
+            dict(type='CosineAnnealingRestartLR', restart_weights=[1], eta_min=1e-7),
+            dict(periods=[10]),
+            dict(periods=[20]),
+        ),
+    ):
+        first, second, whole = start({**kind, **before}), start({**kind, **after}), start({**kind, **after})
+        rates(first, range(1, 9))
+        expected = rates(whole, range(1, 16))
+        second.resume_training(
+            dict(
+                epoch=0,
+                iter=8,
+                optimizers=[copy.deepcopy(first.optimizer_g.state_dict())],
+                schedulers=[copy.deepcopy(first.schedulers[0].state_dict())],
+            )
+        )
+        assert rates(second, range(9, 16)) == pytest.approx(expected[8:], rel=1e-6)
+        assert expected[14] < 0.6e-3
+
+
+def test_a_warm_up_ends_at_the_full_rate():
+    model, rates = model_of('net', optim_g=dict(type='Adam', lr=1e-3, betas=[0.9, 0.99])), []
+    for i in range(1, 8):
+        model.update_learning_rate(i, warmup_iter=4)
+        rates.append(model.get_current_learning_rate()[0])
+    assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3, 1e-3])
+
+
+def test_the_mean_begins_as_the_network(tmp_path):
+    """Also in what the file did not have, and is drawn at random."""
+    path = tmp_path / 'plain.pth'
+    torch.save(dict(params=MSRBVSR(num_feat=8, num_block=(1, 1, 1)).state_dict()), path)
+    opt = read_options(REPO / 'options/tiny/net.yml')
+    opt.update(num_gpu=0, dist=False, is_train=True, rank=0, world_size=1)
+    opt['network_g'].update(num_feat=8, num_block=[1, 1, 1], sr_feedback=True)
+    opt['path'].update(pretrain_network_g=str(path), strict_load_g=False)
+    opt['train']['ema_decay'] = 0.999
+    model = RecurrentVSRModel(opt)
+    for (name, mine), mean in zip(model.net_g.named_parameters(), model.net_g_ema.parameters()):
+        assert torch.equal(mine, mean), name
 
 
 @pytest.mark.parametrize('limit', [None, 0.01])

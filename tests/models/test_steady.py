@@ -114,6 +114,7 @@ def test_all_of_it_trains(tiny_weights):
     for amp in ('bf16', None):
         model = tiny_model(
             amp=amp,
+            burn_in=[0, 1],
             steady_weight=0.5,
             teacher_opt=dict(weights=str(tiny_weights)),
             pixel_opt=dict(type='EdgeCharbonnierLoss'),

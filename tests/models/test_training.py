@@ -2,6 +2,7 @@
 project.
 """
 
+import math
 import os
 import re
 import signal
@@ -10,11 +11,14 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import basicsr.train
 import pytest
 import torch
 import yaml
 from conftest import REPO, TINY_CLIPS, run_python
 
+from animevsr.compat import _load_resume_state
+from animevsr.data.sampling import resumable_loaders
 from animevsr.models.base_model import BaseSRModel
 from animevsr.utils.overlays import read_options
 
@@ -123,7 +127,8 @@ def test_resumed_run_continues_exactly(workers, tmp_path):
 
     whole = losses(train('whole').stderr)
     train('halves', **{'train.total_iter': 5})
-    (tmp_path / 'experiments/halves/training_states/7.state').write_bytes(b'half-written')
+    for name in ('7.state', '.9.partial.state'):  # a kill while it was written leaves the second
+        (tmp_path / f'experiments/halves/training_states/{name}').write_bytes(b'half-written')
     resumed = train('halves', '--auto_resume')
     assert 'Passing over' in resumed.stdout and '7.state' in resumed.stdout
     second = losses(resumed.stderr)
@@ -312,11 +317,16 @@ def test_foreign_project(tmp_path):
         ({'train.gt_usmm': {}}, "unknown key 'gt_usmm' in train; did you mean 'gt_usm'"),
         ({'network_g.num_feats': 8}, "unknown key 'num_feats' in network_g of "),
         ({'path.pretrain_network_G': 'x.pth'}, "in path; did you mean 'pretrain_network_g'"),
+        ({'val.metrics.psnr.type': 'calculate_psnrr'}, "did you mean 'calculate_psnr'"),
+        ({'val.metrics.psnr': dict(type='calculate_psnr', crop_bordr=0)}, "argument: 'crop_border'"),
+        ({'val': dict(val_freq=3)}, "'val: save_img' is missing"),
         ({'val': dict(val_frq=3)}, "unknown key 'val_frq' in val; did you mean 'val_freq'"),
         ({'datasets.train.gt_size': 'big'}, "gt_size must be a whole number >= 1, got 'big'"),
         ({'datasets.train.interval': 1}, 'interval must be a list of whole numbers >= 1, got 1'),
         ({'datasets.train.degradation': [{'noise': {'sigma': ['a', 3]}}]}, "must be a number, got 'a'"),
         ({'datasets.train.degradation': ['ffmpeg']}, 'degradation: ffmpeg: missing a required argument'),
+        ({'datasets.train.use_shuffle': False}, 'training data are always shuffled'),
+        ({'datasets.val.degradation': [{'down': 2}]}, 'but scale is 4'),
         ({'datasets.train.batch_size_per_gpu': 50}, 'less than one batch of 50'),
         ({'path.pretrain_network_g': 'gone.pth'}, 'gone.pth: no such weights file'),
         (
@@ -330,6 +340,40 @@ def test_bad_options_are_one_line(changes, message, tmp_path):
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert message in last and 'Traceback' not in done.stderr
+
+
+def test_a_resume_may_make_epochs_longer(monkeypatch):
+    """Upstream counts all epochs as long as they are now, and would end at once."""
+    sampler, loader = SimpleNamespace(), type('Loader', (list,), dict(batch_size=2))(range(24))
+    state = dict(epoch=3, iter=12)
+    monkeypatch.setattr(basicsr.train, 'load_resume_state', lambda opt: state)
+    monkeypatch.setattr(
+        basicsr.train, 'create_train_val_dataloader', lambda *_: (loader, sampler, [], math.ceil(40 / 24), 40)
+    )
+    with resumable_loaders():
+        basicsr.train.load_resume_state({})
+        *_, epochs, total = basicsr.train.create_train_val_dataloader(dict(datasets=dict(train={})), None)
+    iterations = sum(len(loader) for epoch in range(state['epoch'], epochs + 1))
+    assert total == 40 and state['iter'] + iterations >= 40
+
+
+@pytest.mark.parametrize('numbers', [[5, 5], [5, None]])
+def test_processes_that_see_other_folders_do_not_wait_for_one_another(numbers, monkeypatch, tmp_path):
+    group = torch.distributed
+    monkeypatch.setattr(group, 'is_initialized', lambda: True)
+    monkeypatch.setattr(group, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(group, 'all_gather_object', lambda found, mine: found.__setitem__(slice(2), numbers))
+    (tmp_path / 'states').mkdir()
+    torch.save(dict(iter=5, epoch=0), tmp_path / 'states/5.state')
+    paths = dict(experiments_root='experiments/run', models='m', training_states=str(tmp_path / 'states'))
+    opt = dict(auto_resume=True, path=paths, network_g={})
+    if len(set(numbers)) == 1:
+        assert _load_resume_state(opt)['iter'] == 5
+    else:
+        with pytest.raises(
+            ValueError, match=r'iterations \(5, none\); all must see the folder experiments/run'
+        ):
+            _load_resume_state(opt)
 
 
 def test_damaged_states_never_restart_a_run(tmp_path):

@@ -82,8 +82,8 @@ def write_config(path: str, args: argparse.Namespace, defaults: dict[str, Any]) 
     ]
     try:
         Path(path).write_text('\n'.join(['# of animevsr upscale --config', *lines, '']), encoding='utf8')
-    except OSError as error:
-        sys.exit(f'animevsr: {path}: cannot be written ({error.strerror})')
+    except (OSError, UnicodeEncodeError) as error:  # names that are not UTF-8, which TOML is
+        sys.exit(f'animevsr: {path}: cannot be written ({getattr(error, "strerror", None) or error})')
 
 
 def as_toml(value: Any) -> str:

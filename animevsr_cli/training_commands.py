@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from animevsr_cli.arguments import add_device, part
 from animevsr_cli.guard import guarded
@@ -39,21 +41,30 @@ def run_learn(args: argparse.Namespace) -> None:
     """Run the two stages, each as a training process of its own."""
     import torch
 
+    from animevsr.errors import MediaError
+    from animevsr.utils.files import check_note, inherited_lock
+
     frames, gpus = Path(args.frames).resolve(), torch.cuda.device_count()
     start = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(gpus)] if gpus > 1 else []
     name = args.name or frames.name
-    note = Path(f'experiments/{name}_frames.txt')
-    learned = Path(f'experiments/{name}_top/models').is_dir()  # of a start that failed nothing is kept
-    if learned and note.exists() and note.read_text() != str(frames):
-        sys.exit(
-            f'animevsr: experiments/{name}_* were learned from {note.read_text()}; choose another --name for'
-            f' {frames}'
-        )
     if not frames.is_dir() or not any(frames.rglob('*.*')):
         sys.exit(f'animevsr: {args.frames}: {"holds no frames" if frames.is_dir() else "no such folder"}')
+    note = Path(f'experiments/{name}_frames.txt')
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(frames))
+        if not Path(f'experiments/{name}_top/models').is_dir():  # of a start that failed nothing is kept
+            note.unlink(missing_ok=True)
+        check_note(
+            note,
+            str(frames),
+            f'experiments/{name}_* were learned from other frames (see {note}); choose another --name for'
+            f' {frames}',
+        )
+        lock = inherited_lock(note.with_name(f'.{name}.lock'))
+    except MediaError as error:
+        sys.exit(f'animevsr: {error}')
+    except BlockingIOError:
+        sys.exit(f'animevsr: another process learns experiments/{name}_*; wait for it, or end it')
     except OSError as error:
         sys.exit(f'animevsr: {note}: cannot be written ({error.strerror})')
     for stage in ('top', 'full'):
@@ -77,13 +88,26 @@ def run_learn(args: argparse.Namespace) -> None:
             'pytorch' if start else 'none',
             '--force_yml',
         ]
-        try:
-            code = subprocess.call([*command, *options, *args.set])
-        except KeyboardInterrupt:
-            code = 130
+        code = train([*command, *options, *args.set], lock)
         if code:
             sys.exit(code)
     print(f'experiments/{name}_full/models/net_g_latest.pth')
+
+
+def train(command: list[str], lock: IO) -> int:
+    """Run a training, which holds the lock as long as any process of it lives; its exit code. Where this
+    process is to end, the training ends, too, in its own way: torchrun takes its workers with it.
+    """
+    inherited = dict(pass_fds=(lock.fileno(),)) if os.name == 'posix' else {}
+    with subprocess.Popen(command, **inherited) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:  # which the training has got as well
+            child.wait()
+            return 130
+        finally:
+            if child.poll() is None:
+                child.terminate()
 
 
 def add_rescale(command: Callable) -> None:

@@ -114,8 +114,11 @@ def curate_clips(
     if unknown := sorted(set(rules) - {f.name for f in fields(ClipRules)}):
         raise ValueError(f'{unknown[0]} is no rule; there are {", ".join(f.name for f in fields(ClipRules))}')
     rules = ClipRules(**rules)
-    if rules.frames < 1 or rules.per_video < 1:
-        raise ValueError(f'frames and per_video must be at least 1, got {rules.frames} and {rules.per_video}')
+    if rules.frames < 2 or rules.per_video < 1:
+        raise ValueError(
+            f'frames must be at least 2, per_video at least 1; got {rules.frames} and {rules.per_video}'
+        )
+    read_manifest(output)  # a damaged one is told now, not after hours
     surveys, failed = survey_all(root, output, jobs, cluster, progress)
     candidates = []
     for found in surveys:

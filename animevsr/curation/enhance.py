@@ -25,6 +25,7 @@ from animevsr.utils.device import select_device
 from animevsr.utils.files import check_note, make_folder
 from animevsr.utils.options import check_part
 from animevsr.utils.progress import progress_bar
+from animevsr.utils.threads import usable_cores
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES, image_size, list_images, read_image, write_image
 from animevsr.video.numbered import count_decodable
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from animevsr.archs.interfaces import FrameNetwork
 
 
-NOTE = '.enhanced_by'  # in the output: the model
+NOTE, SOURCE = '.enhanced_by', '.enhanced_of'  # in the output: the model, and the input
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,16 @@ def enhance(
         hash_weights(find_weights(model)),
         f'{out_root}: holds results of another model; name another output, or remove it',
     )
+    check_note(
+        out_root / SOURCE,
+        str(in_root.resolve()),
+        f'{out_root}: holds results of another input (see {out_root / SOURCE}); name another output, or'
+        ' remove it',
+    )
     todo, written = sum(len(clip.targets) for clip in clips), 0
     with (
         progress_bar(todo, 'frames', progress) as bar,
-        ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(jobs or min(4, usable_cores())) as pool,
         torch.inference_mode(),
     ):
         for clip in clips:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -11,15 +11,20 @@ from animevsr.errors import MediaError
 from animevsr.utils.files import make_folder, write_text
 from animevsr.utils.interrupts import check
 from animevsr.utils.progress import progress_bar
+from animevsr.utils.threads import usable_cores
 from animevsr.video.clips import clip_name, clips_by_name
+from animevsr.video.images import list_images
 from animevsr.video.packed import MANIFEST, SUFFIX, pack, read_manifest
 from animevsr.video.reader import VideoReader, open_reader
+
+SECONDS = 5  # between two writings of the manifest
 
 
 def pack_clips(
     root: str | Path, output: str | Path, jobs: int | None = None, progress: bool = False
 ) -> dict[str, str]:
-    """Pack every clip of a root; a rerun goes on with those that are missing.
+    """Pack every clip of a root; a rerun goes on with those that are missing. One whose name another source
+    has already is not packed, and told.
 
     Args:
         root (str | Path): of clips: folders of frames, and videos.
@@ -41,25 +46,44 @@ def pack_clips(
     known, failed = read_manifest(output), {}
     # clips of other roots that were packed here before stay
     entries = {file.removesuffix(SUFFIX): entry for file, entry in known.items()}
-    todo = [clip for name, clip in clips.items() if name not in entries]
+    todo = []
+    for name, clip in clips.items():
+        if name not in entries:
+            todo.append(clip)
+        elif not is_of(entries[name], clip):
+            failed[name] = (
+                f'{output / name}{SUFFIX}: is there already, of {entries[name].get("source")}; name another'
+                ' output, or remove it'
+            )
     bar = progress_bar(len(clips), 'clips', progress, done=len(clips) - len(todo))
-    with bar, ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+    with bar, ThreadPoolExecutor(jobs or usable_cores()) as pool:
         futures = {pool.submit(pack_one, clip, output): clip for clip in todo}
+        due = time.monotonic() + SECONDS
         try:
             for future in as_completed(futures):
                 name = clip_name(futures[future])
                 try:
                     entries[name] = future.result()
-                    write_manifest(output, entries)
-                except MediaError as error:
+                except (MediaError, OSError) as error:
                     failed[name] = str(error)
                 bar.update()
                 check()
+                if time.monotonic() > due:
+                    write_manifest(output, entries)
+                    due = time.monotonic() + SECONDS
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    write_manifest(output, entries)
+        finally:
+            write_manifest(output, entries)
     return failed
+
+
+def is_of(entry: dict, clip: Path) -> bool:
+    """Whether an entry of a manifest is of this clip as it is now: of the same source, as long."""
+    there = clip.resolve().as_posix()
+    source = Path(entry.get('source', there)).as_posix().lstrip('./')  # in older ones it is relative
+    return there.endswith(source) and (not clip.is_dir() or len(list_images(clip)) == entry['frames'])
 
 
 def pack_one(clip: Path, output: Path) -> dict:
@@ -69,7 +93,9 @@ def pack_one(clip: Path, output: Path) -> dict:
         count, height, width = pack((image for image, _ in reader.frames()), target)
         rate = str(reader.info.fps) if isinstance(reader, VideoReader) else None
     size = target.stat().st_size
-    entry = dict(clip=target.name, frames=count, width=width, height=height, bytes=size, source=str(clip))
+    entry = dict(
+        clip=target.name, frames=count, width=width, height=height, bytes=size, source=str(clip.resolve())
+    )
     return entry if rate is None else dict(entry, fps=rate)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import torch
 
 from animevsr.degradations.pipeline import DegradationPipeline
 from animevsr.utils.device import SideStream
+from animevsr.utils.threads import usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class BatchDegrader:
         self.pipeline = DegradationPipeline(config)
         # with its index: the current GPU of a new thread is the first one
         self.device = torch.empty(0, device=device).device
-        self.pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix='degrade')
+        self.pool = ThreadPoolExecutor(threads or min(8, usable_cores()), thread_name_prefix='degrade')
         self.side = SideStream(self.device)
         # `params` of a batch, by which it is known again, and the futures of its clips
         self._ahead = (None, None)

@@ -22,6 +22,7 @@ import numpy as np
 
 from animevsr.engine.rectangles import Rect
 from animevsr.utils.images import LUMA, local_range
+from animevsr.utils.threads import usable_cores
 
 BLOCK = 4  # side of a block in pixels of the result
 BAND = 64  # rows of the result that are worked on at once
@@ -143,7 +144,7 @@ def in_bands(function: Callable, *arrays: np.ndarray) -> list:
 @functools.cache
 def threads(process: int) -> ThreadPoolExecutor:
     """Those of a process: one that was forked has none of its parent's."""
-    return ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix='average')
+    return ThreadPoolExecutor(min(4, usable_cores()), thread_name_prefix='average')
 
 
 def measure(band: slice, new: np.ndarray, shown: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -90,7 +90,7 @@ def to_csv(methods: list[Method]) -> str:
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['method', 'parameters_millions', 'runtime_ms', 'clip', 'metric', 'value'])
     for method in methods:
-        for clip, values in {**method.values, 'mean': method.means()}.items():
+        for clip, values in (*method.values.items(), ('mean', method.means())):
             for m, value in values.items():
                 writer.writerow(
                     [method.name, method.params, method.runtime, clip, m, '' if math.isnan(value) else value]

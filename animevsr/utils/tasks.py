@@ -16,8 +16,10 @@ from typing import Any
 
 from animevsr.utils.interrupts import check
 from animevsr.utils.ray_cluster import connect
+from animevsr.utils.threads import usable_cores
 
 POLL = 0.2  # seconds between two looks at whether an interrupt came
+MOST = 61 if sys.platform == 'win32' else 10_000  # processes, for which Windows waits at once
 RETRIES = 3  # of a task whose node is gone
 GRACE = 3  # seconds in which a process that is to end may remove its unfinished files
 
@@ -33,7 +35,7 @@ def run_tasks(
 
     Args:
         function: of a module, called with one item.
-        jobs (int | None): processes. Default: the CPUs; with 1 nothing is forked.
+        jobs (int | None): processes. Default: the cores that this process may use; with 1 nothing is forked.
         cluster (str | None): 'auto' or the address of a Ray cluster instead, whose nodes see the same files.
 
     Raises:
@@ -43,7 +45,7 @@ def run_tasks(
     if cluster is not None:
         yield from on_cluster(attempt, items, cluster)
         return
-    jobs = min(jobs or os.cpu_count() or 1, len(items))
+    jobs = min(jobs or usable_cores(), len(items), MOST)
     if jobs <= 1:
         for item in items:
             result, problem = attempt(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 
 END = object()
+
+
+def usable_cores() -> int:
+    """Cores of the CPU that this process may use: in a share of a cluster, or a container, fewer than there
+    are.
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def prefetch(iterable: Iterator, size: int) -> Iterator[np.ndarray]:

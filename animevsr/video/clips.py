@@ -73,16 +73,11 @@ def clip_name(clip: Path) -> str:
 def clip_lengths(clips: list[Path], at_least: int, reason: str) -> list[int]:
     """Number of frames of each clip; MediaError that names the first clip with fewer than `at_least`."""
     manifest = read_manifest(clips[0].parent) if clips else {}
-    lengths = [manifest[c.name]['frames'] if c.name in manifest else count_clip(c) for c in clips]
+    lengths = [manifest[c.name]['frames'] if c.name in manifest else count_frames(c) for c in clips]
     for clip, length in zip(clips, lengths):
         if length < at_least:
             raise MediaError(f'{clip}: has {length} frames, but {reason}')
     return lengths
-
-
-def count_clip(path: Path) -> int:
-    """Number of frames of a clip."""
-    return PackedClip(path).count if path.suffix == SUFFIX else count_frames(path)
 
 
 def load_clip(path: str | Path, indices: list[int]) -> np.ndarray:

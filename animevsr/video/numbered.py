@@ -12,6 +12,7 @@ import numpy as np
 from animevsr.errors import MediaError
 from animevsr.video.container import is_cover, open_container
 from animevsr.video.images import list_images, read_image
+from animevsr.video.packed import SUFFIX, PackedClip
 from animevsr.video.reader import VideoReader, open_reader
 
 NEAR = 32  # frames, for fewer of which the beginning of a video is decoded without looking further
@@ -136,12 +137,15 @@ def seek_frame(path: str | Path, index: int) -> np.ndarray:
 
 
 def count_frames(path: str | Path) -> int:
-    """Number of frames of a clip: the images of a folder, or the frames of a video that can be read. Headers
-    also count what an edit list leaves out, and what a truncated file does not have any more.
+    """Number of frames of a clip: the images of a folder, those of a packed clip, or the frames of a video
+    that can be read. Headers also count what an edit list leaves out, and what a truncated file does not have
+    any more.
     """
     path = Path(path)
     if path.is_dir():
         return len(list_images(path))
+    if path.suffix == SUFFIX:
+        return PackedClip(path).count
     with VideoReader(path) as reader:
         times = list_times(path)
         if times is not None and len(times) and _counts_from_first(reader, times):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from animevsr.errors import MediaError
 from animevsr.utils.files import atomic_file
-from animevsr.video.images import image_size, read_image
+from animevsr.video.color import Color, guess_matrix
+from animevsr.video.frame_reader import FrameReader, MediaInfo
+from animevsr.video.images import STILLS_FPS, image_size, read_image
 
 SUFFIX, SQUARE = '.b2nd', 128
 MANIFEST = 'manifest.jsonl'
@@ -138,6 +141,30 @@ class FolderClip:
         return self.known[number]
 
 
+class PackedReader(FrameReader):
+    """The frames of a packed clip, one at a time.
+
+    Args:
+        fps (Fraction | None): Default: that of the video that was packed, as the manifest says.
+    """
+
+    def __init__(self, path: Path, fps: Fraction | None = None) -> None:
+        self.clip = PackedClip(path)
+        self.damage = []
+        known = read_manifest(path.parent).get(path.name, {})
+        rate = fps or (Fraction(known['fps']) if 'fps' in known else STILLS_FPS)
+        (height, width), count = self.clip.size, self.clip.count
+        color = Color(matrix=guess_matrix(height))
+        self.info = MediaInfo(width, height, rate, color, 1 / rate, frame_count=count, expected_frames=count)
+
+    def timed(self) -> Iterator[tuple[int, None]]:
+        for number in range(self.clip.count):
+            yield number, None
+
+    def whole_image(self, frame: int) -> np.ndarray:
+        return np.ascontiguousarray(self.clip.read([frame])[0])
+
+
 def read_manifest(root: Path) -> dict[str, dict]:
     """{name of a clip's file: its entry} of a root that has a manifest, in which no clip needs to be opened;
     else empty. Entries of files that have changed since are left out.
@@ -155,5 +182,5 @@ def read_manifest(root: Path) -> dict[str, dict]:
             if clip.is_file() and clip.stat().st_size == entry['bytes']:
                 entries[entry['clip']] = entry
         except (ValueError, KeyError, TypeError):
-            raise MediaError(f'{file}: line {number} is damaged; run animevsr pack again') from None
+            raise MediaError(f'{file}: line {number} is damaged; remove that line, or the file') from None
     return entries

@@ -20,6 +20,8 @@ from animevsr.video.container import explain, is_cover, open_container, track_en
 from animevsr.video.frame_reader import FrameReader, MediaInfo
 from animevsr.video.images import IMAGE_SUFFIXES, STILLS_FPS, ImageReader, images_in, list_images
 from animevsr.video.orientation import orientation, side_data
+from animevsr.video.packed import SUFFIX as PACKED
+from animevsr.video.packed import PackedReader
 from animevsr.video.selection import Crop, Part
 from animevsr.video.telecine import InverseTelecine
 
@@ -39,7 +41,7 @@ def open_reader(
     crop: Crop | None = None,
     **options: Any,
 ) -> FrameReader:
-    """Reader for a video file, a folder of images or one image.
+    """Reader for a video file, a packed clip, a folder of images or one image.
 
     Args:
         path (str | Path): the input.
@@ -78,6 +80,8 @@ def open_whole(path: Path, fps: Fraction | None, **options: Any) -> FrameReader:
                 ' video of it'
             )
         return ImageReader([path], fps, deep)
+    if path.suffix == PACKED:
+        return PackedReader(path, fps)
     return VideoReader(path, **options)
 
 

@@ -103,7 +103,8 @@ def hash_weights(weights: Path) -> str:
 def find_file(name: str) -> Path | None:
     """Path of the file of a model that is here already, or None."""
     model = MODELS[name]
-    folder = find('weights') if model.bundled else cache_folder() / 'models' / name
+    first = find(f'weights/{model.files[0][0]}')
+    folder = first.parent if model.bundled else cache_folder() / 'models' / name
     try:
         complete = all((folder / file).is_file() for file, _, _ in model.files)
     except PermissionError:  # a cache of someone else

@@ -124,8 +124,11 @@ def test_missing_frames_alone_are_made(tree, srvgg, tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.png')} == whole
 
 
-def test_results_of_two_models_do_not_mix(tree, srvgg, tiny_weights, tmp_path):
+def test_results_of_two_models_or_inputs_do_not_mix(tree, srvgg, tiny_weights, tmp_path):
     animevsr.enhance(tree, tmp_path / 'out', srvgg[1], device='cpu')
+    shutil.copytree(tree, tmp_path / 'elsewhere')
+    with pytest.raises(MediaError, match='holds results of another input .see .*enhanced_of'):
+        animevsr.enhance(tmp_path / 'elsewhere', tmp_path / 'out', srvgg[1], device='cpu')
     with pytest.raises(MediaError, match='holds results of another model'):
         animevsr.enhance(tree, tmp_path / 'out', tiny_weights, device='cpu')
 

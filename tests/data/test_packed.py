@@ -1,6 +1,7 @@
 """Training sets as packed clips: the same samples as from folders, and no clip is opened at the start."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import animevsr
 from animevsr.data.degraded_clip_dataset import DegradedClipDataset
 from animevsr.errors import MediaError
 from animevsr.video import packed
-from animevsr.video.clips import count_clip, list_clips, load_clip, stream_clip
+from animevsr.video.clips import list_clips, load_clip, stream_clip
+from animevsr.video.numbered import count_frames
+from animevsr.video.reader import open_reader
 
 
 @pytest.fixture
@@ -42,10 +45,44 @@ def test_clips_of_another_root_stay(roots, tmp_path):
     assert [clip.name for clip in list_clips(roots[1])] == sorted(packed.read_manifest(roots[1]))
 
 
+def test_a_name_that_another_source_has_is_told(roots, tmp_path):
+    """Nothing is overwritten, and nothing left out in silence; nor where a clip has grown since."""
+    write_clip(tmp_path / 'more/a', moving_frames(9, 150, 200, seed=7))
+    failed = animevsr.pack_clips(tmp_path / 'more', roots[1], jobs=1)
+    assert list(failed) == ['a'] and 'is there already, of ' in failed['a'] and 'png/a;' in failed['a']
+    assert np.array_equal(load_clip(roots[1] / 'a.b2nd', range(9)), moving_frames(9, 150, 200, 0))
+    assert animevsr.pack_clips(roots[0], roots[1], jobs=1) == {}
+    shutil.copy(roots[0] / 'b/00000008.png', roots[0] / 'b/00000009.png')
+    assert list(animevsr.pack_clips(roots[0], roots[1], jobs=1)) == ['b']
+
+
+def test_a_clip_that_cannot_be_opened_stops_no_other(tmp_path):
+    for name in 'abc':
+        write_clip(tmp_path / 'in' / name, moving_frames(3, 40, 40))
+    link = tmp_path / 'in/a/00000002.png'
+    link.unlink()
+    link.symlink_to(tmp_path / 'gone.png')
+    assert list(animevsr.pack_clips(tmp_path / 'in', tmp_path / 'out', jobs=1)) == ['a']
+    assert sorted(packed.read_manifest(tmp_path / 'out')) == ['b.b2nd', 'c.b2nd']
+
+
+def test_packed_clips_are_read_as_any_others(roots, tmp_path):
+    with open_reader(roots[1] / 'a.b2nd') as reader:
+        assert (reader.info.size, reader.info.frame_count, reader.info.fps) == ((150, 200), 9, 24)
+        assert np.array_equal([image for image, _ in reader.frames()], moving_frames(9, 150, 200, 0))
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / 'in/v.mkv', moving_frames(4, 40, 40), codec='ffv1', pix_fmt='bgr0')
+    animevsr.pack_clips(tmp_path / 'in', tmp_path / 'out', jobs=1)
+    with open_reader(tmp_path / 'in/v.mkv') as video, open_reader(tmp_path / 'out/v.b2nd') as reader:
+        assert reader.info.fps == video.info.fps
+    methods = animevsr.evaluate({'same': roots[1]}, gt=roots[0], metrics=['psnr'])
+    assert methods[0].means()['psnr'] > 90
+
+
 def test_clips_are_what_they_were(roots):
     for clip, source in zip(list_clips(roots[1]), list_clips(roots[0])):
         frames = load_clip(source, range(9))
-        assert count_clip(clip) == 9 and np.array_equal(load_clip(clip, range(9)), frames)
+        assert count_frames(clip) == 9 and np.array_equal(load_clip(clip, range(9)), frames)
         assert np.array_equal(list(stream_clip(clip, 5)), frames[:5])
         found = packed.PackedClip(clip).read([6, 2, 2], (slice(30, 70), slice(100, 190)))
         assert np.array_equal(found, frames[[6, 2, 2], 30:70, 100:190])
@@ -63,7 +100,7 @@ def test_nothing_is_opened_at_the_start(roots, monkeypatch):
         ('b.b2nd', 9, 200, 150),
     ]
     (roots[1] / 'manifest.jsonl').write_text('{"clip"')
-    with pytest.raises(MediaError, match='line 1 is damaged; run animevsr pack again'):
+    with pytest.raises(MediaError, match='line 1 is damaged; remove that line, or the file'):
         DegradedClipDataset(options(roots[1]))
     (roots[1] / 'manifest.jsonl').unlink()
     assert DegradedClipDataset(options(roots[1])).lengths == [9, 9]  # they are counted

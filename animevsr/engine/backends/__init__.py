@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import os
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from animevsr.engine.backends.fastest import sort_by_speed
 from animevsr.engine.backends.torch_backend import TorchBackend
 from animevsr.engine.runtimes import RUNTIME_DEVICES
 from animevsr.utils.device import exact_float32
+from animevsr.utils.threads import usable_cores
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +75,7 @@ def open_backend(
     Raises:
         ValueError: a backend that was asked for by name is not there, or cannot run this network.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    cores = usable_cores()
     all_threads, threads = threads or cores, threads or max(1, cores // jobs)
     if name not in (*NAMES, *RUNTIME_DEVICES.values()):
         raise ValueError(f"backend '{name}' is not known; known: {', '.join(NAMES)}")

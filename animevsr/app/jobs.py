@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 WAITING, RUNNING, PAUSED, DONE, FAILED = 'waiting', 'running', 'paused', 'done', 'failed'
+# exit codes of a command that Ctrl+C or SIGTERM has ended; the last one is that of Windows
+INTERRUPTED = 130, 143, -signal.SIGINT, -signal.SIGTERM, 0xC000013A
+CLOSING = 5  # seconds in which an app that was interrupted, too, closes
 PROGRESS = re.compile(r'(\d+)/(\d+) frames \[[^<\]]*<([^,\]]+)')
 
 
@@ -197,9 +200,13 @@ class JobQueue:
             if entry.state == RUNNING:  # else it was paused
                 if code == 0:
                     entry.state, entry.done, entry.left = DONE, entry.total, ''
+                elif code in INTERRUPTED or self.closed.is_set():
+                    entry.state, entry.message = WAITING, ''
                 else:
-                    entry.state = WAITING if self.closed.is_set() else FAILED
+                    entry.state = FAILED
             self._save()
+        if code in INTERRUPTED:  # this process has perhaps got the same, and is about to close
+            self.closed.wait(CLOSING)
 
 
 def start(entry: Entry) -> subprocess.Popen:
@@ -226,15 +233,25 @@ def lines(stream: Any) -> Any:
 
 def newest_frame(output: str | Path) -> np.ndarray | None:
     """The last frame of the shot that was finished last, (h, w, 3) uint8 RGB; None where there is none."""
-    folder = WorkFolder(Path(output)).path
-    files = [Path(output)] if Path(output).is_file() else sorted(folder.glob('shot_*[0-9].mkv'), key=changed)
-    for file in reversed(files):
+    for file in reversed(finished_files(output)):
         try:
             with VideoReader(file) as reader:
                 return reader.image(reader.seek((reader.info.expected_frames or 1) / reader.info.fps))
         except (MediaError, OSError):  # joined and removed in between
             continue
     return None
+
+
+def newest_file(output: str | Path) -> tuple[str, float] | None:
+    """(file, when it was written) of the shot that was finished last, or of the whole result."""
+    files = finished_files(output)
+    return (str(files[-1]), changed(files[-1])) if files else None
+
+
+def finished_files(output: str | Path) -> list[Path]:
+    """The result where it is there, else the shots that are, in the order in which they were finished."""
+    folder = WorkFolder(Path(output)).path
+    return [Path(output)] if Path(output).is_file() else sorted(folder.glob('shot_*[0-9].mkv'), key=changed)
 
 
 def changed(path: Path) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # before its import: nothing is told to anyone
 os.environ['HF_HUB_OFFLINE'] = '1'
@@ -21,10 +23,11 @@ import gradio as gr
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from animevsr.app.describe import describe
-from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_frame
+from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_file, newest_frame
 from animevsr.app.paths import beside, clean, tail
 from animevsr.archs.loading import load_mixed
 from animevsr.engine.backends import open_backend
@@ -69,16 +72,17 @@ class Page:
 
     Args:
         folder (Path): for the queue, and for what is uploaded.
-        device (str): see `ComputeOptions`; for previews.
+        device (str): see `ComputeOptions`.
     """
 
     def __init__(self, folder: Path, device: str = 'auto') -> None:
         self.folder = folder
-        self.device = select_device(device)
+        self.asked, self.device = device, select_device(device)
         self.queue = JobQueue(folder)
         self.upscalers = {}
         self.blocks = None
         self.teaching = None
+        self.newest = None, None  # (file, when it was written), its last frame
         self.lock = threading.RLock()
 
     # --- restore
@@ -146,7 +150,10 @@ class Page:
         if 'height' in settings:
             settings.pop('outscale', None)
             settings['height'] = int(settings['height'])
-        self.queue.add(path, output, settings)
+        if self.asked != 'auto':
+            settings['device'] = self.asked
+        # the queue may go on from another folder
+        self.queue.add(os.path.abspath(path), os.path.abspath(output), settings)
         gr.Info(f'{Path(path).name} is in the queue')
 
     # --- queue
@@ -179,13 +186,22 @@ class Page:
             said = f'**{Path(running.input).name}**: {share:.0%}, {running.done} of {running.total} frames'
             said += f', {running.left} left' if running.left else ''
         last = running or next((e for e in reversed(entries) if e.state == DONE), None)
-        frame = newest_frame(last.output) if last else None
+        frame = self.newest_frame(last.output) if last else None
         done = [e.output for e in entries if e.state == DONE and Path(e.output).is_file()]
         for file in done:  # no other file of this machine is served
             if file not in self.blocks.allowed_paths:
                 self.blocks.allowed_paths.append(file)
-        shown = gr.skip() if done == seen else done or None  # Gradio copies what it is given
+                gr.set_static_paths([file])  # else Gradio copies all of it
+        shown = gr.skip() if done == seen else done or None
         return self.rows(), said, frame, shown, done
+
+    def newest_frame(self, output: str) -> np.ndarray | None:
+        """As the function of this name; decoded once for all views of the page."""
+        with self.lock:
+            mark = newest_file(output)
+            if mark != self.newest[0]:
+                self.newest = mark, newest_frame(output)
+            return self.newest[1]
 
     def act(self, action: str, number: float | None, seen: list | None) -> tuple:
         """Pause, resume or remove an entry; see `refresh`."""
@@ -203,7 +219,7 @@ class Page:
             raise MediaError(f'{path or "choose a video or a folder"}: no such file or folder')
         arguments = [action, os.path.abspath(path)]
         if action == 'rescale':
-            arguments += ['-o', str(beside(path) / f'{Path(path).stem}_rescaled')]
+            arguments += ['-o', str(beside(path) / f'{Path(path).stem}_rescaled'), '--device', self.asked]
         shown = f'in {Path.cwd()}\n$ animevsr {" ".join(arguments)}\n'
         yield shown
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -334,6 +350,9 @@ def make_server(page: Page, host: str, port: int, password: str | None) -> uvico
 
     @app.middleware('http')
     async def keep_to_this_host(request, call):
+        origin, host = request.headers.get('origin'), request.headers.get('host')
+        if origin and request.method not in ('GET', 'HEAD') and urlsplit(origin).netloc != host:
+            return PlainTextResponse('from another site', 403)  # which could fill the disk by uploads
         response = await call(request)
         response.headers['Content-Security-Policy'] = POLICY
         return response
@@ -354,7 +373,17 @@ def make_server(page: Page, host: str, port: int, password: str | None) -> uvico
         footer_links=[],
     )
     blocks.has_launched = True  # else Gradio does not check the paths of what it is sent
-    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level='warning'))
+    # a tab that is open keeps a connection, for which uvicorn would wait for ever
+    config = uvicorn.Config(app, host=host, port=port, log_level='warning', timeout_graceful_shutdown=1)
+    return Server(config)
+
+
+class Server(uvicorn.Server):
+    """Says nothing of the connections that it cuts when it stops."""
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        logging.getLogger('uvicorn.error').setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
 
 def is_local(host: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 import time
 from collections import deque
@@ -85,14 +86,15 @@ def preview(
     check_folder(output)
     if output.exists() and not output.is_dir():
         raise MediaError(f'{output}: is a file; name a folder')
-    networks = {}
+    networks, keeps = {}, {}
     for model in models:
-        name = Path(str(model)).stem
-        if name in networks:  # files of the same name: by their folders, too
-            name = str(model).replace('/', '_')
+        # which becomes the name of a folder
+        name = re.sub(r'[^\w.+-]', '_', Path(str(model)).stem)
+        if name in (*networks, 'bicubic'):  # files of the same name: by their folders, too
+            name = re.sub(r'[^\w.+-]', '_', str(model))
         if name in networks:
             raise ValueError(f'{model}: is named twice')
-        networks[name] = load_upscaler(model, target)
+        networks[name], keeps[name] = load_upscaler(model, target), keeps_grain(model)
     scales = {net.scale for net in networks.values()}
     if len(scales) > 1:
         raise ValueError(f'models of one scale can be compared, not of {", ".join(map(str, sorted(scales)))}')
@@ -125,7 +127,7 @@ def preview(
         for name, net in networks.items():
             backend, seconds = open_backend(net, target), []
             tile = choose_tile('auto', size, target) if backend.reach is not None else None
-            upscaler = Upscaler(backend, tile=tile, steady=not keeps_grain(name))
+            upscaler = Upscaler(backend, tile=tile, steady=not keeps[name])
             for row, moment, shot in zip(rows, moments, shots):
                 start = time.perf_counter()
                 for result in upscaler(shot):

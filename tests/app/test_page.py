@@ -1,12 +1,17 @@
 """The app in a real browser: choose, look, run, pause, come back, take the result."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,7 +23,7 @@ pytest.importorskip('gradio')
 from playwright import sync_api
 from waiting import wait
 
-from animevsr.app.jobs import DONE, RUNNING
+from animevsr.app.jobs import DONE, RUNNING, WAITING, Entry
 from animevsr.app.page import LARGEST, Page, make_server
 
 HOST = '127.0.0.1'
@@ -186,6 +191,25 @@ def test_no_file_can_be_smuggled_in_as_an_upload(served, tmp_path):
         assert not answer['success'] and path not in str(answer['output'].get('data'))
 
 
+def upload(address, path, **headers):
+    """Send a file as the page does; where it lies then."""
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="' + path.name.encode()
+    body += b'"\r\nContent-Type: video/x-matroska\r\n\r\n' + path.read_bytes() + b'\r\n--x--\r\n'
+    headers = {'Content-Type': 'multipart/form-data; boundary=x', **headers}
+    request = urllib.request.Request(f'{address}/gradio_api/upload', body, headers)
+    return json.loads(urllib.request.urlopen(request).read())[0]
+
+
+def test_uploads_come_from_this_page_alone(served, tmp_path):
+    _, address = served
+    source = write_video(tmp_path / 'in.mkv', moving_frames(4, 32, 48))
+    with pytest.raises(urllib.error.HTTPError, match='403'):
+        upload(address, source, Origin='https://evil.example')
+    path = upload(address, source, Origin=address)
+    answer = ask(address, 0, dict(path=path, meta={'_type': 'gradio.FileData'}))
+    assert answer['success'] and path in str(answer['output']['data'])
+
+
 def test_a_name_of_elsewhere_is_not_answered(served):
     _, address = served
     request = urllib.request.Request(address, headers={'Host': 'evil.example'})
@@ -207,15 +231,18 @@ def test_settings_are_those_of_the_page(served, tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mkv', moving_frames(4, 32, 48))
     page.queue.closed.set()  # nothing is run
     usual = (2, 0, '', 0, False, True, False)
-    page.enqueue(str(source), str(tmp_path / 'a.mkv'), 1, str(tiny_weights), *usual, 0)
+    relative = os.path.relpath(source), os.path.relpath(tmp_path / 'a.mkv')
+    page.enqueue(*relative, 1, str(tiny_weights), *usual, 0)
+    assert page.queue.entries[0].input == str(source)  # the next start may be in another folder
+    assert page.queue.entries[0].output == str(tmp_path / 'a.mkv')
     single = tmp_path / 'single.pth'
     torch.save(RRDBNet(3, 3, num_feat=16, num_block=1, num_grow_ch=32).state_dict(), single)
     page.enqueue(str(source), str(tmp_path / 'b.mkv'), 1, str(single), *usual, 18)
     page.enqueue(str(source), str(tmp_path / 'c.mkv'), 0, 'animevsr_x4', LARGEST, *usual[1:], 18)
     first, second, third = (entry.settings for entry in page.queue.entries)
-    assert first == dict(weights=str(tiny_weights), outscale=2, reuse=True, crf=0)
-    assert second == dict(weights=str(single), outscale=2, crf=18)
-    assert third == dict(weights='animevsr_x4', reuse=True, crf=18, strength=0)
+    assert first == dict(weights=str(tiny_weights), outscale=2, reuse=True, crf=0, device='cpu')
+    assert second == dict(weights=str(single), outscale=2, crf=18, device='cpu')
+    assert third == dict(weights='animevsr_x4', reuse=True, crf=18, strength=0, device='cpu')
     for output, strength, model, scale, said in [
         ('d.mkv', 0, str(single), 2, 'has no faithful twin'),
         ('gone/d.mkv', 1, 'animevsr_x4', 2, 'its folder does not exist'),
@@ -229,6 +256,40 @@ def test_settings_are_those_of_the_page(served, tiny_weights, tmp_path):
                 dict(weights=model, outscale=scale) | (dict(strength=strength) if strength < 1 else {}),
             )
     assert len(page.queue.entries) == 3
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='Ctrl+C is sent to a group of processes')
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_at_once_though_a_tab_is_open_and_goes_on_with_the_next_start(sign, tiny_weights, tmp_path):
+    source = write_video(tmp_path / 'in.mkv', three_shots((400, 400, 400), (96, 128))[0])
+    settings = dict(weights=str(tiny_weights), threads=1)
+    entry = Entry(1, str(source), str(tmp_path / 'out.mkv'), settings)
+    queue = tmp_path / 'cache/app/queue.json'
+    queue.parent.mkdir(parents=True)
+    queue.write_text(json.dumps([asdict(entry)]))
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, '-m', 'animevsr_cli', 'app', '--port', str(port), '--device', 'cpu']
+    places = dict(ANIMEVSR_CACHE=str(tmp_path / 'cache'), GRADIO_TEMP_DIR=str(tmp_path / 'gradio'))
+    app = subprocess.Popen(
+        command, env=os.environ | places, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert 'Ctrl+C stops' in app.stderr.readline()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            tab = urllib.request.urlopen(f'http://{HOST}:{port}/gradio_api/heartbeat/x')
+            break
+        time.sleep(0.1)
+    assert tab.read1()  # it stays open
+    while json.loads(queue.read_text())[0]['state'] != RUNNING and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)
+    os.killpg(app.pid, sign)
+    app.wait(30)
+    assert 'Traceback' not in app.stderr.read()
+    assert json.loads(queue.read_text())[0]['state'] in (WAITING, RUNNING), queue.read_text()
 
 
 def test_others_need_a_password(tmp_path):

@@ -1,21 +1,26 @@
 """The open-data recipe: clips depend on their number alone, and the two splits share no source."""
 
 import json
+import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
 from conftest import REPO, moving_frames, write_clip
 
-from animevsr.video.packed import PackedClip
+from animevsr.video.packed import PackedClip, pack
 
 pytest.importorskip('resvg_py')
 sys.path.insert(0, str(REPO / 'recipes/open_animation'))
 import compose  # noqa: E402
 import drawings  # noqa: E402
+import lbo_sets  # noqa: E402
 import lowquality  # noqa: E402
 import materials  # noqa: E402
+import rigs  # noqa: E402
+from jobs import run_jobs  # noqa: E402
 
 
 @pytest.fixture
@@ -139,6 +144,50 @@ def test_low_quality_files(chain, tmp_path, monkeypatch):
     again = lowquality.degrade_file([tmp_path / 'train/0000'], out, 'train', 5, 1)
     assert all(np.array_equal(a, cv2.imread(str(p))) for a, p in zip(frames, sorted(again.glob('*.png'))))
     assert not list(out.glob('*.partial'))
+
+
+def test_low_quality_files_of_packed_clips(tmp_path):
+    """Which compose.py --packed makes: the same frames come of them."""
+    frames, made = np.repeat(moving_frames(6, 192, 320), 2, 0), []
+    write_clip(tmp_path / 'folders/train/0000', frames)
+    (tmp_path / 'packed/train').mkdir(parents=True)
+    pack(frames, tmp_path / 'packed/train/0000.b2nd')
+    for root in ('folders', 'packed'):
+        lowquality.degrade(tmp_path / root, 'train', 1, jobs=1)
+        (folder,) = (tmp_path / root / 'lowquality/train').iterdir()
+        made.append([cv2.imread(str(p)) for p in sorted(folder.glob('*.png'))])
+        assert json.loads((folder / 'source.json').read_text())['clip'] == '0000'
+    assert len(made[0]) == len(made[1]) > 0 and all(map(np.array_equal, *made))
+    lbo_sets.main(tmp_path / 'packed', 1, jobs=1)
+    assert all(len(list(p.glob('*.png'))) == 12 for p in (tmp_path / 'packed/lbo').iterdir())
+
+
+def slow_or_failing(number, folder):
+    if number == 0:
+        raise ValueError('the first one')
+    time.sleep(0.2)
+    (folder / str(number)).touch()
+
+
+def test_the_first_error_stops_the_work(tmp_path):
+    with pytest.raises(ValueError, match='the first one'):
+        run_jobs(slow_or_failing, [(n, tmp_path) for n in range(40)], 'x', 1)
+    assert len(list(tmp_path.iterdir())) < 20
+
+
+def test_a_rendering_that_failed_is_not_there(tmp_path, monkeypatch):
+    (tmp_path / 'rig.sif').write_text('<canvas><defs></defs></canvas>')
+    monkeypatch.setenv('PATH', '')
+    with pytest.raises(SystemExit, match='the program synfig is missing'):
+        rigs.render(tmp_path / 'rig.sif', tmp_path / 'out', 1, 3)
+    failing = tmp_path / 'bin/synfig'
+    failing.parent.mkdir()
+    failing.write_text('#!/bin/sh\nexit 1\n')
+    failing.chmod(0o755)
+    monkeypatch.setenv('PATH', str(failing.parent))
+    with pytest.raises(subprocess.CalledProcessError):
+        rigs.render(tmp_path / 'rig.sif', tmp_path / 'out', 1, 3)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_heldout_low_quality_frames_are_bundled():

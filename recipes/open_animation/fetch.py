@@ -111,8 +111,10 @@ def fetch(root):
     print('fetching', ', '.join(NPM), flush=True)
     fetch_npm(sources)
     if not (sources / 'rigs').exists():
+        partial = sources / 'rigs.partial'
         with tarfile.open(HERE / 'rigs.tar.xz') as archive:
-            archive.extractall(sources / 'rigs', filter='data')
+            archive.extractall(partial, filter='data')
+        partial.rename(sources / 'rigs')
 
 
 if __name__ == '__main__':

@@ -1,20 +1,26 @@
 """Work in several processes, with progress."""
 
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 
 def run_jobs(function, calls, label, jobs):
-    """Call `function(*arguments)` for each of `calls`, `jobs` at a time; the first error stops it."""
+    """Call `function(*arguments)` for each of `calls`, `jobs` at a time; after the first error, or an
+    interrupt, no more of them begins.
+    """
     start = time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
         todo = [pool.submit(function, *arguments) for arguments in calls]
-        for done, future in enumerate(todo, 1):
-            future.result()
-            spent = time.monotonic() - start
-            print(
-                f'\r{label}: {done}/{len(todo)}, {spent / done * (len(todo) - done):.0f} s to go ',
-                end='',
-                flush=True,
-            )
+        try:
+            for done, future in enumerate(as_completed(todo), 1):
+                future.result()
+                spent = time.monotonic() - start
+                print(
+                    f'\r{label}: {done}/{len(todo)}, {spent / done * (len(todo) - done):.0f} s to go ',
+                    end='',
+                    flush=True,
+                )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     print()

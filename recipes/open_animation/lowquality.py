@@ -25,7 +25,10 @@ import ffmpeg
 import numpy as np
 from jobs import run_jobs
 
+from animevsr.video.clips import clip_name, list_clips
 from animevsr.video.ffmpeg import binary, passthrough
+from animevsr.video.images import image_name, write_image
+from animevsr.video.reader import open_reader
 
 RATIOS = [1 / 3, 3 / 8, 1 / 2, 1 / 2, 5 / 8]
 # frames kept of a file; mean absolute change (of 255) below which a frame counts as the same
@@ -122,6 +125,15 @@ def kept(files):
     return [different[i] for i in sorted({round(i) for i in np.linspace(0, len(different) - 1, KEEP)})]
 
 
+def unpacked(clip, folder):
+    """The frames of a packed clip as images in a folder, which is returned."""
+    folder.mkdir()
+    with open_reader(clip) as reader:
+        for i, (image, _) in enumerate(reader.frames()):
+            write_image(folder / image_name(i), image)
+    return folder
+
+
 def degrade_file(clips, out, split, number, seed):
     """Make low-quality file `number` of a split; returns the folder of its frames."""
     cv2.setNumThreads(1)
@@ -133,7 +145,8 @@ def degrade_file(clips, out, split, number, seed):
     suffix, before, options, after = CHAINS[name]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f'first.{suffix}'
-        run(ffmpeg.input(str(clip / '%08d.png'), framerate=25), file, options(rng), [*damage(rng), before])
+        images = clip if clip.is_dir() else unpacked(clip, Path(folder) / 'clip')
+        run(ffmpeg.input(str(images / '%08d.png'), framerate=25), file, options(rng), [*damage(rng), before])
         if rng.random() < 0.35:
             name += '_x264'
             again = Path(folder) / 'again.mp4'
@@ -157,7 +170,7 @@ def degrade_file(clips, out, split, number, seed):
     partial.mkdir(parents=True)
     for i, frame in enumerate(frames):
         cv2.imwrite(str(partial / f'{i:08d}.png'), frame)
-    (partial / 'source.json').write_text(json.dumps(dict(clip=clip.name, chain=name)))
+    (partial / 'source.json').write_text(json.dumps(dict(clip=clip_name(clip), chain=name)))
     partial.rename(target)
     return target
 
@@ -165,7 +178,7 @@ def degrade_file(clips, out, split, number, seed):
 def degrade(root, split, count, seed=1, jobs=2):
     """Make `count` low-quality files of the clips of a split."""
     root = Path(root)
-    clips = sorted(p for p in (root / split).iterdir() if p.is_dir() and not p.name.endswith('.partial'))
+    clips = list_clips(root / split)
     out = root / 'lowquality' / split
     run_jobs(
         degrade_file,

@@ -6,6 +6,7 @@ named value is replaced by an animated one. RGBA frames at 24 per second come ou
 
 import random
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -55,8 +56,12 @@ def animate(text, rng, head_turn=False):
 
 
 def render(source, out, seed, frames, height=960):
-    """Write `frames` RGBA PNG drawings of the moving rig into the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write `frames` RGBA PNG drawings of the moving rig into a folder: there when all of them are."""
+    if shutil.which('synfig') is None:
+        raise SystemExit('the program synfig is missing (Debian: apt-get install synfig)')
+    partial = Path(out).with_name(f'{Path(out).name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     # beside the source, because a rig names its parts by relative paths
     moving = source.with_name(f'.moving_{seed}.sif')
     moving.write_text(
@@ -71,7 +76,7 @@ def render(source, out, seed, frames, height=960):
                 '-t',
                 'png',
                 '-o',
-                str(Path(out).resolve() / 'f.png'),
+                str(partial.resolve() / 'f.png'),
                 '-h',
                 str(height),
                 '-w',
@@ -88,3 +93,4 @@ def render(source, out, seed, frames, height=960):
         )
     finally:
         moving.unlink()
+    partial.rename(out)

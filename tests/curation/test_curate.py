@@ -213,7 +213,9 @@ def test_a_logo_is_left_out(tmp_path):
     ((top, bottom, left, right),) = found.logos
     assert top <= 12 and 24 <= bottom < 50 and 180 <= left <= 200 and right >= 240
     animevsr.curate_clips(source.parent, tmp_path / 'out', jobs=1, **RULES)
-    for entry in read_manifest(tmp_path / 'out').values():
+    kept = read_manifest(tmp_path / 'out').values()
+    assert len(kept) == 9
+    for entry in kept:
         assert entry['height'] <= SIZE[0] - 26 and entry['width'] == SIZE[1]
 
 

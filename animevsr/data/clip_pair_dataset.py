@@ -16,7 +16,7 @@ from animevsr.errors import MediaError
 from animevsr.utils.options import check_dataset
 from animevsr.utils.registry import DATASET_REGISTRY
 from animevsr.utils.tensors import to_tensor
-from animevsr.video.clips import by_name, clip_lengths, clip_name, list_clips, stream_clip
+from animevsr.video.clips import by_name, check_same_clips, clip_lengths, clip_name, list_clips, stream_clip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,10 +80,7 @@ class ClipPairDataset(data.Dataset):
     def _pair(self):
         """Order the low-quality clips as the ground truth; MediaError for one without a partner."""
         lq, gt = by_name(self.lq_clips), by_name(self.gt_clips)
-        for mine, other, where in ((gt, lq, 'dataroot_lq'), (lq, gt, 'dataroot_gt')):
-            for name, clip in mine.items():
-                if name not in other:
-                    raise MediaError(f'{clip}: has no partner of the same name in {where}')
+        check_same_clips('dataroot_gt', gt, 'dataroot_lq', lq)
         self.lq_clips = [lq[clip_name(clip)] for clip in self.gt_clips]
 
     def __len__(self) -> int:

@@ -327,7 +327,7 @@ def test_validation_pairs(root, tmp_path):
     assert len(pairs) == 4 and pairs[3]['lq'].shape == (20, 3, 10, 12)
     assert 'gt' not in val_set(dataroot_lq=str(tmp_path / 'lq'))[0]
     write_clip(tmp_path / 'lq/clip9', numbered_frames(h=10, w=12))
-    with pytest.raises(ValueError, match='clip9: has no partner of the same name in dataroot_gt'):
+    with pytest.raises(ValueError, match="dataroot_gt: has no clip 'clip9', which dataroot_lq has"):
         val_set(dataroot_gt=str(root), dataroot_lq=str(tmp_path / 'lq'))
     write_video(tmp_path / 'lq/clip0.mkv', moving_frames(20, 12, 16))
     with pytest.raises(ValueError, match='clip0.mkv: has the name of .*clip0; a clip is known by its name'):

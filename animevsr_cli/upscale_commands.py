@@ -299,11 +299,11 @@ def add_app(command: Callable) -> None:
 
 
 def run_app(args: argparse.Namespace) -> None:
-    """Call `animevsr.app.page.serve`."""
+    """Call `animevsr.app.server.serve`."""
 
     def run(_):
         try:
-            from animevsr.app.page import serve
+            from animevsr.app.server import serve
         except ModuleNotFoundError as error:
             raise ValueError(f"the app needs the package {error.name}; run: pip install '.[app]'") from None
         serve(args.host, args.port, args.password, args.device, lambda text: print(text, file=sys.stderr))

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from animevsr.curation.measures import quality
+from animevsr.curation.measures import differing_bits, quality
 from animevsr.curation.pack import write_manifest
 from animevsr.curation.rating import rate
 from animevsr.curation.report import Shown, read_overrules, write_report
@@ -313,11 +313,6 @@ def choose(candidates: list[Candidate], rules: ClipRules, overrules: dict[str, b
             taken = np.vstack([taken, hashes])
             per_video[c.video] = per_video.get(c.video, 0) + 1
             places.setdefault(c.video, []).append(c.first)
-
-
-def differing_bits(numbers: np.ndarray) -> np.ndarray:
-    """How many bits of each of (n, 3) uint64 are set."""
-    return np.unpackbits(numbers.view(np.uint8).reshape(*numbers.shape, 8), axis=-1).sum(-1)
 
 
 def extract_all(

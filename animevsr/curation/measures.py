@@ -173,3 +173,8 @@ def has_text(image: np.ndarray) -> bool:
         return sum(abs(row - r) <= low and 0.6 * height <= h <= 1.7 * height for r, h in letters)
 
     return any(beside(row, height) >= LETTERS for row, height in letters)
+
+
+def differing_bits(numbers: np.ndarray) -> np.ndarray:
+    """How many bits of each of (n, 3) uint64 are set."""
+    return np.unpackbits(numbers.view(np.uint8).reshape(*numbers.shape, 8), axis=-1).sum(-1)

@@ -145,6 +145,7 @@ def test_it_needs_its_package(monkeypatch):
     from animevsr_cli.console import main
 
     monkeypatch.setitem(sys.modules, 'gradio', None)
-    monkeypatch.delitem(sys.modules, 'animevsr.app.page', raising=False)
+    for name in ('page', 'server'):
+        monkeypatch.delitem(sys.modules, f'animevsr.app.{name}', raising=False)
     with pytest.raises(SystemExit, match=r"the app needs the package gradio; run: pip install '.\[app\]'"):
         main(['app'])

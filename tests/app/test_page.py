@@ -24,7 +24,8 @@ from playwright import sync_api
 from waiting import wait
 
 from animevsr.app.jobs import DONE, RUNNING, WAITING, Entry
-from animevsr.app.page import LARGEST, Page, make_server
+from animevsr.app.page import LARGEST, Page
+from animevsr.app.server import make_server
 
 HOST = '127.0.0.1'
 

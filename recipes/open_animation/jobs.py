@@ -1,5 +1,6 @@
 """Work in several processes, with progress."""
 
+import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
@@ -9,7 +10,8 @@ def run_jobs(function, calls, label, jobs):
     interrupt, no more of them begins.
     """
     start = time.monotonic()
-    with ProcessPoolExecutor(jobs) as pool:
+    # a fork of a process with threads, as libraries have them, may wait for ever
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn')) as pool:
         todo = [pool.submit(function, *arguments) for arguments in calls]
         try:
             for done, future in enumerate(as_completed(todo), 1):

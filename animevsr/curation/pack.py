@@ -81,9 +81,10 @@ def pack_clips(
 
 def is_of(entry: dict, clip: Path) -> bool:
     """Whether an entry of a manifest is of this clip as it is now: of the same source, as long."""
-    there = clip.resolve().as_posix()
-    source = Path(entry.get('source', there)).as_posix().lstrip('./')  # in older ones it is relative
-    return there.endswith(source) and (not clip.is_dir() or len(list_images(clip)) == entry['frames'])
+    there = clip.resolve()
+    source = Path(entry.get('source', there))
+    same = source == there if source.is_absolute() else there.parts[-2:] == source.parts[-2:]  # of older ones
+    return same and (not clip.is_dir() or len(list_images(clip)) == entry['frames'])
 
 
 def pack_one(clip: Path, output: Path) -> dict:

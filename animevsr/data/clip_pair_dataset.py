@@ -75,7 +75,8 @@ class ClipPairDataset(data.Dataset):
                     raise MediaError(f'{clip}: has {count} frames, its partner in dataroot_gt {length}')
         if self.pipeline:  # a degradation that does not fit is told now, not at the first validation
             gt = next(stream_clip(self.gt_clips[0], 1))
-            self._check_sizes(dict(lq=self._degraded(0, 1)[0], gt=to_tensor(self._cropped(gt)[None])[0]), 0)
+            lq = self._degraded(0, min(4, opt.get('num_frame') or self.lengths[0]))
+            self._check_sizes(dict(lq=lq[0], gt=to_tensor(self._cropped(gt)[None])[0]), 0)
 
     def _pair(self):
         """Order the low-quality clips as the ground truth; MediaError for one without a partner."""

@@ -260,7 +260,7 @@ def test_settings_are_those_of_the_page(served, tiny_weights, tmp_path):
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='Ctrl+C is sent to a group of processes')
-@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('sign', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_it_stops_at_once_though_a_tab_is_open_and_goes_on_with_the_next_start(sign, tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mkv', three_shots((400, 400, 400), (96, 128))[0])
     settings = dict(weights=str(tiny_weights), threads=1)
@@ -286,7 +286,7 @@ def test_it_stops_at_once_though_a_tab_is_open_and_goes_on_with_the_next_start(s
     assert tab.read1()  # it stays open
     while json.loads(queue.read_text())[0]['state'] != RUNNING and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(3)
+    time.sleep(1)
     os.killpg(app.pid, sign)
     app.wait(30)
     assert 'Traceback' not in app.stderr.read()

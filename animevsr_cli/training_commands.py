@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import IO
 from animevsr_cli.arguments import add_device, part
 from animevsr_cli.guard import guarded
 from animevsr_cli.texts import ATLAS, CURATE, ENHANCE, LEARN, LEARN_SIZES, PACK, REPRODUCE, RESCALE
+
+GRACE = 30  # seconds in which an interrupted training ends by itself
 
 
 def add_learn(command: Callable) -> None:
@@ -52,6 +55,7 @@ def run_learn(args: argparse.Namespace) -> None:
     note = Path(f'experiments/{name}_frames.txt')
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
+        lock = inherited_lock(note.with_name(f'.{name}.lock'))
         if not Path(f'experiments/{name}_top/models').is_dir():  # of a start that failed nothing is kept
             note.unlink(missing_ok=True)
         check_note(
@@ -60,7 +64,6 @@ def run_learn(args: argparse.Namespace) -> None:
             f'experiments/{name}_* were learned from other frames (see {note}); choose another --name for'
             f' {frames}',
         )
-        lock = inherited_lock(note.with_name(f'.{name}.lock'))
     except MediaError as error:
         sys.exit(f'animevsr: {error}')
     except BlockingIOError:
@@ -95,15 +98,16 @@ def run_learn(args: argparse.Namespace) -> None:
 
 
 def train(command: list[str], lock: IO) -> int:
-    """Run a training, which holds the lock as long as any process of it lives; its exit code. Where this
-    process is to end, the training ends, too, in its own way: torchrun takes its workers with it.
+    """Run a training, which holds the lock, too; its exit code. Where this process is to end, the training
+    ends, too, in its own way: torchrun takes its workers with it.
     """
     inherited = dict(pass_fds=(lock.fileno(),)) if os.name == 'posix' else {}
     with subprocess.Popen(command, **inherited) as child:
         try:
             return child.wait()
-        except KeyboardInterrupt:  # which the training has got as well
-            child.wait()
+        except KeyboardInterrupt:  # from a terminal the training has got it as well
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE)
             return 130
         finally:
             if child.poll() is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WAITING, RUNNING, PAUSED, DONE, FAILED = 'waiting', 'running', 'paused', 'done', 'failed'
 # exit codes of a command that Ctrl+C or SIGTERM has ended; the last one is that of Windows
 INTERRUPTED = 130, 143, -signal.SIGINT, -signal.SIGTERM, 0xC000013A
-CLOSING = 5  # seconds in which an app that was interrupted, too, closes
+CLOSING = 10  # seconds in which an app that was interrupted, too, closes
 PROGRESS = re.compile(r'(\d+)/(\d+) frames \[[^<\]]*<([^,\]]+)')
 
 
@@ -195,18 +195,20 @@ class JobQueue:
             elif line.startswith('animevsr: '):
                 entry.message = line.removeprefix('animevsr: ')
         code = self.process.wait()
+        if code in INTERRUPTED and entry.state == RUNNING:  # perhaps this process is to end, too
+            self.closed.wait(CLOSING)
         with self.lock:
             self.process = None
             if entry.state == RUNNING:  # else it was paused
                 if code == 0:
                     entry.state, entry.done, entry.left = DONE, entry.total, ''
-                elif code in INTERRUPTED or self.closed.is_set():
+                elif self.closed.is_set():
                     entry.state, entry.message = WAITING, ''
                 else:
                     entry.state = FAILED
+                    if code in INTERRUPTED:
+                        entry.message = 'was ended by a signal'
             self._save()
-        if code in INTERRUPTED:  # this process has perhaps got the same, and is about to close
-            self.closed.wait(CLOSING)
 
 
 def start(entry: Entry) -> subprocess.Popen:

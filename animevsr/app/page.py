@@ -67,6 +67,7 @@ class Page:
         self.upscalers = {}
         self.blocks = None
         self.teaching = None
+        self.looking = threading.Lock()
         self.newest = None, None  # (file, when it was written), its last frame
         self.lock = threading.RLock()
 
@@ -182,7 +183,7 @@ class Page:
 
     def newest_frame(self, output: str) -> np.ndarray | None:
         """As the function of this name; decoded once for all views of the page."""
-        with self.lock:
+        with self.looking:
             mark = newest_file(output)
             if mark != self.newest[0]:
                 self.newest = mark, newest_frame(output)
@@ -209,6 +210,7 @@ class Page:
         yield shown
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / 'teach.log'
+        hidden = {'CUDA_VISIBLE_DEVICES': ''} if self.device.type == 'cpu' else {}
         with self.lock:
             if self.teaching and self.teaching.poll() is None:
                 raise MediaError('something is being learned already; stop it first')
@@ -218,6 +220,7 @@ class Page:
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
+                    env=os.environ | hidden,
                 )
         while process.poll() is None:
             time.sleep(0.5)

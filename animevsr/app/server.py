@@ -36,8 +36,9 @@ def make_server(page: Page, host: str, port: int, password: str | None) -> uvico
 
     @app.middleware('http')
     async def keep_to_this_host(request, call):
-        origin, host = request.headers.get('origin'), request.headers.get('host')
-        if origin and request.method not in ('GET', 'HEAD') and urlsplit(origin).netloc != host:
+        origin = request.headers.get('origin')
+        hosts = request.headers.get('host'), request.headers.get('x-forwarded-host')  # of a proxy
+        if origin and request.method not in ('GET', 'HEAD') and urlsplit(origin).netloc not in hosts:
             return PlainTextResponse('from another site', 403)  # which could fill the disk by uploads
         response = await call(request)
         response.headers['Content-Security-Policy'] = POLICY

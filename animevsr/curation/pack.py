@@ -14,7 +14,7 @@ from animevsr.utils.progress import progress_bar
 from animevsr.utils.threads import usable_cores
 from animevsr.video.clips import clip_name, clips_by_name
 from animevsr.video.images import list_images
-from animevsr.video.packed import MANIFEST, SUFFIX, pack, read_manifest
+from animevsr.video.packed import MANIFEST, SUFFIX, PackedReader, pack, read_manifest
 from animevsr.video.reader import VideoReader, open_reader
 
 SECONDS = 5  # between two writings of the manifest
@@ -80,11 +80,14 @@ def pack_clips(
 
 
 def is_of(entry: dict, clip: Path) -> bool:
-    """Whether an entry of a manifest is of this clip as it is now: of the same source, as long."""
-    there = clip.resolve()
-    source = Path(entry.get('source', there))
-    same = source == there if source.is_absolute() else there.parts[-2:] == source.parts[-2:]  # of older ones
-    return same and (not clip.is_dir() or len(list_images(clip)) == entry['frames'])
+    """Whether an entry of a manifest is of this clip: of the same source and, for a folder, as long."""
+    source = Path(entry.get('source', ''))
+    if source.is_absolute() and source.resolve() != clip.resolve():  # older ones are relative, to any folder
+        return False
+    try:
+        return not clip.is_dir() or len(list_images(clip)) == entry['frames']
+    except MediaError:  # its images were removed since
+        return True
 
 
 def pack_one(clip: Path, output: Path) -> dict:
@@ -92,7 +95,7 @@ def pack_one(clip: Path, output: Path) -> dict:
     target = output / (clip_name(clip) + SUFFIX)
     with open_reader(clip) as reader:
         count, height, width = pack((image for image, _ in reader.frames()), target)
-        rate = str(reader.info.fps) if isinstance(reader, VideoReader) else None
+        rate = str(reader.info.fps) if isinstance(reader, VideoReader | PackedReader) else None
     size = target.stat().st_size
     entry = dict(
         clip=target.name, frames=count, width=width, height=height, bytes=size, source=str(clip.resolve())

@@ -97,8 +97,10 @@ def named_files(settings: Any) -> Iterator[Path]:
     if isinstance(settings, (list, tuple)):
         for value in settings:
             yield from named_files(value)
-    elif isinstance(settings, str) and find(settings).is_file():
-        yield find(settings)
+    elif isinstance(settings, str):
+        for name in (settings, f'weights/{settings}.pth'):  # the bundled ones have names
+            if find(name).is_file():
+                yield find(name)
 
 
 def stamp(path: Path) -> tuple[int, int]:

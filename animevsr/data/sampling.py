@@ -95,7 +95,7 @@ def resumable_loaders() -> Iterator[Any]:
         if resumed:
             # of epochs as long as they are now: those before may have been shorter
             left = math.ceil((total_iters - resumed['iter']) / len(loader))
-            epochs = max(epochs, resumed['epoch'] + left + 1)
+            epochs = max(epochs, resumed['epoch'] + left)
             used = resumed['iter'] - resumed['epoch'] * len(loader)
             sampler.skip = (resumed['epoch'], max(used, 0) * loader.batch_size)
         if opt['datasets']['train'].get('degrade_on') == 'device':

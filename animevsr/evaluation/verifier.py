@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +24,7 @@ from animevsr.utils.tensors import to_images, to_tensor
 from animevsr.video.container import MP4, open_container
 from animevsr.video.reader import VideoReader
 from animevsr.video.selection import Crop, Part, find_crop
-
-if TYPE_CHECKING:
-    from animevsr.video.frame_reader import MediaInfo
-
+from animevsr.video.telecine import is_telecined
 
 LEAST_PSNR = 20.0  # dB, of the output made small against the input: other pictures are far below
 
@@ -68,7 +65,9 @@ def verify(
     fps = None if fps is None else parse_rate(fps)
     sides = find_crop(input) if crop == 'auto' else Crop.parse(crop or '0:0:0:0')
     with VideoReader(input) as source, VideoReader(output) as result:
-        film = is_film(source.info, result.info, fps is not None)
+        # film frames were made of telecined pictures: four for five, unless another rate was asked for
+        ratio = result.info.fps / source.info.fps
+        film = is_telecined(source) if fps else abs(ratio - Fraction(4, 5)) < Fraction(1, 1000)
     how = 'ivtc' if film else 'marked'
     with (
         VideoReader(input, conceal=True, deinterlace=how) as source,
@@ -88,16 +87,6 @@ def verify(
         else:
             checks += compare_tracks(before, after, main, output.suffix.lower() in MP4, audio == 'copy')
     return checks
-
-
-def is_film(source: MediaInfo, result: MediaInfo, retimed: bool) -> bool:
-    """Whether film frames were made of telecined pictures: there are four for five then, and where nobody
-    asked for another rate that says it exactly.
-    """
-    if not retimed:
-        return abs(result.fps / source.fps - Fraction(4, 5)) < Fraction(1, 1000)
-    counts = source.expected_frames, result.expected_frames
-    return all(counts) and abs(counts[1] / counts[0] - 0.8) < 0.05
 
 
 def selected(source: VideoReader, part: Part | None) -> Iterator[tuple[Any, Fraction | None]]:

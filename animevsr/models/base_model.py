@@ -116,6 +116,7 @@ class BaseSRModel(SRModel):
                 if value != before:
                     get_root_logger().info(f'scheduler: {name} was {before}, it is {value} from now on.')
                     setattr(scheduler, name, value)
+                    set_rates(scheduler)
         self.seed = resume_state.get('manual_seed', self.seed)
         for optimizer, scheduler, rates in zip(self.optimizers, self.schedulers, wanted):
             for i, (group, rate) in enumerate(zip(optimizer.param_groups, rates)):
@@ -157,12 +158,8 @@ class BaseSRModel(SRModel):
         """BasicSR's, whose MultiStepLR would go on with the last rate of the warm-up, a little too low."""
         super().update_learning_rate(current_iter, warmup_iter)
         if current_iter == warmup_iter:
-            for optimizer, scheduler in zip(self.optimizers, self.schedulers):
-                for group in optimizer.param_groups if isinstance(scheduler, MultiStepRestartLR) else ():
-                    passed = sum(
-                        n for step, n in scheduler.milestones.items() if step <= scheduler.last_epoch
-                    )
-                    group['lr'] = group['initial_lr'] * scheduler.gamma**passed
+            for scheduler in self.schedulers:
+                set_rates(scheduler)
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.current_iter = current_iter
@@ -268,6 +265,16 @@ class BaseSRModel(SRModel):
                         ' saved, the last checkpoint is kept; lower the learning rate and go on with'
                         ' --auto_resume'
                     )
+
+
+def set_rates(scheduler: Any) -> None:
+    """Set the rates that BasicSR's MultiStepLR should have by now: it only multiplies those that there are.
+    Others compute theirs anew in each step.
+    """
+    if isinstance(scheduler, MultiStepRestartLR):
+        passed = sum(n for step, n in scheduler.milestones.items() if step <= scheduler.last_epoch)
+        for group in scheduler.optimizer.param_groups:
+            group['lr'] = group['initial_lr'] * scheduler.gamma**passed
 
 
 def scheduler_settings(scheduler: Any) -> dict[str, Any]:

@@ -265,7 +265,7 @@ class UpscaleOptions:
         if output.suffix.lower() in VIDEO_SUFFIXES:
             return []
         usual = UpscaleOptions()
-        names = [('encode', f.name) for f in fields(EncodeOptions) if f.name != 'audio']
+        names = [('encode', f.name) for f in fields(EncodeOptions) if f.name != 'audio'] + [(None, 'fps')]
         if output.suffix.lower() in IMAGE_SUFFIXES:  # a single one
             names += [
                 ('selection', 'start'),

@@ -88,7 +88,7 @@ def check_note(note: Path, text: str, message: str) -> None:
         MediaError: it says something else; with this message.
     """
     written = text.encode('utf8', 'backslashreplace').decode('utf8')  # as `write_text` does
-    if note.exists() and note.read_text(encoding='utf8') != written:
+    if note.exists() and note.read_text(encoding='utf8', errors='backslashreplace') != written:
         raise MediaError(message)
     if not note.exists():
         write_text(note, text)

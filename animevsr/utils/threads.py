@@ -19,8 +19,8 @@ END = object()
 
 
 def usable_cores() -> int:
-    """Cores of the CPU that this process may use: in a share of a cluster, or a container, fewer than there
-    are.
+    """Cores of the CPU that this process may use: in a share of a cluster fewer than all. A limit of time
+    (docker --cpus) does not show here.
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 

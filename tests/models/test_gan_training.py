@@ -186,6 +186,8 @@ def test_a_resumed_run_takes_the_scheduler_of_its_options():
 
     for kind, before, after in (
         (dict(type='MultiStepLR', gamma=0.5), dict(milestones=[100]), dict(milestones=[12])),
+        (dict(type='MultiStepLR', gamma=0.5), dict(milestones=[4]), dict(milestones=[12])),
+        (dict(type='MultiStepLR', gamma=0.5), dict(milestones=[100]), dict(milestones=[4])),
         (
             dict(type='CosineAnnealingRestartLR', restart_weights=[1], eta_min=1e-7),
             dict(periods=[10]),

@@ -7,7 +7,6 @@ key:key=value` (a number names a place in a list). Experiments are written under
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 import os
@@ -97,10 +96,7 @@ def check_options(options: dict, file: Any, training: bool) -> None:
 def check_metric(options: dict, where: str) -> None:
     """ValueError where validation could not call a metric with these options."""
     kind = options.get('type') if isinstance(options, dict) else None
-    if kind not in METRIC_REGISTRY:
-        known = [name for name, _ in METRIC_REGISTRY]
-        near = difflib.get_close_matches(str(kind), known, 1, 0)[0]
-        raise ValueError(f"{where}: type '{kind}' is not known; did you mean '{near}'?")
+    check_keys([kind], [name for name, _ in METRIC_REGISTRY], f'{where}: type')
     arguments = {key: value for key, value in options.items() if key not in ('type', 'better')}
     signature = inspect.signature(METRIC_REGISTRY.get(kind))
     images = {key: None for key in ('img', 'img2') if key in signature.parameters}

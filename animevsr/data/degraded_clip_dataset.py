@@ -110,19 +110,15 @@ class DegradedClipDataset(data.Dataset):
         self.scale = opt.get('scale', 4)
         self.gt_size = opt.get('gt_size', 256)
         self.num_frame = opt.get('num_frame', 15)
+        self.edge_bias = opt.get('edge_bias', 1)
         self.seed = opt.get('seed', 0)
         self.intervals = whole_numbers('interval', opt.get('interval', (1, 2, 3)))
         self.holds = whole_numbers('hold', opt.get('hold', (1,)))
         if opt.get('degrade_on', 'loader') not in ('loader', 'device'):
             raise ValueError(f"degrade_on must be 'loader' or 'device', got {opt['degrade_on']!r}")
-        for name, value in (
-            ('num_frame', self.num_frame),
-            ('gt_size', self.gt_size),
-            ('scale', self.scale),
-            ('edge_bias', opt.get('edge_bias', 1)),
-        ):
-            if not is_whole(value):
-                raise ValueError(f'{name} must be a whole number >= 1, got {value!r}')
+        for name in ('num_frame', 'gt_size', 'scale', 'edge_bias'):
+            if not is_whole(getattr(self, name)):
+                raise ValueError(f'{name} must be a whole number >= 1, got {getattr(self, name)!r}')
         if self.gt_size % self.scale:
             raise ValueError(f'gt_size must be a multiple of scale {self.scale}, got {self.gt_size}')
         if opt.get('echo') and opt.get('degrade_on') == 'device':
@@ -207,8 +203,7 @@ class DegradedClipDataset(data.Dataset):
         if h < size or w < size:
             raise MediaError(f'{path}: frames are {w}x{h}, smaller than the crop of {size} (gt_size)')
         places = [
-            (int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1)))
-            for _ in range(self.opt.get('edge_bias', 1))
+            (int(rng.integers(h - size + 1)), int(rng.integers(w - size + 1))) for _ in range(self.edge_bias)
         ]
         if len(places) > 1:
             gray = middle().astype(np.float32).mean(-1)

@@ -50,11 +50,7 @@ class BaseSRModel(SRModel):
     )
 
     def __init__(self, opt: dict) -> None:
-        if (
-            not opt['dist']
-            and opt['num_gpu'] > 1
-            and (self.needs_processes(opt) or opt.get('train', {}).get('amp'))
-        ):
+        if not opt['dist'] and opt['num_gpu'] > 1 and self.needs_processes(opt):
             raise ValueError(
                 f'{type(self).__name__}: {opt["num_gpu"]} GPUs need one process each: torchrun'
                 f' --nproc_per_node {opt["num_gpu"]} -m animevsr.train -opt ... --launcher pytorch; or set'
@@ -70,9 +66,9 @@ class BaseSRModel(SRModel):
 
     def needs_processes(self, opt: dict) -> bool:
         """Whether several GPUs cannot be used by one process (DataParallel), whose replicas lose what a
-        forward pass leaves behind.
+        forward pass leaves behind, and compute in float16 under `amp`.
         """
-        return False
+        return bool(opt.get('train', {}).get('amp'))
 
     def init_training_settings(self) -> None:
         check_keys(self.opt['train'], self.TRAIN_KEYS, 'train')

@@ -88,7 +88,7 @@ class RecurrentVSRModel(BaseSRModel):
 
     def needs_processes(self, opt: dict) -> bool:
         """With `cleaning_opt`, whose loss looks at the cleaned frames of the last pass."""
-        return bool(opt.get('train', {}).get('cleaning_opt'))
+        return super().needs_processes(opt) or bool(opt.get('train', {}).get('cleaning_opt'))
 
     def init_training_settings(self) -> None:
         usm = self.opt['train'].get('gt_usm')

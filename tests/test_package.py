@@ -120,9 +120,8 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize(
-    'order', [pytest.param(o, marks=pytest.mark.slow if o != ORDERS[-1] else ()) for o in ORDERS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('order', ORDERS)
 def test_imports_in_any_order(order, tmp_path):
     run_python('-c', f'{order}\n{REGISTERED}', cwd=tmp_path)
 

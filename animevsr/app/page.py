@@ -18,7 +18,8 @@ import numpy as np
 from animevsr.app.describe import describe
 from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_file, newest_frame
 from animevsr.app.paths import beside, clean, tail
-from animevsr.archs.loading import load_mixed
+from animevsr.archs.interfaces import FrameNetwork, RecurrentNetwork
+from animevsr.archs.loading import load_mixed, load_upscaler
 from animevsr.engine.backends import open_backend
 from animevsr.engine.sizes import choose_tile
 from animevsr.engine.upscaler import Upscaler
@@ -112,8 +113,10 @@ class Page:
         with self.lock:
             if (model, strength) not in self.upscalers:
                 options = UpscaleOptions.of(weights=model, strength=None if strength == 1 else strength)
-                net = load_mixed(model, options.strength, self.device)
-                made = Upscaler(open_backend(net, self.device), steady=options.averages)
+                net = load_mixed(model, options.strength, self.device, clips=True)
+                by_frame = isinstance(net, FrameNetwork)
+                backend = open_backend(net, self.device) if by_frame else net
+                made = Upscaler(backend, self.device, steady=options.averages)
                 self.upscalers = {(model, strength): made}  # one at a time
             return self.upscalers[model, strength]
 
@@ -127,7 +130,9 @@ class Page:
         settings = {name: v for name, v in given.items() if v or name == 'crf' and v == 0}  # 0 is a quality
         if 'weights' not in settings:
             raise MediaError('choose a model')
-        if settings.get('reuse') and not self.upscaler(settings['weights']).backend.is_recurrent:
+        if settings.get('reuse') and not isinstance(
+            load_upscaler(settings['weights'], clips=True), RecurrentNetwork
+        ):
             del settings['reuse']  # it has no state that could be held
         if strength is not None and strength < 1:  # else it is the model itself
             settings['strength'] = strength

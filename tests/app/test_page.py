@@ -26,6 +26,7 @@ from waiting import wait
 from animevsr.app.jobs import DONE, RUNNING, WAITING, Entry
 from animevsr.app.page import LARGEST, Page
 from animevsr.app.server import make_server
+from animevsr.archs.backbones_arch import ClipBasicVSR
 
 HOST = '127.0.0.1'
 
@@ -244,6 +245,7 @@ def test_settings_are_those_of_the_page(served, tiny_weights, tmp_path):
     assert first == dict(weights=str(tiny_weights), outscale=2, reuse=True, crf=0, device='cpu')
     assert second == dict(weights=str(single), outscale=2, crf=18, device='cpu')
     assert third == dict(weights='animevsr_x4', reuse=True, crf=18, strength=0, device='cpu')
+    assert not page.upscalers  # to queue a video opens no backend
     for output, strength, model, scale, said in [
         ('d.mkv', 0, str(single), 2, 'has no faithful twin'),
         ('gone/d.mkv', 1, 'animevsr_x4', 2, 'its folder does not exist'),
@@ -259,8 +261,35 @@ def test_settings_are_those_of_the_page(served, tiny_weights, tmp_path):
     assert len(page.queue.entries) == 3
 
 
+def test_networks_over_whole_clips_are_shown_and_queued(served, tmp_path):
+    page, _ = served
+    page.queue.closed.set()  # nothing is run
+    source, net = write_video(tmp_path / 'in.mkv', moving_frames(4, 64, 64)), ClipBasicVSR(8, 2)
+    torch.save(dict(params=net.state_dict()), tmp_path / 'clip.pth')
+    bicubic, result = page.preview(str(source), str(tmp_path / 'clip.pth'), 0.1)
+    assert result.shape == bicubic.shape == (256, 256, 3)
+    page.enqueue(
+        str(source),
+        str(tmp_path / 'a.mkv'),
+        1,
+        str(tmp_path / 'clip.pth'),
+        4,
+        0,
+        '',
+        0,
+        False,
+        True,
+        False,
+        18,
+    )
+    assert page.queue.entries[-1].settings == dict(
+        weights=str(tmp_path / 'clip.pth'), outscale=2, crf=18, device='cpu'
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != 'posix', reason='Ctrl+C is sent to a group of processes')
-@pytest.mark.parametrize('sign', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_at_once_though_a_tab_is_open_and_goes_on_with_the_next_start(sign, tiny_weights, tmp_path):
     source = write_video(tmp_path / 'in.mkv', three_shots((400, 400, 400), (96, 128))[0])
     settings = dict(weights=str(tiny_weights), threads=1)

@@ -124,7 +124,13 @@ def test_each_yaml_has_a_tiny_twin_of_the_same_recipe():
             )
 
 
-@pytest.mark.parametrize('name', TWINS)
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in ('basicvsr', 'basicvsr_vq', 'realbasicvsr') else ())
+        for n in TWINS
+    ],
+)
 def test_the_tiny_twin_trains_two_iterations(name, tmp_path, monkeypatch):
     monkeypatch.chdir(REPO)
     text = yaml.safe_dump(read_options(REPO / f'options/tiny/backbones/{name}.yml'))
@@ -161,8 +167,17 @@ def model_of(kind, network, **train):
     return kind(opt)
 
 
-@pytest.mark.parametrize('kind', [RecurrentVSRModel, RecurrentVSRGANModel])
-@pytest.mark.parametrize('name', list(NETWORKS))
+@pytest.mark.parametrize(
+    'name, kind',
+    [
+        ('basicvsr', RecurrentVSRModel),
+        ('realbasicvsr', RecurrentVSRGANModel),
+        ('rrdbnet', RecurrentVSRModel),
+        ('rrdbnet', RecurrentVSRGANModel),
+        pytest.param('basicvsr', RecurrentVSRGANModel, marks=pytest.mark.slow),
+        pytest.param('realbasicvsr', RecurrentVSRModel, marks=pytest.mark.slow),
+    ],
+)
 def test_trains_and_validates(name, kind):
     """With both models; the single-image one on clips of one frame."""
     frames = 1 if name == 'rrdbnet' else 2

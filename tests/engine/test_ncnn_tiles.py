@@ -49,7 +49,14 @@ def test_tiles_are_the_same(size, feedback, monkeypatch):
     assert torch.equal(as_bytes, (sr.clamp(0, 1) * 255).round().to(torch.uint8))
 
 
-@pytest.mark.parametrize('blocks', [(5, 3, 2), (3, 2, 2), (1, 1, 1), (2, 2, 2), (4, 1, 1)])
+@pytest.mark.parametrize(
+    'blocks',
+    [
+        (5, 3, 2),
+        (1, 1, 1),
+        *(pytest.param(b, marks=pytest.mark.slow) for b in ((3, 2, 2), (2, 2, 2), (4, 1, 1))),
+    ],
+)
 def test_passes_for_any_number_of_blocks(blocks, monkeypatch):
     """Everything is computed by some pass from what is there, and no pass needs more around its tiles than it
     is given.

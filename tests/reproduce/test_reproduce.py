@@ -136,7 +136,9 @@ class Training:
         pass
 
 
-@pytest.mark.parametrize('table', TABLES)
+@pytest.mark.parametrize(
+    'table', [pytest.param(t, marks=pytest.mark.slow if t in ('table1', 'table2') else ()) for t in TABLES]
+)
 def test_a_dry_run_at_the_papers_scale(table, tmp_path, monkeypatch):
     """Every stage of every row, in order, on stand-ins for the data, with the paper's YAML files."""
     monkeypatch.chdir(tmp_path)
@@ -228,6 +230,7 @@ def test_a_row_from_end_to_end(tmp_path, monkeypatch):
         reproduce('table3', rows=['AnimeSR, VQ'], iterations=2, device='cpu')
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(REPO))

@@ -61,6 +61,7 @@ class Elsewhere(Job):
         return super().open_same_upscaler(plan, *arguments, **options)
 
 
+@pytest.mark.slow
 def test_a_node_of_ray_that_is_killed(
     cluster, six_shots, six_shots_upscaled, tiny_weights, tmp_path, monkeypatch
 ):

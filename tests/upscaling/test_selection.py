@@ -230,6 +230,10 @@ def test_grain(tmp_path):
     assert grain.add(np.full_like(gray, 8), 0).std() < 0.6 * one.std()
     deep = grain.add(np.full((120, 160, 3), 128 * 257, np.uint16), 0)
     assert deep.dtype == np.uint16 and deep.std() / 257 == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.slow
+def test_grain_does_not_depend_on_the_processes(tmp_path):
     source = write_video(tmp_path / 'in.mkv', three_shots((6, 5, 6))[0], codec='ffv1', pix_fmt='bgr0')
     results = []
     for jobs in (1, 2):

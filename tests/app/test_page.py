@@ -268,20 +268,8 @@ def test_networks_over_whole_clips_are_shown_and_queued(served, tmp_path):
     torch.save(dict(params=net.state_dict()), tmp_path / 'clip.pth')
     bicubic, result = page.preview(str(source), str(tmp_path / 'clip.pth'), 0.1)
     assert result.shape == bicubic.shape == (256, 256, 3)
-    page.enqueue(
-        str(source),
-        str(tmp_path / 'a.mkv'),
-        1,
-        str(tmp_path / 'clip.pth'),
-        4,
-        0,
-        '',
-        0,
-        False,
-        True,
-        False,
-        18,
-    )
+    usual = (2, 0, '', 0, False, True, False, 18)
+    page.enqueue(str(source), str(tmp_path / 'a.mkv'), 1, str(tmp_path / 'clip.pth'), *usual)
     assert page.queue.entries[-1].settings == dict(
         weights=str(tmp_path / 'clip.pth'), outscale=2, crf=18, device='cpu'
     )

@@ -23,9 +23,10 @@ if 'PYTEST_XDIST_WORKER' in os.environ and hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, OWN_CORES)
 else:
     ALL_CORES = OWN_CORES = None
-# converted networks; removed at the end
-os.environ['ANIMEVSR_CACHE'] = tempfile.mkdtemp(prefix='animevsr-tests-')
-atexit.register(shutil.rmtree, os.environ['ANIMEVSR_CACHE'], True)
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+    # converted networks, for all that run side by side; removed at the end
+    os.environ['ANIMEVSR_CACHE'] = tempfile.mkdtemp(prefix='animevsr-tests-')
+    atexit.register(shutil.rmtree, os.environ['ANIMEVSR_CACHE'], True)
 
 import av  # noqa: E402
 import cv2  # noqa: E402

@@ -17,7 +17,7 @@ def steepness(image):
     return np.percentile(np.abs(np.diff(image.astype(int), axis=1)).max(2), 99)
 
 
-@pytest.mark.parametrize('name', ['animevsr_x4', 'animevsr_x4_lite'])
+@pytest.mark.parametrize('name', [pytest.param('animevsr_x4', marks=pytest.mark.slow), 'animevsr_x4_lite'])
 def test_a_still_background_stays_as_sharp_as_it_was(name):
     """One that is out of focus, which a state may take for more and more so: one milestone did, and lines
     lost half of their steepness within a dozen frames.

@@ -88,6 +88,7 @@ class Darker(MSRBVSR):
         return 0.5 * sr + 0.01 * state[0].mean().sigmoid(), hidden
 
 
+@pytest.mark.slow
 def test_classes_of_ones_own_are_quantised_as_they_are():
     def make():
         torch.manual_seed(0)

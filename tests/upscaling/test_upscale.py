@@ -75,7 +75,7 @@ def test_sound_is_copied_untouched(suffix, tiny_weights, tmp_path):
 @pytest.mark.parametrize(
     'standard, full_range',
     [
-        ('bt601', False),
+        pytest.param('bt601', False, marks=pytest.mark.slow),
         ('bt709', True),
         pytest.param('bt601', True, marks=pytest.mark.slow),
         pytest.param('bt709', False, marks=pytest.mark.slow),

@@ -120,7 +120,11 @@ def add_upscale_options(up: Any) -> None:
         default='auto',
         help='side of tiles in pixels, or auto: whole frames if memory allows (default: %(default)s)',
     )
-    add_device(speed, '; of ONNX Runtime: onnx-cuda, tensorrt, directml, coreml; of OpenVINO: openvino-gpu')
+    add_device(
+        speed,
+        '; vulkan (any GPU, by ncnn), vulkan:1; of ONNX Runtime: onnx-cuda, tensorrt, directml, coreml;'
+        ' of OpenVINO: openvino-gpu',
+    )
     speed.add_argument(
         '--half', action='store_true', help='compute in float16 on a GPU: faster, half the memory'
     )

@@ -20,13 +20,12 @@ from animevsr.app.jobs import DONE, RUNNING, JobQueue, newest_file, newest_frame
 from animevsr.app.paths import beside, clean, tail
 from animevsr.archs.interfaces import FrameNetwork, RecurrentNetwork
 from animevsr.archs.loading import load_mixed, load_upscaler
-from animevsr.engine.backends import open_backend
+from animevsr.engine.backends import open_backend, place
 from animevsr.engine.sizes import choose_tile
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
 from animevsr.evaluation.preview import deinterlacing, shot_before
 from animevsr.upscaling.options import UpscaleOptions
-from animevsr.utils.device import select_device
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.zoo import MODELS
 
@@ -63,7 +62,8 @@ class Page:
 
     def __init__(self, folder: Path, device: str = 'auto') -> None:
         self.folder = folder
-        self.asked, self.device = device, select_device(device)
+        self.asked = device
+        self.device, self.runtime = place(device)
         self.queue = JobQueue(folder)
         self.upscalers = {}
         self.blocks = None
@@ -102,7 +102,7 @@ class Page:
         shot = shot_before(Path(path), float(moment), deinterlacing(Path(path)))
         upscaler = self.upscaler(model, strength)
         if upscaler.clips is None and upscaler.backend.reach is not None:
-            upscaler.tile = choose_tile('auto', shot[-1].shape[:2], self.device)
+            upscaler.tile = choose_tile('auto', shot[-1].shape[:2], self.device, 1, self.runtime)
         *_, result = upscaler(shot)
         size = result.shape[1], result.shape[0]
         return cv2.resize(shot[-1], size, interpolation=cv2.INTER_CUBIC), result
@@ -115,7 +115,7 @@ class Page:
                 options = UpscaleOptions.of(weights=model, strength=None if strength == 1 else strength)
                 net = load_mixed(model, options.strength, self.device, clips=True)
                 by_frame = isinstance(net, FrameNetwork)
-                backend = open_backend(net, self.device) if by_frame else net
+                backend = open_backend(net, self.device, self.runtime) if by_frame else net
                 made = Upscaler(backend, self.device, steady=options.averages)
                 self.upscalers = {(model, strength): made}  # one at a time
             return self.upscalers[model, strength]
@@ -210,7 +210,8 @@ class Page:
             raise MediaError(f'{path or "choose a video or a folder"}: no such file or folder')
         arguments = [action, os.path.abspath(path)]
         if action == 'rescale':
-            arguments += ['-o', str(beside(path) / f'{Path(path).stem}_rescaled'), '--device', self.asked]
+            arguments += ['-o', str(beside(path) / f'{Path(path).stem}_rescaled'), '--device']
+            arguments += [self.asked if self.runtime == 'auto' else str(self.device)]
         shown = f'in {Path.cwd()}\n$ animevsr {" ".join(arguments)}\n'
         yield shown
         self.folder.mkdir(parents=True, exist_ok=True)

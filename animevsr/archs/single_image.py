@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from animevsr.errors import CheckpointError
+from animevsr.utils.vulkan import use_gpu
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,12 +75,9 @@ class NcnnNetwork(SingleImageNetwork):
         super().__init__()
         import ncnn
 
-        self._ncnn = ncnn
-        self.net = ncnn.Net()
+        self._ncnn, self._param = ncnn, param
         self.name = param.stem
-        self.net.opt.use_vulkan_compute = False
-        if self.net.load_param(str(param)) or self.net.load_model(str(param.with_suffix('.bin'))):
-            raise CheckpointError(f'{param}: not an ncnn model, or damaged')
+        self.open()
         small, large = (self._run(torch.full((3, side, side), 0.5)) for side in (64, 80))
         self.scale = (large.shape[-1] - small.shape[-1]) // 16
         self.lost = 32 - small.shape[-1] // (2 * max(1, self.scale))
@@ -87,6 +85,15 @@ class NcnnNetwork(SingleImageNetwork):
             raise CheckpointError(f'{param}: does not map images to larger ones')
         self.reach = None if looks_everywhere(param) else max(self.reach, self.lost)
         self.is_residual = abs(float(small.mean())) < 0.25
+
+    def open(self, unit: str | None = None, half: bool = False) -> None:
+        """Load the model: for the CPU, or for a GPU by Vulkan ('vulkan:0'), there with `half` in float16."""
+        self.net = self._ncnn.Net()
+        self.net.opt.use_vulkan_compute = False
+        if unit is not None:
+            use_gpu(self.net, unit, half)
+        if self.net.load_param(str(self._param)) or self.net.load_model(str(self._param.with_suffix('.bin'))):
+            raise CheckpointError(f'{self._param}: not an ncnn model, or damaged')
 
     def image(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

@@ -9,30 +9,38 @@ import cv2
 import numpy as np
 import psutil
 
+from animevsr.engine.runtimes import is_vulkan
+from animevsr.utils.vulkan import free_memory
+
 if TYPE_CHECKING:
     import torch
 
 
 # of the input, that a step takes at most (measured at 640x480: PyTorch 8 kB, ncnn 5 kB)
 BYTES_PER_PIXEL = 9_000
+VULKAN_BYTES_PER_PIXEL = 12_000  # measured with a driver on the CPU; float16 takes half
 CGROUP = Path('/sys/fs/cgroup')  # where a container's limit of memory stands
 
 
 def choose_tile(
-    tile: int | str | None, size: tuple[int, int], device: torch.device, jobs: int = 1
+    tile: int | str | None, size: tuple[int, int], device: torch.device, jobs: int = 1, backend: str = 'auto'
 ) -> int | None:
     """The side of tiles, or None for whole frames: 'auto' looks at the memory that is there.
 
     Args:
         tile (int | str | None): 'auto', a number of pixels, or None. size (pair of int): (height, width) of
-            the input. jobs (int): processes that share the memory.
+            the input. jobs (int): processes that share the memory. backend (str): see `open_backend`; one of
+            Vulkan has memory of its own.
     """
     if tile != 'auto':
         return None if tile is None or tile >= max(size) else int(tile) + -int(tile) % 4
-    free = memory(device, jobs)
-    if free is None or size[0] * size[1] * BYTES_PER_PIXEL < 0.7 * free:
+    if is_vulkan(backend):
+        free, each = free_memory(backend.partition(':')[2]) // jobs, VULKAN_BYTES_PER_PIXEL
+    else:
+        free, each = memory(device, jobs), BYTES_PER_PIXEL
+    if free is None or size[0] * size[1] * each < 0.7 * free:
         return None
-    return max(128, int((0.4 * free / BYTES_PER_PIXEL) ** 0.5) // 64 * 64 - 64)
+    return max(128, int((0.4 * free / each) ** 0.5) // 64 * 64 - 64)
 
 
 def memory(device: torch.device, jobs: int = 1) -> int | None:

@@ -45,11 +45,12 @@ def bench(
     exact = [(name, False) for name in NAMES if name != 'auto']
     for name, fast in [*exact, (name_with_fast(device), True)]:
         try:
-            backend = open_backend(load_upscaler(weights), device, name, fast)
+            on = device if name in ('auto', 'torch') else torch.device('cpu')
+            backend = open_backend(load_upscaler(weights), on, name, fast)
         except ValueError as error:
             notes.append(f'- {name}{", fast" if fast else ""}: {error}')
             continue
-        frame = torch.rand(1, 3, height, width).to(device, backend.dtype)
+        frame = torch.rand(1, 3, height, width).to(on, backend.dtype)
         state = backend.initial_state(height, width)
         run = partial(backend.step, frame, frame, frame, state, **backend.for_bytes)
         run()

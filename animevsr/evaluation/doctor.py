@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
 from importlib import metadata
 
 import av
@@ -53,6 +55,7 @@ def doctor() -> str:
     ]
     for name in NAMES:
         lines += [f'backend {name}: {try_backend(name, False)}'] if name != 'auto' else []
+    lines += [f'vulkan: {try_vulkan()}']
     lines.append(f'--fast: {try_backend(name_with_fast(select_device()), True)}')
     for name, codec in CODECS.items():
         encoders = [
@@ -72,9 +75,17 @@ def find_version(package: str) -> str | None:
         return None
 
 
+def try_vulkan() -> str:
+    """The GPUs that Vulkan finds, asked for by a process of their own: a faulty driver may end it."""
+    code = 'from animevsr.utils.vulkan import describe_gpus; print(describe_gpus())'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, errors='replace')
+    said = (done.stdout or done.stderr).strip().splitlines() or [f'the process ended with {done.returncode}']
+    return said[-1][:300]
+
+
 def try_backend(name: str, fast: bool) -> str:
     """What became of a step of a small network: 'works', or why it does not, and what to do."""
-    device = select_device()
+    device = select_device('auto' if name in ('auto', 'torch') else 'cpu')
     torch.manual_seed(0)
     net = MSRBVSR(num_feat=8, num_block=(1, 1, 1)).eval()
     try:

@@ -15,11 +15,10 @@ import cv2
 import numpy as np
 
 from animevsr.archs.loading import load_upscaler
-from animevsr.engine.backends import open_backend
+from animevsr.engine.backends import open_backend, place
 from animevsr.engine.sizes import choose_tile
 from animevsr.engine.upscaler import Upscaler
 from animevsr.errors import MediaError
-from animevsr.utils.device import select_device
 from animevsr.utils.files import check_folder
 from animevsr.utils.progress import progress_bar
 from animevsr.video.images import write_image
@@ -75,7 +74,7 @@ def preview(
     Raises:
         MediaError, CheckpointError, ValueError: one line.
     """
-    video, output, target = Path(video), Path(output), select_device(device)
+    video, output, (target, runtime) = Path(video), Path(output), place(device)
     if count < 1:
         raise ValueError(f'count must be at least 1, got {count}')
     for moment in at or ():
@@ -125,8 +124,8 @@ def preview(
             rows.append({'bicubic': large})
             keep(Path(folder), 'bicubic', moment, large)
         for name, net in networks.items():
-            backend, seconds = open_backend(net, target), []
-            tile = choose_tile('auto', size, target) if backend.reach is not None else None
+            backend, seconds = open_backend(net, target, runtime), []
+            tile = choose_tile('auto', size, target, 1, runtime) if backend.reach is not None else None
             upscaler = Upscaler(backend, tile=tile, steady=not keeps[name])
             for row, moment, shot in zip(rows, moments, shots):
                 start = time.perf_counter()

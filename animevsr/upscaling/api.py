@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from animevsr.engine.grain import Grain
-from animevsr.engine.sizes import choose_tile, fit
+from animevsr.engine.runtimes import is_vulkan
+from animevsr.engine.sizes import fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.estimate import Estimate
 from animevsr.upscaling.job import Job
@@ -96,6 +97,9 @@ def upscale(
             warnings.warn(f'{output} is there already; it is replaced when the new one is done', stacklevel=2)
         if reader.info.transparent:
             warnings.warn(f'the transparency of {input} is left out: it is laid over black', stacklevel=2)
+        c = options.compute
+        if c.half and not is_vulkan(c.backend) and job.device().type == 'cpu':
+            warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
         if output.suffix.lower() in IMAGE_SUFFIXES:
             return upscale_image(job, reader)
         if options.fps is not None and reader.info.is_video:
@@ -103,8 +107,6 @@ def upscale(
                 f'only the picture of {input} is kept, no sound and no other track: fps changes its speed',
                 stacklevel=2,
             )
-    if options.compute.half and job.device().type == 'cpu':
-        warnings.warn('half is left out: on a CPU it is slower than float32', stacklevel=2)
     return upscaling.run()
 
 
@@ -164,7 +166,7 @@ def telecined_depth(path: Path) -> int | None:
 def upscale_image(job: Job, reader: FrameReader) -> Summary:
     """The same for one image."""
     output, options = Path(job.output), job.options
-    tile = choose_tile(options.compute.tile, reader.info.size, job.device())
+    tile = job.choose_tile(reader.info.size)
     upscaler = job.open_upscaler(job.load(), tile)
     size = size_for(reader.info, output, options, upscaler.scale, 'h264')
     start = time.monotonic()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from animevsr.engine.sizes import choose_tile
 from animevsr.upscaling.options import UpscaleOptions
 from animevsr.video.reader import open_reader
 
@@ -72,6 +73,13 @@ class Job:
 
         device = self.device() if rank is None else share(self.device(), rank)
         return load_mixed(self.options.weights, self.options.strength, device, clips=True), device
+
+    def choose_tile(
+        self, size: tuple[int, int], device: torch.device | None = None, jobs: int = 1
+    ) -> int | None:
+        """The side of tiles for an input of (height, width); see `engine.sizes.choose_tile`."""
+        c = self.options.compute
+        return choose_tile(c.tile, size, device or self.device(), jobs, c.backend)
 
     def open_upscaler(
         self,

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animevsr.engine.runtimes import RUNTIME_DEVICES
+from animevsr.engine.runtimes import find_runtime, is_runtime, is_vulkan
 from animevsr.engine.sizes import output_size
 from animevsr.utils.options import check_part
 from animevsr.utils.rates import parse_rate
@@ -145,17 +145,19 @@ class ComputeOptions:
 
     @property
     def may_use_gpu(self) -> bool:
-        return self.device != 'cpu' or self.backend in RUNTIME_DEVICES.values()
+        return self.device != 'cpu' or is_runtime(self.backend)
 
     def on_runtime(self) -> ComputeOptions:
         """With the backend of a device that PyTorch does not know; ValueError where another one is named."""
-        backend = RUNTIME_DEVICES.get(self.device.lower())
+        backend = find_runtime(self.device)
         if backend is None:
-            return self
+            of_cpu = self.backend not in ('auto', 'torch') and self.device == 'auto'
+            return replace(self, device='cpu') if of_cpu else self
         runtime = backend.partition(':')[0]
         if self.backend not in ('auto', runtime):
             raise ValueError(f'device {self.device} belongs to the backend {runtime}, not to {self.backend}')
-        return replace(self, device='cpu', backend=backend)
+        changed = dict(half=self.half or self.fast, fast=False) if is_vulkan(backend) else {}
+        return replace(self, device='cpu', backend=backend, **changed)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animevsr.engine.grain import Grain
-from animevsr.engine.sizes import choose_tile, fit
+from animevsr.engine.sizes import fit
 from animevsr.errors import MediaError
 from animevsr.upscaling.options import EncodeOptions, check_output_for, encoding_for, size_for
 from animevsr.upscaling.run import Summary
@@ -49,7 +49,7 @@ def upscale_pipe(job: Job, progress: bool) -> Summary:
             if Path(job.output).suffix.lower() not in VIDEO_SUFFIXES:
                 raise MediaError(f'{job.output}: frames of a pipe can be written to a video, or to -')
             check_output_for(Path(job.output), info, options)
-        tile = choose_tile(options.compute.tile, info.size, job.device())
+        tile = job.choose_tile(info.size)
         upscaler = job.open_upscaler(job.load(), tile)
         # of Y4M the sides need not be even, but what reads it wants them so
         size = size_for(info, Path('x.mkv'), options, upscaler.scale, options.encode.codec)

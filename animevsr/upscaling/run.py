@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from animevsr.engine.sizes import choose_tile
 from animevsr.errors import MediaError
 from animevsr.upscaling.estimate import Estimate, make_estimate, measure_step
 from animevsr.upscaling.executors import executor_for
@@ -277,7 +276,7 @@ class Upscaling:
         """Put a loaded network into `upscaler`; (size of the output, tile) for an input."""
         size = size_for(info, self.output, self.options, loaded[0].scale, self.options.encode.codec)
         jobs = 1 if self.options.cluster else self.options.jobs
-        tile = choose_tile(self.options.compute.tile, info.size, loaded[1], jobs)
+        tile = self.job.choose_tile(info.size, loaded[1], jobs)
         self.upscaler = self.job.open_upscaler(loaded, tile, self.say)
         return size, tile
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from animevsr.archs.interfaces import RecurrentNetwork
+from animevsr.archs.single_image import NcnnNetwork
 from animevsr.engine.backends.fastest import sort_by_speed
 from animevsr.engine.backends.torch_backend import TorchBackend
-from animevsr.engine.runtimes import RUNTIME_DEVICES
-from animevsr.utils.device import exact_float32
+from animevsr.engine.runtimes import find_runtime, is_runtime, is_vulkan
+from animevsr.utils.device import exact_float32, select_device
 from animevsr.utils.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # name: (module, class, packages that it needs)
 OTHERS = {
     'ncnn': ('ncnn_backend', 'NcnnBackend', ('ncnn', 'pnnx')),
+    'vulkan': ('vulkan_backend', 'VulkanBackend', ('ncnn', 'pnnx')),
     'mnn': ('mnn_backend', 'MNNBackend', ('MNN', 'onnx')),
     'openvino': ('openvino_backend', 'OpenVINOBackend', ('openvino',)),
     'onnxruntime': ('onnx_backend', 'OnnxBackend', ('onnxruntime', 'onnx')),
@@ -57,14 +59,13 @@ def open_backend(
 
     Args:
         net: in eval mode, with `step` and `scale`.
-        device (torch.device): a CPU takes any backend; others PyTorch (and ncnn, by Vulkan, where it is asked
-            for by name).
+        device (torch.device): a CPU takes any backend; others PyTorch alone.
         name (str): of `NAMES`. 'auto' is the fastest exact one that is installed: on a CPU that of `EXACT`
-            which a short measurement shows to be it here (it is remembered), else PyTorch. Of
-            ONNX Runtime and OpenVINO one of `RUNTIME_DEVICES`, too, with the CPU as `device`.
+            which a short measurement shows to be it here (it is remembered), else PyTorch. Also what
+            `find_runtime` gives for one of `RUNTIME_DEVICES`, with the CPU as `device`.
         fast (bool): 8-bit integers on a CPU (OpenVINO, calibrated on bundled clips), float16 elsewhere. Not
             exact. With 'auto', where an exact backend is measured to be as fast, that one.
-        half (bool): float16, where the device is not a CPU.
+        half (bool): float16, where the device is not a CPU, or is reached by Vulkan.
         threads (int | None): of a CPU. Default: its cores, divided by `jobs` but for PyTorch and MNN, whose
             results depend on their number.
         jobs (int): processes that share the CPU.
@@ -77,13 +78,18 @@ def open_backend(
     """
     cores = usable_cores()
     all_threads, threads = threads or cores, threads or max(1, cores // jobs)
-    if name not in (*NAMES, *RUNTIME_DEVICES.values()):
+    if name not in NAMES and not is_runtime(name):
         raise ValueError(f"backend '{name}' is not known; known: {', '.join(NAMES)}")
+    if name not in ('auto', 'torch') and device.type != 'cpu':
+        raise ValueError(f'backend {name} does not compute on {device}; with it goes the device cpu')
     if (bf16 or compiled) and (name not in ('auto', 'torch') or fast):
         raise ValueError('bf16 and compile belong to the backend torch, and not to fast')
-    name, _, unit = name.partition(':')
-    if unit and (fast or device.type != 'cpu'):
-        raise ValueError(f'{unit} is a device of its own: not with fast, and not on {device}')
+    by_vulkan, (name, _, unit) = is_vulkan(name), name.partition(':')
+    if unit and fast and not by_vulkan:
+        raise ValueError(f'{unit} is a device of its own: not with fast')
+    options = dict(unit=unit) if unit else {}
+    if by_vulkan:
+        name, options['half'], fast = 'vulkan', half or fast, False
     if not fast:
         exact_float32()
     dtype = (
@@ -95,6 +101,10 @@ def open_backend(
     )
     in_torch = TorchBackend, (net, device, dtype, all_threads, compiled)
     if not isinstance(net, RecurrentNetwork):
+        if by_vulkan and isinstance(net, NcnnNetwork):
+            from animevsr.engine.backends.vulkan_backend import VulkanImages
+
+            return _told(say, VulkanImages, (net, device, all_threads), **options)
         if name not in ('auto', 'torch'):
             raise ValueError(
                 f'backend {name} runs recurrent networks of this package, not a {type(net).__name__}'
@@ -137,13 +147,23 @@ def open_backend(
         try:
             # measured with its share of the cores, but run with all: its results depend on their number
             count = all_threads if candidate == 'mnn' else threads
-            return _open(candidate, net, device, count, say, **(dict(unit=unit) if unit else {}))
+            return _open(candidate, net, device, count, say, **options)
         except Exception as error:  # of packages that are broken in any way
             reason = ' '.join(str(error).split())[:200]
             if name != 'auto':
                 raise ValueError(f'backend {name} cannot run this network: {reason}') from None
             say(f'backend {candidate} cannot run this network ({reason})')
     raise AssertionError('torch is the last candidate')
+
+
+def place(device: str) -> tuple[torch.device, str]:
+    """Where the tensors are and the name for `open_backend`, of any device that `upscale` takes.
+
+    Raises:
+        ValueError: as `select_device`.
+    """
+    backend = find_runtime(device)
+    return select_device('cpu' if backend else device), backend or 'auto'
 
 
 def name_with_fast(device: torch.device) -> str:

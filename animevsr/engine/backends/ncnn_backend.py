@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example, run_converter
 from animevsr.engine.backends.ncnn_tiles import Description, TileRunner, find_passes, with_crops
 from animevsr.utils.images import to_bytes
+from animevsr.utils.vulkan import use_gpu
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,21 +37,17 @@ class NcnnBackend(ConvertedBackend):
 
     Args:
         net (MSRBVSR), threads (int): see `open_backend`.
-        device (torch.device): where the tensors are; ncnn itself runs on the CPU, or by Vulkan where the
-            device is another.
+        device (torch.device): where the tensors are; ncnn itself runs on the CPU.
     """
 
     kind, gives_bytes = 'ncnn', True
 
     def __init__(self, net: RecurrentNetwork, device: torch.device, threads: int) -> None:
         super().__init__(net, device)
-        if tuple(int(part) for part in ncnn.__version__.split('.')[:3]) < OLDEST:
-            raise RuntimeError(f'ncnn {ncnn.__version__} is too old; run: pip install -U ncnn')
-        folder = cached(net, f'ncnn{ncnn.__version__}', lambda folder: convert(net, folder))
-        self.net = load(folder, threads, vulkan=device.type != 'cpu')
-        known = isinstance(net, MSRBVSR) and device.type == 'cpu'
-        self.tiles = self._open_tiles(folder, threads) if known else None
-        self.name = f'ncnn {ncnn.__version__}{" (Vulkan)" if self.net.opt.use_vulkan_compute else ""}'
+        folder = convert_cached(net)
+        self.net = load(folder, threads)
+        self.tiles = self._open_tiles(folder, threads) if isinstance(net, MSRBVSR) else None
+        self.name = f'ncnn {ncnn.__version__}'
 
     def step(
         self, prev: Tensor, cur: Tensor, nxt: Tensor, state: tuple[Tensor, ...], as_bytes: bool = False
@@ -102,13 +100,27 @@ class NcnnBackend(ConvertedBackend):
         return results
 
 
-def load(folder: Path, threads: int, vulkan: bool = False, text: str | None = None) -> ncnn.Net:
-    """A converted network, in float32. `text`: instead of its `.param` file."""
+def convert_cached(net: nn.Module) -> Path:
+    """Folder of a network's step as an ncnn model, which is converted where it is not there yet."""
+    if tuple(int(part) for part in ncnn.__version__.split('.')[:3]) < OLDEST:
+        raise RuntimeError(f'ncnn {ncnn.__version__} is too old; run: pip install -U ncnn')
+    kind = f'ncnn{ncnn.__version__}-pnnx{metadata.version("pnnx")}'
+    return cached(net, kind, lambda folder: convert(net, folder))
+
+
+def load(
+    folder: Path, threads: int, text: str | None = None, unit: str | None = None, half: bool = False
+) -> ncnn.Net:
+    """A converted network, on the CPU or a `unit` of Vulkan; in float32, or float16 with `half`. `text`:
+    instead of its `.param` file.
+    """
     net = ncnn.Net()
     net.opt.num_threads = threads
-    net.opt.use_vulkan_compute = vulkan
     for name in ('use_fp16_storage', 'use_fp16_packed', 'use_fp16_arithmetic', 'use_bf16_storage'):
         setattr(net.opt, name, False)
+    net.opt.use_vulkan_compute = False
+    if unit is not None:
+        use_gpu(net, unit, half)
     try:
         text = (folder / FILES[0]).read_text() if text is None else text
         failed = net.load_param_mem(text) or net.load_model(str(folder / FILES[1]))

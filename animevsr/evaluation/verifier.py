@@ -21,7 +21,7 @@ from animevsr.evaluation.container_checks import (
 from animevsr.utils.matlab_resize import matlab_resize
 from animevsr.utils.rates import parse_rate
 from animevsr.utils.tensors import to_images, to_tensor
-from animevsr.video.container import MP4, open_container
+from animevsr.video.container import MP4, late_start, open_container
 from animevsr.video.reader import VideoReader
 from animevsr.video.selection import Crop, Part, find_crop
 from animevsr.video.telecine import is_telecined
@@ -121,7 +121,9 @@ def compare_pictures(
             values.append(measure_psnr(source.image(frame), result.image(other[0])))
     extra += sum(1 for _ in pairs)
     checks = [Check('frames', extra == 0, f'{len(ours)} in the source, {len(ours) + extra} in the result')]
-    zero = min(0, ours[0]) if ours else 0  # what starts before zero comes out later as a whole
+    # what starts before zero comes out later as a whole, a recording earlier
+    late = late_start(source.container) if fps is None else 0
+    zero = late or (min(0, ours[0]) if ours else 0)
     zero = ours[0] if part and ours else zero  # and a part begins at zero
     worst = max((abs(a - zero - b) for a, b in zip(ours, theirs)), default=0)
     spans = [float(times[-1] - times[0]) if times else 0.0 for times in (ours, theirs)]

@@ -32,7 +32,8 @@ UNSPECIFIED = 2  # of H.273, for matrix, primaries and transfer
 # H.273 matrix -> swscale's; 5 and 6 are the same matrix (BT.601)
 MATRICES = {1: BT709, 4: FCC, 5: BT601, 6: BT601, 7: SMPTE240M, 9: BT2020, 10: BT2020}
 NAMES = {1: 'BT.709', 4: 'FCC', 5: 'BT.601', 6: 'BT.601', 7: 'SMPTE 240M', 9: 'BT.2020', 10: 'BT.2020'}
-SD_HEIGHT = 576  # up to this height untagged video is taken for BT.601, above for BT.709, as players do
+# from this width on, or above this height, untagged video is taken for BT.709, else for BT.601, as players do
+HD_WIDTH, SD_HEIGHT = 1280, 576
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ class Color:
 
     @classmethod
     def of_frame(cls, frame: Any) -> Color:
-        """Colour of a decoded frame; what the file does not say is guessed by the picture's height."""
+        """Colour of a decoded frame; what the file does not say is guessed by the picture's size."""
         matrix = int(frame.colorspace)
         if matrix not in MATRICES:
-            matrix = guess_matrix(frame.height)
+            matrix = guess_matrix(frame.width, frame.height)
         full = int(frame.color_range) == FULL or frame.format.name.startswith('yuvj')
         return cls(matrix, full, int(frame.color_primaries), int(frame.color_trc))
 
@@ -69,9 +70,9 @@ class Color:
         return FULL if self.full_range else LIMITED
 
 
-def guess_matrix(height: int) -> int:
-    """H.273 matrix of untagged video of this height."""
-    return 6 if height <= SD_HEIGHT else 1
+def guess_matrix(width: int, height: int) -> int:
+    """H.273 matrix of untagged video of this size."""
+    return 6 if height <= SD_HEIGHT and width < HD_WIDTH else 1
 
 
 _reformatters = {}

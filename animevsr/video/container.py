@@ -72,6 +72,14 @@ def explain(error: Any) -> str:
     return ' '.join(str(getattr(error, 'strerror', None) or error).split())[:100]
 
 
+def late_start(container: Any) -> Fraction:
+    """Seconds at which a file begins, where it is a recording (a transport stream or a disc: its clock was on
+    long before), or 0 where that is within half a second. A result that kept it would begin with nothing.
+    """
+    start = Fraction(container.start_time or 0, av.time_base)
+    return start if start > Fraction(1, 2) else Fraction(0)
+
+
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is an attached picture (cover art) and no video."""
     disposition = getattr(stream, 'disposition', None)

@@ -130,7 +130,7 @@ class ImageReader(FrameReader):
         first = read_image(files[0], deep=True)
         self.size, self.kind = first.shape[:2], first.dtype if deep else np.uint8
         height, width = self.size
-        rate, color = fps or STILLS_FPS, Color(matrix=guess_matrix(height))
+        rate, color = fps or STILLS_FPS, Color(matrix=guess_matrix(width, height))
         self.info = MediaInfo(
             width,
             height,

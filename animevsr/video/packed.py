@@ -154,7 +154,7 @@ class PackedReader(FrameReader):
         known = read_manifest(path.parent).get(path.name, {})
         rate = fps or (Fraction(known['fps']) if 'fps' in known else STILLS_FPS)
         (height, width), count = self.clip.size, self.clip.count
-        color = Color(matrix=guess_matrix(height))
+        color = Color(matrix=guess_matrix(width, height))
         self.info = MediaInfo(width, height, rate, color, 1 / rate, frame_count=count, expected_frames=count)
 
     def timed(self) -> Iterator[tuple[int, None]]:

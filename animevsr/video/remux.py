@@ -7,7 +7,7 @@ copied.
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import math
 import tempfile
 import warnings
 from contextlib import ExitStack
@@ -26,10 +26,11 @@ from animevsr.video.container import (
     TEXT_SUBTITLES,
     explain,
     is_cover,
+    late_start,
     open_container,
     read_tags,
 )
-from animevsr.video.ffmpeg import binary
+from animevsr.video.conversions import convert_sound, convert_subtitles
 from animevsr.video.segments import timed_packets
 from animevsr.video.tracks import Tracks
 
@@ -50,7 +51,8 @@ def join(
 
     Args:
         segments (list[Path]): in order.
-        ticks (list[int]), time_base (Fraction): when each frame is shown.
+        ticks (list[int]), time_base (Fraction): when each frame is shown. A recording that begins at another
+            time than zero (`late_start`) begins at zero in the output, with all its tracks.
         output (Path): its suffix chooses the container. It appears when it is complete.
         source (Path | None): whose other tracks, chapters, attachments and metadata are taken over.
         video_index (int): its stream that the segments replace.
@@ -74,6 +76,11 @@ def join(
                 ' later',
                 stacklevel=2,
             )
+    elif source is not None:
+        with open_container(source) as origin:
+            earlier = min(ticks[0], math.floor(late_start(origin) / time_base))
+        later = -earlier * time_base
+        ticks = [tick - earlier for tick in ticks]
     with atomic_file(output) as partial, contextlib.ExitStack() as stack:
         _write(stack, segments, ticks, time_base, partial, output, source, video_index, later, window, audio)
 
@@ -203,7 +210,7 @@ def add_track(
                 stacklevel=2,
             )
             return None
-        converted = convert_subtitles(source, stream.index, stack, mp4)
+        converted = convert_subtitles(source, stream.index, stack, output.parent, mp4)
         if converted is None:
             warnings.warn(
                 f'{what} is left out: it could not be turned into a text track of {output.suffix}',
@@ -233,8 +240,31 @@ def add_track(
                 stacklevel=2,
             )
             return None
-        raise not_carried(stream, output, source)
+        if not converts(output, stream):
+            raise not_carried(stream, output, source)
+        return add_converted(stream, what, output, source, stack, others)
     return 0, stream, stream
+
+
+def add_converted(
+    stream: Any, what: str, output: Path, source: Path, stack: ExitStack, others: list
+) -> tuple[int, Any, Any] | None:
+    """As `add_track`, for sound and subtitles of which Matroska (or FFmpeg, writing it) has no name."""
+    if stream.type == 'audio':
+        converted, becomes = convert_sound(source, stream, stack, output.parent), 'FLAC, without loss'
+    else:
+        converted, becomes = (
+            convert_subtitles(source, stream.index, stack, output.parent, False),
+            'plain text',
+        )
+    if converted is None:
+        warnings.warn(
+            f'{what} is left out: {output.suffix} cannot carry it, and it cannot be converted', stacklevel=2
+        )
+        return None
+    warnings.warn(f'{what} becomes {becomes}: {output.suffix} cannot carry it', stacklevel=2)
+    others.append(converted)
+    return len(others) - 1, converted.streams[0], stream
 
 
 def read_cover(source: Path, index: int) -> bytes:
@@ -255,7 +285,7 @@ def check_tracks(origin: Any, source: Path, output: Path, video_index: int, audi
             name = getattr(stream.codec_context, 'name', None) if stream.type in kinds else None
             if name is None or stream.index == video_index or name == 'mov_text' or is_cover(stream):
                 continue
-            if not can_carry(out, stream):
+            if not can_carry(out, stream) and not converts(output, stream):
                 raise not_carried(stream, output, source)
 
 
@@ -267,32 +297,21 @@ def not_carried(stream: Any, output: Path, source: Path) -> MediaError:
     )
 
 
+def converts(output: Path, stream: Any) -> bool:
+    """Whether a track that the container cannot carry is converted: into the one that carries the most."""
+    return output.suffix.lower() == '.mkv' and stream.type in ('audio', 'subtitle')
+
+
+def can_carry_in(suffix: str, stream: Any) -> bool:
+    """`can_carry` for a container by its suffix."""
+    with tempfile.TemporaryDirectory() as folder, av.open(f'{folder}/x{suffix}', 'w') as out:
+        return can_carry(out, stream)
+
+
 def can_carry(out: Any, stream: Any) -> bool:
     """Whether a container that is being written takes a stream."""
     codec = stream.codec_context.codec  # the list holds names of decoders, like dca for DTS
     return not {codec.name, codec.canonical_name}.isdisjoint(out.supported_codecs)
-
-
-def convert_subtitles(source: Path, index: int, stack: ExitStack, mp4: bool) -> Any:
-    """A container with a text track, of MP4 or of Matroska, that is made of a subtitle track; or None."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory())
-    file, codec = (f'{folder}/s.mp4', 'mov_text') if mp4 else (f'{folder}/s.mkv', 'subrip')
-    command = [
-        binary(),
-        '-v',
-        'error',
-        '-copyts',
-        '-i',
-        str(source.absolute()),
-        '-map',
-        f'0:{index}',
-        '-c:s',
-        codec,
-        file,
-    ]
-    if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode:
-        return None
-    return stack.enter_context(open_container(file))
 
 
 def cut_chapter(chapter: dict, start: Fraction, end: Fraction) -> dict | None:

@@ -30,7 +30,7 @@ class Y4MWriter:
         size (pair of int): (height, width).
         rate (Fraction), aspect (Fraction): frames a second, and the shape of a pixel.
         form (pair): a key of `NAMES`.
-        color (Color): its range. Y4M does not say a matrix, and readers guess it by the height, so that is
+        color (Color): its range. Y4M does not say a matrix, and readers guess it by the size, so that is
             what is written.
     """
 
@@ -44,7 +44,7 @@ class Y4MWriter:
         stream: BinaryIO | None = None,
     ) -> None:
         self.pix_fmt = YUV_FORMATS[form]
-        self.color = Color(guess_matrix(size[0]), color.full_range)
+        self.color = Color(guess_matrix(size[1], size[0]), color.full_range)
         self.stream = stream or sys.stdout.buffer
         shape = Fraction(aspect)
         tags = f'XCOLORRANGE={"FULL" if color.full_range else "LIMITED"}'

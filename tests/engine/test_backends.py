@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 import animevsr
 from animevsr.archs.single_image import SingleImageNetwork
-from animevsr.engine.backends import NAMES, RUNTIME_DEVICES, open_backend
+from animevsr.engine.backends import NAMES, open_backend
 from animevsr.engine.backends.cache import hash_network, make_example
 from animevsr.engine.backends.torch_backend import TorchBackend
+from animevsr.engine.runtimes import RUNTIME_DEVICES
 from animevsr.engine.upscaler import Upscaler
 from animevsr.evaluation.bench import bench
 from animevsr.upscaling.options import UpscaleOptions

@@ -46,9 +46,13 @@ def test_it_shows_what_the_whole_will_look_like(video, tiny_weights, tmp_path):
     assert set(done.hours) == {'tiny'} and 0 < done.hours['tiny'] < 1
 
 
+def on_torch(net, device, name):
+    return TorchBackend(net, device)
+
+
 def test_models_whose_files_have_one_name(video, tmp_path, monkeypatch):
     """BasicSR calls all its results net_g_latest.pth."""
-    monkeypatch.setattr(sys.modules['animevsr.evaluation.preview'], 'open_backend', TorchBackend)
+    monkeypatch.setattr(sys.modules['animevsr.evaluation.preview'], 'open_backend', on_torch)
     files = []
     for name, feat in (('a', 4), ('b', 6)):
         files.append(tmp_path / name / 'net_g_latest.pth')

@@ -12,6 +12,7 @@ from containers import BY_NAME, ZOO, Container, ffmpeg, make, names, run_and_aud
 
 import animevsr
 from animevsr.errors import MediaError
+from animevsr.video import remux
 from animevsr.video.reader import VideoReader
 
 MASTERING = 'MASTERING_DISPLAY_METADATA'
@@ -213,6 +214,63 @@ def test_sound_that_cannot_be_carried_is_told_before_the_work(identity, tmp_path
     with pytest.raises(MediaError, match=r'\.mp4 cannot carry audio track 1 \(wmav2\) of .*; use .mkv'):
         animevsr.upscale(source, tmp_path / 'out.mp4', identity, backend='torch')
     assert not list(tmp_path.glob('.*'))
+
+
+@pytest.mark.parametrize(
+    'name, codecs',
+    [
+        ('ms.avi', '-c:v mpeg4 -c:a adpcm_ms'),
+        ('wma.wmv', '-c:v wmv2 -c:a wmav2'),
+        ('qt.mov', '-c:v mpeg4 -c:a adpcm_ima_qt'),
+        ('disc.m2ts', '-c:v libx264 -c:a pcm_bluray -ar 48000'),
+    ],
+)
+def test_sound_that_matroska_does_not_know_becomes_flac(name, codecs, identity, tmp_path):
+    source = make(tmp_path, Container(name, '{sound} -map 0 -map 1 ' + codecs), 1)
+    said, failed = run_and_audit(source, tmp_path / 'out.mkv', identity)
+    assert len(said) == 1 and 'becomes FLAC, without loss: .mkv cannot carry it' in said[0] and not failed
+    ours, theirs = (sound_of(path) for path in (source, tmp_path / 'out.mkv'))
+    assert len(ours) == len(theirs) and np.abs(ours - theirs).max() < 1e-4  # to 16 bits
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith('.')]
+
+
+def sound_of(path):
+    with av.open(str(path)) as file:
+        frames, resampler = [], av.AudioResampler('fltp')
+        for frame in file.decode(audio=0):
+            frames += [f.to_ndarray() for f in resampler.resample(frame)]
+    return np.concatenate(frames, 1)
+
+
+def test_subtitles_that_matroska_does_not_know_become_text_or_are_left_out(identity, tmp_path, monkeypatch):
+    source = make(tmp_path, BY_NAME['full.mkv'])
+    real = remux.can_carry
+    monkeypatch.setattr(remux, 'can_carry', lambda out, s: s.type != 'subtitle' and real(out, s))
+    animevsr.upscale(source, tmp_path / 'text.mkv', identity, backend='torch')
+    with av.open(str(source)) as before, av.open(str(tmp_path / 'text.mkv')) as after:
+        assert len(after.streams.subtitles) == len(before.streams.subtitles) > 0
+        assert {s.codec_context.name for s in after.streams.subtitles} <= {'subrip', 'srt', 'text'}
+    monkeypatch.setattr(remux, 'convert_subtitles', lambda *_: None)
+    with pytest.warns(UserWarning, match='subtitle track .* is left out: .mkv cannot carry it'):
+        animevsr.upscale(source, tmp_path / 'none.mkv', identity, backend='torch')
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
+def test_a_recording_begins_at_zero(suffix, identity, tmp_path):
+    """Its clock was on for ten minutes; a result with those would show as much of nothing first."""
+    arguments = '{sound} -map 0 -map 1 -c:v libx264 -c:a aac -output_ts_offset 600'
+    source = make(tmp_path, Container('recorded.ts', arguments), 1)
+    assert run_and_audit(source, tmp_path / f'out{suffix}', identity) == ([], set())
+    with av.open(str(source)) as before, av.open(str(tmp_path / f'out{suffix}')) as after:
+        assert before.start_time > 600e6 and after.duration < 1.5e6
+        gaps = [
+            float(
+                file.streams.audio[0].start_time * file.streams.audio[0].time_base
+                - file.streams.video[0].start_time * file.streams.video[0].time_base
+            )
+            for file in (before, after)
+        ]
+    assert gaps[0] == pytest.approx(gaps[1], abs=0.002)
 
 
 def test_a_format_that_was_asked_for_is_not_replaced(identity, tmp_path, monkeypatch):

@@ -52,6 +52,12 @@ def guarded(function: Callable, interrupted: str) -> Any:
             raise
         reason = (str(error).splitlines() or [''])[0][:300]
         sys.exit(f'animevsr: {type(error).__name__}: {reason} (ANIMEVSR_TRACEBACK=1 shows where)')
+    except MemoryError as error:
+        sys.exit(f'animevsr: not enough memory ({error})')
+    except Exception as error:
+        if type(error).__module__ != 'cv2':
+            raise
+        sys.exit(f'animevsr: OpenCV: {" ".join(str(error).split())[:300]}')
     except KeyboardInterrupt:
         print(f'\nanimevsr: interrupted, {interrupted}', file=sys.stderr)
         sys.exit(130)

@@ -188,6 +188,8 @@ def run_upscale(args: argparse.Namespace) -> None:
     if guarded(
         lambda animevsr: animevsr.upscaling.is_batch(args.input), f'nothing was written at {args.output}'
     ):
+        if args.output == '-':
+            sys.exit(f'animevsr: {args.input}: a folder of videos cannot go into a pipe; name a folder')
         run_batch(args, options)
         return
     if args.dry_run:

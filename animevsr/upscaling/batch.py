@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import warnings
@@ -14,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.api import estimate, upscale
 from animevsr.upscaling.options import UpscaleOptions, option_names
-from animevsr.upscaling.workdir import WorkFolder
+from animevsr.upscaling.workdir import WorkFolder, hash_model
 from animevsr.utils.files import read_toml, write_text
 from animevsr.utils.options import read_settings
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
-from animevsr.video.listing import list_videos
-from animevsr.zoo import find_weights, hash_weights
+from animevsr.video.listing import NOTE, list_videos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 QUEUE = 'queue.toml'  # in the input folder: settings of single videos
-NOTE = '.animevsr_sources.json'  # in the output folder: see `Note`
+END = 2**20  # bytes at the beginning and at the end of a video by which it is known again
 
 
 def upscale_folder(
@@ -90,10 +90,10 @@ def upscale_folder(
                 if summary.missing
                 else f'done, {summary.frames} frames'
             )
-        except CheckpointError:
-            raise
         # a size, say, that one cannot have
-        except (MediaError, ValueError, OSError, RuntimeError, MemoryError) as error:
+        except (CheckpointError, MediaError, ValueError, OSError, RuntimeError, MemoryError) as error:
+            if isinstance(error, CheckpointError) and not queue.has_own_weights(settings):
+                raise
             results[name] = f'failed: {error}'
             if progress:
                 warnings.warn(f'{name} failed: {error}', stacklevel=2)
@@ -103,8 +103,16 @@ def upscale_folder(
 def made_of(video: Path, settings: dict[str, Any]) -> dict:
     """What a result depends on, of its source and the options of `upscale`, as `Note` keeps it."""
     options = UpscaleOptions.of(**settings)
-    weights = hash_weights(find_weights(options.weights))
-    return dict(source=video.stat().st_size, weights=weights, **options.pixels())
+    weights, size, digest = (
+        hash_model(options.weights, options.strength),
+        video.stat().st_size,
+        hashlib.sha256(),
+    )
+    with video.open('rb') as file:  # its ends are quickly read, also over a network
+        digest.update(file.read(END))
+        file.seek(max(0, size - END))
+        digest.update(file.read(END))
+    return dict(source=size, content=digest.hexdigest()[:16], weights=weights, **options.pixels())
 
 
 def estimate_folder(
@@ -121,8 +129,10 @@ def estimate_folder(
             try:
                 place = output if output.is_dir() else Path.cwd()
                 yield video, estimate(video, place / target.name, **settings)
-            except CheckpointError:
-                raise
+            except CheckpointError as error:
+                if not queue.has_own_weights(settings):
+                    raise
+                yield video, str(error)
             except (MediaError, ValueError) as error:
                 yield video, str(error)
 
@@ -162,6 +172,11 @@ class Queue:
             if is_named(name, pattern):
                 found.update(table)
         return None if found.pop('skip', False) else found
+
+    def has_own_weights(self, settings: dict[str, Any]) -> bool:
+        """Whether settings of a video name other weights than the call does."""
+        names = 'weights', 'strength'
+        return any(settings.get(name) != self.options.get(name) for name in names)
 
     def check_names(self, names: list[str]) -> None:
         """Warn of tables that are for none of the videos."""
@@ -228,8 +243,10 @@ class Note:
         return {name: entry if isinstance(entry, dict) else {'of': entry} for name, entry in found.items()}
 
     def name(self, sources: dict[str, str]) -> None:
-        """Keep {result: its source}, and these alone."""
-        self.entries = {name: self.entries.get(name, {}) | {'of': of} for name, of in sources.items()}
+        """Keep {result: its source}, and what is known of other results that are there."""
+        known = self._read()
+        kept = {name: entry for name, entry in known.items() if (self.file.parent / name).exists()}
+        self.entries = kept | {name: known.get(name, {}) | {'of': of} for name, of in sources.items()}
         self._write()
 
     def done(self, name: str, made: dict) -> None:
@@ -242,7 +259,8 @@ class Note:
         """By which options a result that is there is another one; none where that is not known."""
         before = self.entries.get(name, {}).get('made', {})
         now = json.loads(json.dumps(made))
-        return [key for key in now if key in before and before[key] != now[key]]
+        keys = [key for key in now if key in before and before[key] != now[key]]
+        return list(dict.fromkeys('source' if key == 'content' else key for key in keys))
 
     def _write(self) -> None:
         write_text(self.file, json.dumps(self.entries, indent=1))

@@ -186,7 +186,8 @@ _opened = {}  # of a worker process of Ray: what computes the shots of the last 
 
 def _run_on_node(shared, shot):
     job, plan = shared
-    key = repr((job, plan.tile, plan.backend_id, plan.ticks))
+    # the fingerprint tells files that were changed in place
+    key = repr((job, plan.tile, plan.backend_id, plan.ticks, plan.fingerprint))
     if key not in _opened:
         for worker in _opened.values():
             worker.close()

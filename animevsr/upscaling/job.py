@@ -6,6 +6,7 @@ a second and a half.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -98,6 +99,18 @@ class Job:
         if isinstance(net, ClipNetwork):
             if ':' in c.backend:
                 raise ValueError(f'{c.backend} runs recurrent networks, not a {type(net).__name__}')
+            given = [name for name in ('reuse', 'bf16', 'compiled') if getattr(c, name)]
+            given += ['backend'] if c.backend not in ('auto', 'torch') else []
+            given += ['tile'] if isinstance(c.tile, int) else []
+            if given:
+                raise ValueError(
+                    f'{", ".join(given)}: not with a {type(net).__name__}, which sees whole clips'
+                )
+            for name in ('half', 'fast'):
+                if getattr(c, name):
+                    warnings.warn(
+                        f'{name} is left out: a {type(net).__name__} sees whole clips', stacklevel=2
+                    )
             use_threads(device, c.threads)
             if not c.fast:  # as `open_backend` for the others
                 exact_float32()
@@ -114,6 +127,8 @@ class Job:
             bf16=c.bf16,
             compiled=c.compiled,
         )
+        if isinstance(c.tile, int) and backend.reach is None:
+            raise ValueError('tile: this network looks at the whole picture, and cannot be had in tiles')
         return Upscaler(
             backend, None, tile if backend.reach is not None else None, c.reuse, self.options.averages
         )

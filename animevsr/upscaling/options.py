@@ -142,6 +142,8 @@ class ComputeOptions:
         if self.tile not in ('auto', None) and not (isinstance(self.tile, int) and self.tile >= 64):
             raise ValueError(f"tile must be 'auto' or at least 64, got {self.tile}")
         check_at_least_one('threads', self.threads)
+        if self.half and self.bf16:
+            raise ValueError('half and bf16 are two formats; give one of them')
 
     @property
     def may_use_gpu(self) -> bool:
@@ -274,6 +276,8 @@ class UpscaleOptions:
                 ('selection', 'end'),
                 ('compute', 'reuse'),
                 (None, 'jobs'),
+                (None, 'part'),
+                (None, 'cluster'),
                 (None, 'cuts'),
             ]
 

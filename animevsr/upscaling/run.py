@@ -162,6 +162,13 @@ class Upscaling:
             except ValueError as error:
                 if shared:
                     raise
+                pending = len(self.folder.pending_shots(plan))
+                if pending < len(plan.shots):  # hours of work, and what is missing may come back
+                    raise MediaError(
+                        f'{self.output}: {len(plan.shots) - pending} of {len(plan.shots)} shots are done, and'
+                        f' this process would compute other bits than they have ({error}); make it as it was,'
+                        f' or remove {self.folder.path} to start anew'
+                    ) from None
                 warnings.warn(f'{self.output}: starts anew: {error}', stacklevel=2)
                 plan = None
         if plan is None:

@@ -23,7 +23,7 @@ from animevsr.utils.files import write_text
 from animevsr.version import __version__
 from animevsr.video.images import IMAGE_SUFFIXES, image_name
 from animevsr.video.segments import frames_in
-from animevsr.zoo import find_weights, hash_weights
+from animevsr.zoo import faithful_twin, find_weights, hash_weights
 
 if TYPE_CHECKING:
     from animevsr.upscaling.job import Job
@@ -207,6 +207,12 @@ class WorkFolder:
             self.path.rmdir()
 
 
+def hash_model(weights: str, strength: float | None = None) -> str:
+    """A hash of a model's file, and with a strength of its faithful twin's, too."""
+    names = [weights] if strength is None else [weights, faithful_twin(weights)]
+    return ' '.join(hash_weights(find_weights(name)) for name in names)
+
+
 def fingerprint(job: Job) -> dict:
     """`Plan.fingerprint`: what the output depends on. An input is known by names, sizes and times of change
     of its files.
@@ -218,7 +224,7 @@ def fingerprint(job: Job) -> dict:
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return dict(
         input=hashlib.sha256(json.dumps([str(path), stats]).encode()).hexdigest(),
-        weights=hash_weights(find_weights(job.options.weights)),
+        weights=hash_model(job.options.weights, job.options.strength),
         options=job.options.pixels(),
         version=__version__,
     )

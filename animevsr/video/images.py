@@ -39,7 +39,7 @@ def images_in(path: Path) -> int:
     try:
         with Image.open(path) as image:
             return getattr(image, 'n_frames', 1)
-    except (OSError, ValueError, SyntaxError):  # whoever reads it will say so
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # whoever reads it will say so
         return 1
 
 
@@ -108,6 +108,8 @@ def image_size(path: Path) -> tuple[int, int]:
                 and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             )
             return image.size[::-1] if lies else image.size
+    except Image.DecompressionBombError:
+        raise MediaError(f'{path}: has too many pixels') from None
     except OSError:
         raise MediaError(f'{path}: cannot be read as an image') from None
 
@@ -117,7 +119,7 @@ def has_alpha(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return 'A' in image.getbands() or 'transparency' in image.info
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 from animevsr.errors import MediaError
 from animevsr.video.container import VIDEO_SUFFIXES
 from animevsr.video.images import IMAGE_SUFFIXES
 
+NOTE = '.animevsr_sources.json'  # in a folder of results: see `upscaling.batch.Note`
+
 
 def list_videos(root: str | Path, output: Path) -> list[Path]:
-    """Video files below a folder, sorted, without those of the output.
+    """Video files below a folder, sorted, without those of the output and of other results (which is said).
 
     Raises:
         MediaError: there is none.
@@ -27,9 +30,14 @@ def list_videos(root: str | Path, output: Path) -> list[Path]:
             folders[:] = []
             continue
         seen.add(os.path.realpath(folder))
-        folders[:] = sorted(
-            f for f in folders if not f.startswith('.') and (Path(folder) / f).resolve() != output.resolve()
-        )
+        below = [f for f in folders if not f.startswith('.')]
+        below = [f for f in below if (Path(folder) / f).resolve() != output.resolve()]
+        results = {f for f in below if (Path(folder) / f / NOTE).is_file()}
+        for name in sorted(results):
+            warnings.warn(
+                f'{Path(folder) / name} is left out: it holds results of another call', stacklevel=3
+            )
+        folders[:] = sorted(set(below) - results)
         if images is None and any(Path(file).suffix.lower() in IMAGE_SUFFIXES for file in files):
             images = folder
         found += [

@@ -1,6 +1,7 @@
 """Folders of videos, and of images."""
 
 import os
+import warnings
 from fractions import Fraction
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from conftest import CODEC, decode, moving_frames, run_python, write_clip, write_video
 
 import animevsr
-from animevsr.errors import MediaError
+from animevsr.errors import CheckpointError, MediaError
 from animevsr.upscaling.batch import Note, choose_targets
 
 
@@ -79,6 +80,48 @@ def test_other_options_are_not_done_already(tiny_weights, tmp_path):
     # of an earlier version, which did not say what was made with what
     (tmp_path / 'out/.animevsr_sources.json').write_text('{"[Group] a.mkv": "[Group] a.avi"}')
     assert again(outscale=2) == 'was done already'
+
+
+def test_a_video_that_took_the_place_of_another_one(tiny_weights, tmp_path):
+    """Of the same length, and after a call that did not see the first one any more."""
+    (tmp_path / 'in').mkdir()
+    frames, options = moving_frames(3, 32, 48), dict(weights=tiny_weights, **CODEC)
+    for name in 'ab':
+        write_video(tmp_path / f'in/{name}.avi', frames)
+    folders = tmp_path / 'in', tmp_path / 'out'
+    animevsr.upscale_folder(*folders, **options)
+    old = (tmp_path / 'in/a.avi').read_bytes()
+    (tmp_path / 'in/a.avi').unlink()
+    animevsr.upscale_folder(*folders, **options)
+    (tmp_path / 'in/a.avi').write_bytes(old[:-1] + bytes([old[-1] ^ 1]))
+    done = animevsr.upscale_folder(*folders, **options)
+    assert 'made with different source; remove it' in done['a.avi'] and done['b.avi'] == 'was done already'
+
+
+def test_weights_of_one_video_that_are_not_there(tiny_weights, tmp_path):
+    (tmp_path / 'in').mkdir()
+    for name in 'abc':
+        write_video(tmp_path / f'in/{name}.avi', moving_frames(3, 32, 48))
+    (tmp_path / 'in/queue.toml').write_text('["b.avi"]\nweights = "animesr_v9"\n')
+    options = dict(weights=tiny_weights, **CODEC)
+    found = dict(animevsr.upscaling.estimate_folder(tmp_path / 'in', tmp_path / 'out', **options))
+    assert 'animesr_v9' in found[tmp_path / 'in/b.avi'] and len(found) == 3
+    done = animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'out', **options)
+    assert 'animesr_v9' in done.pop('b.avi') and set(done.values()) == {'done, 3 frames'}
+    with pytest.raises(CheckpointError):
+        animevsr.upscale_folder(tmp_path / 'in', tmp_path / 'new', **options | dict(weights='animesr_v9'))
+
+
+def test_results_of_another_call_are_no_input(tiny_weights, tmp_path):
+    write_video(tmp_path / 'a.avi', moving_frames(3, 32, 48))
+    for name in ('first', 'second'):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter('always')
+            done = animevsr.upscale_folder(tmp_path, tmp_path / name, weights=tiny_weights, **CODEC)
+        assert done == {'a.avi': 'done, 3 frames'}
+    assert any('first is left out: it holds results of another call' in str(w.message) for w in said)
+    refused = run_python('-m', 'animevsr_cli', 'upscale', '.', '-o', '-', cwd=tmp_path, check=False)
+    assert refused.returncode == 1 and 'a folder of videos cannot go into a pipe' in refused.stderr
 
 
 def test_names_that_some_disks_hold_for_one(tmp_path):

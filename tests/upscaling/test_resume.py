@@ -16,10 +16,10 @@ from conftest import CODEC, REPO, decode, interrupt_when, moving_frames, three_s
 import animevsr
 from animevsr.errors import MediaError
 from animevsr.upscaling import joining, worker
-from animevsr.upscaling.workdir import WorkFolder
+from animevsr.upscaling.workdir import WorkFolder, hash_model
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import load_clip
-from animevsr.zoo import hash_weights
+from animevsr.zoo import find_weights, hash_weights
 
 module = sys.modules['animevsr.upscaling.run']
 
@@ -211,13 +211,28 @@ def test_where_exact_was_as_fast_the_others_are_exact_too(name, tiny_weights, tm
     assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1', fast=True).resumed == 2
 
 
-def test_where_it_is_gone_all_is_computed_anew(tiny_weights, tmp_path, monkeypatch):
+def test_where_it_is_gone_what_is_done_is_kept(tiny_weights, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
     interrupted(monkeypatch, 2, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
     assert WorkFolder(tmp_path / 'out.mkv').read().backend_id['backend'] == 'ncnn'
     without(monkeypatch, 'ncnn', 'MNN', 'openvino')
+    with pytest.raises(MediaError, match='2 of 3 shots are done, and .*ncnn: not installed.*to start anew'):
+        animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
+    monkeypatch.undo()
+    assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 2
+
+
+def test_where_it_is_gone_and_nothing_is_done_it_starts_anew(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    interrupted(monkeypatch, 0, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
+    without(monkeypatch, 'ncnn', 'MNN', 'openvino')
     with pytest.warns(UserWarning, match='starts anew: backend ncnn: not installed'):
         assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 0
+
+
+def test_the_faithful_twin_counts_where_there_is_a_strength():
+    alone, both = (hash_model('animevsr_x4', strength) for strength in (None, 0.5))
+    assert both == f'{alone} {hash_weights(find_weights("animevsr_x4_faithful"))}'
 
 
 @pytest.mark.parametrize('moment', ['first image', 'fifth image', 'last move', 'removal'])

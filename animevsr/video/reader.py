@@ -258,7 +258,8 @@ class VideoReader(FrameReader):
 
     def whole_image(self, frame: Any) -> np.ndarray:
         """uint16 where `deep`; upright."""
-        image = to_rgb(frame, self.info.color, self.deep)
+        centred = True if self.stream.codec_context.name == 'mpeg1video' else None
+        image = to_rgb(frame, self.info.color, self.deep, centred)
         if self.mirrored:
             image = image[:, ::-1]
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90))

@@ -47,6 +47,26 @@ def test_damage_near_the_end_costs_no_frames_after_it(tmp_path, monkeypatch):
     assert len(times) == 50 and reader.damage
 
 
+def test_what_is_lost_at_the_beginning_does_not_move_the_rest(tmp_path):
+    """AVI with B-frames says no times: frames that never came must not leave theirs to the others."""
+    source = make(tmp_path, Container('in.avi', '-c:v libx264 -crf 10 -g 30 -bf 3'), 4.0)
+
+    def read():
+        with VideoReader(source, conceal=True) as reader:
+            return [(time, reader.image(frame)) for frame, time in reader.timed()]
+
+    whole, data = read(), bytearray(source.read_bytes())
+    with av.open(str(source)) as file:
+        packet = next(packet for packet in file.demux(video=0) if packet.size)
+    start = data.index(bytes(packet)[:200]) + packet.size // 2
+    data[start : start + packet.size // 2] = b'U' * (packet.size // 2)
+    source.write_bytes(bytes(data))
+    left = read()
+    assert len(left) < len(whole) == 100 and left[-1][0] == whole[-1][0]
+    for (time, image), (expected, before) in zip(left[-40:], whole[-40:]):
+        assert time == expected and np.abs(image.astype(int) - before).max() <= 2
+
+
 @pytest.mark.parametrize('share, least, most', [(0.5, 30, 70), (0.94, 85, 97)])
 def test_a_truncated_video_is_told(share, least, most, identity, tmp_path):
     source = make(tmp_path, Container('in.mkv', '-c:v libx264 -crf 10 -g 10'), 4.0)

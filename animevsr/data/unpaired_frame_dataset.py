@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from animevsr.data.sampling import Draw
 
 
+LOW = 1_000_003  # added to the seed of the low-quality frames
 KEYS = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'max_frames', 'seed')
 
 
@@ -64,7 +65,8 @@ class UnpairedFrameDataset(data.Dataset):
             dict(plain, dataroot_lq=opt['dataroot_gt'], crop_size=size, **limit)
         )
         self.low = LowQualityFrameDataset(
-            dict(plain, dataroot_lq=opt['dataroot_lq'], crop_size=size // scale)
+            # of another seed: else places and flips of both crops would be the same draw
+            dict(plain, dataroot_lq=opt['dataroot_lq'], crop_size=size // scale, seed=self.seed + LOW)
         )
 
     def __len__(self) -> int:
@@ -72,7 +74,7 @@ class UnpairedFrameDataset(data.Dataset):
 
     def __getitem__(self, index: Draw) -> dict:
         low = int(draw_generator(self, index).integers(len(self.low)))
-        # the same number of the draw, so that crop and flips depend on it alone here too
+        # the same number of the draw, on which crop and flips depend here too
         low = type(index)(low, index.number) if hasattr(index, 'number') else low
         clean = self.clean[index]
         return dict(gt=clean['lq'], lq=self.low[low]['lq'], lq_path=clean['lq_path'])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 THREADS = 4  # of an encoder, whatever the machine: another number would give other bits
+LARGE = 8192  # a side of more pixels is tried with the encoder before the work
 # formats of the same samples, which encoders of hardware take
 SEMIPLANAR = {'yuv420p': 'nv12', 'yuv420p10le': 'p010le'}
 HDR_ENCODERS = 'libx264', 'libx265', 'libsvtav1'  # that are told the metadata of HDR
@@ -205,6 +206,13 @@ def choose_encoding(
         # what stands inside such an option (x264-params) is added to
         options[key] = f'{options[key]}:{value}' if key.endswith('-params') and key in options else value
     encoding = replace(encoding, options=options)
+    if max(size) > LARGE:
+        with without_native_output(2):
+            taken = works(encoding, full_size=True)
+        if not taken:
+            raise MediaError(
+                f'{encoder} does not take pictures of {size[1]}x{size[0]}; use ffv1, or a smaller size'
+            )
     if extra:
         with without_native_output(2):  # x264 has words of its own
             taken = works(encoding)
@@ -265,21 +273,24 @@ def find_hardware(encoding: Encoding, encoders: tuple[str, ...]) -> Encoding | N
             continue
         for pix_fmt in (encoding.pix_fmt, SEMIPLANAR.get(encoding.pix_fmt)):
             candidate = replace(encoding, encoder=name, pix_fmt=pix_fmt)
-            if pix_fmt in formats and works(candidate):
+            if pix_fmt in formats and works(candidate, full_size=True):
                 return candidate
     return None
 
 
-def works(encoding: Encoding) -> bool:
-    """Whether an encoder takes a frame here, with its options."""
+def works(encoding: Encoding, full_size: bool = False) -> bool:
+    """Whether an encoder takes a frame here, with its options; of its full size (hardware often has limits), or
+    a small one.
+    """
+    width, height = (encoding.width, encoding.height) if full_size else (256, 256)
     try:
         context = av.CodecContext.create(encoding.encoder, 'w')
-        context.width = 256
-        context.height = 256
+        context.width = width
+        context.height = height
         context.pix_fmt = encoding.pix_fmt
         context.time_base = Fraction(1, 25)
         context.options = {key: str(value) for key, value in encoding.options.items()}
-        frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format='rgb24').reformat(
+        frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format='rgb24').reformat(
             format=encoding.pix_fmt
         )
         made = context.encode(frame) + context.encode(None)

@@ -62,7 +62,7 @@ def test_hdr_metadata_that_is_not_carried_is_told(info):
 def test_hardware_takes_formats_of_its_own(info, monkeypatch):
     """Those of Intel know none whose planes are apart, and those of NVIDIA none such of 10 bits."""
     working = ['h264_qsv']
-    monkeypatch.setattr(encoders, 'works', lambda encoding: encoding.encoder in working)
+    monkeypatch.setattr(encoders, 'works', lambda encoding, full_size: encoding.encoder in working)
     made = choose_encoding('h264', info, (64, 64), hardware=True)
     assert (made.encoder, made.pix_fmt, made.options) == ('h264_qsv', 'nv12', dict(global_quality=18))
     working[:] = ['hevc_nvenc']
@@ -75,6 +75,15 @@ def test_hardware_takes_formats_of_its_own(info, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         choose_encoding('h264', info, (64, 64))
+
+
+def test_pictures_that_an_encoder_does_not_take(info):
+    with pytest.raises(MediaError, match='libx264 does not take pictures of 17600x64; use ffv1'):
+        choose_encoding('h264', info, (64, 17600))
+    assert choose_encoding('ffv1', info, (64, 17600)).width == 17600
+    assert choose_encoding('h264', info, (64, 8200)).width == 8200
+    encoding = choose_encoding('h264', info, (64, 64))
+    assert works(replace(encoding, width=17600)) and not works(replace(encoding, width=17600), full_size=True)
 
 
 def test_quality_of_apples_encoder_is_an_option_of_the_library(info):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,11 @@ def to_bytes(value: openvino.Output, low: float, high: float) -> openvino.Output
     """`low` to `high` as 0 to 255, what lies beyond cut off."""
     limits = [op.constant(np.float32(limit)) for limit in (low, high, 0, LEVELS - 1)]
     return op.convert(op.fake_quantize(value, *limits, levels=LEVELS), 'u8').output(0)
+
+
+def hash_calibration() -> str:
+    """Of the clips with which networks are quantised."""
+    return hashlib.sha256(find(CALIBRATION).read_bytes()).hexdigest()[:8]
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from openvino.preprocess import PrePostProcessor
 
 from animevsr.engine.backends.base import ConvertedBackend
 from animevsr.engine.backends.cache import StepGraph, cached, make_example
-from animevsr.engine.backends.integer_step import quantize, shuffled, zeros_of
+from animevsr.engine.backends.integer_step import hash_calibration, quantize, shuffled, zeros_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,7 +67,7 @@ class OpenVINOBackend(ConvertedBackend):
             self.wanted['INFERENCE_NUM_THREADS'] = threads
         if fast:
             nncf = metadata.version('nncf')  # which takes seconds to import
-            kind = f'openvino{version}-int8-{INTEGER_GRAPH}-nncf{nncf}'
+            kind = f'openvino{version}-int8-{INTEGER_GRAPH}-nncf{nncf}-{hash_calibration()}'
             folder = cached(net, kind, lambda folder: quantize(net, folder))
         else:
             folder = cached(net, f'openvino{version}-{GRAPH}', lambda folder: convert(net, folder))

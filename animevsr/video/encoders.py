@@ -279,8 +279,8 @@ def find_hardware(encoding: Encoding, encoders: tuple[str, ...]) -> Encoding | N
 
 
 def works(encoding: Encoding, full_size: bool = False) -> bool:
-    """Whether an encoder takes a frame here, with its options; of its full size (hardware often has limits), or
-    a small one.
+    """Whether an encoder takes a frame here, with its options: of its full size, as hardware often has
+    limits, or of a small one.
     """
     width, height = (encoding.width, encoding.height) if full_size else (256, 256)
     try:

@@ -232,6 +232,7 @@ def test_unpaired_frames():
     a, b, c = data[Draw(1, 1)], data[Draw(1, 1)], data[Draw(1, 99)]
     assert a['gt'].shape == (3, 64, 64) and a['lq'].shape == (3, 16, 16)
     assert all(torch.equal(a[key], b[key]) for key in ('gt', 'lq')) and not torch.equal(a['lq'], c['lq'])
+    assert data.low.seed != data.clean.seed  # else both crops would be at the same place, and flipped alike
     whole = UnpairedFrameDataset(dict(opt, phase='val'))[0]
     assert whole['gt'].shape == (3, 160, 192)
     with pytest.raises(ValueError, match='multiple of scale'):

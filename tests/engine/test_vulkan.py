@@ -34,19 +34,25 @@ def listed(monkeypatch):
     monkeypatch.setattr(ncnn, 'get_default_gpu_index', lambda: 2)
 
 
-@pytest.mark.parametrize('feedback', [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_it_computes_what_the_network_does(gpu, feedback):
+@pytest.mark.parametrize(
+    'feedback, half, bound',
+    [
+        (False, False, 2e-5),
+        pytest.param(True, False, 2e-5, marks=pytest.mark.slow),
+        pytest.param(False, True, 2e-2, marks=pytest.mark.slow),
+    ],
+)
+def test_it_computes_what_the_network_does(gpu, feedback, half, bound):
     net, told = network(feedback), []
     inputs = make_example(net, 44, 60)
     with torch.no_grad():
         expected = net.core(*inputs)
-    for half, bound in ((False, 2e-5), (True, 2e-2)):
-        backend = open_backend(network(feedback), CPU, 'ncnn:vulkan:0', half=half, say=told.append)
-        sr, state = backend.step(*inputs[:3], inputs[3:])
-        off = max((a - b).abs().max().item() for a, b in zip((sr, *state), expected))
-        assert off < bound and (off > 1e-5) == half
-        assert told[-1] == f'backend: {backend.name}' and gpu in backend.name and backend.threads is None
-        assert backend.kind == 'ncnn:vulkan:0' and ('float16' in backend.name) == half
+    backend = open_backend(network(feedback), CPU, 'ncnn:vulkan:0', half=half, say=told.append)
+    sr, state = backend.step(*inputs[:3], inputs[3:])
+    off = max((a - b).abs().max().item() for a, b in zip((sr, *state), expected))
+    assert off < bound and (off > 1e-5) == half
+    assert told[-1] == f'backend: {backend.name}' and gpu in backend.name and backend.threads is None
+    assert backend.kind == 'ncnn:vulkan:0' and ('float16' in backend.name) == half
     frames = moving_frames(3, 21, 30)
     assert np.abs(run(backend, frames).astype(int) - run(network(feedback), frames)).max() <= 3
 

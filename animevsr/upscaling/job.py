@@ -145,8 +145,14 @@ class Job:
         Raises:
             DifferentRounding: it cannot be had here, as its backend is not there, or another version.
         """
-        loaded = loaded or self.load(rank)
         wanted, c = plan.backend_id, self.options.compute
+        if (
+            wanted['backend'] != 'torch'
+        ):  # all others have their tensors on the CPU, also where there is a GPU
+            on_cpu = replace(self, options=self.options.with_compute(device='cpu'))
+            net, _ = loaded or on_cpu.load(rank)
+            loaded = net.cpu(), on_cpu.device()
+        loaded = loaded or self.load(rank)
         # of other names it is exact: no slower than 8-bit integers where the plan was made
         fast = c.fast and (loaded[1].type != 'cpu' or wanted['backend'] == 'openvino')
         same = self.options.with_compute(

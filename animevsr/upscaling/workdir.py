@@ -207,6 +207,9 @@ class WorkFolder:
             self.path.rmdir()
 
 
+PICTURES = 2  # goes up where this package makes other pictures of the same options
+
+
 def hash_model(weights: str, strength: float | None = None) -> str:
     """A hash of a model's file, and with a strength of its faithful twin's, too."""
     names = [weights] if strength is None else [weights, faithful_twin(weights)]
@@ -226,5 +229,5 @@ def fingerprint(job: Job) -> dict:
         input=hashlib.sha256(json.dumps([str(path), stats]).encode()).hexdigest(),
         weights=hash_model(job.options.weights, job.options.strength),
         options=job.options.pixels(),
-        version=__version__,
+        version=f'{__version__}, {PICTURES}',
     )

@@ -23,7 +23,9 @@ def list_gpus() -> list[tuple[str, bool]]:
     except ImportError:
         raise ValueError('Vulkan needs ncnn; run: pip install ncnn pnnx') from None
     with without_native_output(2):  # it lists what each of them can do
-        infos = [ncnn.get_gpu_info(number) for number in range(ncnn.get_gpu_count())]
+        # a build without Vulkan has no such function
+        count = ncnn.get_gpu_count() if hasattr(ncnn, 'get_gpu_count') else 0
+        infos = [ncnn.get_gpu_info(number) for number in range(count)]
     return [(info.device_name(), info.type() != PROCESSOR) for info in infos]
 
 
@@ -58,9 +60,10 @@ def describe_gpus() -> str:
 
 def free_memory(unit: str) -> int:
     """Bytes of a device that are free, as its driver says."""
+    number = find_gpu(unit)
     import ncnn
 
-    return ncnn.get_gpu_device(find_gpu(unit)).get_heap_budget() * 2**20
+    return ncnn.get_gpu_device(number).get_heap_budget() * 2**20
 
 
 def use_gpu(net: Any, unit: str, half: bool = False) -> None:

@@ -10,10 +10,16 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
-FLAGS = 'bicubic+accurate_rnd+full_chroma_int+full_chroma_inp'  # of swscale: chroma is interpolated fully
+FLAGS = (  # of swscale: chroma is interpolated at full resolution
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
 LIMITED, FULL = 1, 2  # AVColorRange
+BT709, FCC, BT601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9  # SWS_CS_*
 
 YUV_FORMATS = {  # (subsampling, bits): FFmpeg's pixel format
     ('420', 8): 'yuv420p',
@@ -25,8 +31,11 @@ YUV_FORMATS = {  # (subsampling, bits): FFmpeg's pixel format
 }
 UNSPECIFIED = 2  # of H.273, for matrix, primaries and transfer
 # H.273 matrix -> swscale's; 5 and 6 are the same matrix (BT.601)
-MATRICES = {1: 'bt709', 4: 'fcc', 5: 'bt601', 6: 'bt601', 7: 'smpte240m', 9: 'bt2020', 10: 'bt2020'}
+MATRICES = {1: BT709, 4: FCC, 5: BT601, 6: BT601, 7: SMPTE240M, 9: BT2020, 10: BT2020}
+# their names in FFmpeg's filters
+FILTERS = {BT709: 'bt709', FCC: 'fcc', BT601: 'bt601', SMPTE240M: 'smpte240m', BT2020: 'bt2020'}
 NAMES = {1: 'BT.709', 4: 'FCC', 5: 'BT.601', 6: 'BT.601', 7: 'SMPTE 240M', 9: 'BT.2020', 10: 'BT.2020'}
+SCALE_FLAGS = 'bicubic+accurate_rnd+full_chroma_int+full_chroma_inp'  # the same for a filter
 # from this width on, or above this height, untagged video is taken for BT.709, else for BT.601, as players do
 HD_WIDTH, SD_HEIGHT = 1280, 576
 
@@ -107,7 +116,7 @@ def convert(frame: Any, pix_fmt: str, options: str) -> Any:
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25)
         )
-        scale = graph.add('scale', f'flags={FLAGS}:interl=-1:{options}')
+        scale = graph.add('scale', f'flags={SCALE_FLAGS}:{options}')
         form, sink = graph.add('format', f'pix_fmts={pix_fmt}'), graph.add('buffersink')
         source.link_to(scale)
         scale.link_to(form)
@@ -118,27 +127,21 @@ def convert(frame: Any, pix_fmt: str, options: str) -> Any:
     return known[key].pull()
 
 
-def siting(color: Color, centred: bool | None) -> str:
-    """Where chroma samples lie among those of luma, as swscale names it: at the left ones (MPEG-2, MPEG-4,
-    H.264, H.265), in the full range between them (JPEG), unless a format has another rule (MPEG-1).
-    """
-    return 'center' if (color.full_range if centred is None else centred) else 'left'
-
-
-def to_rgb(frame: Any, color: Color, deep: bool = False, centred: bool | None = None) -> np.ndarray:
+def to_rgb(frame: Any, color: Color, deep: bool = False) -> np.ndarray:
     """(h, w, 3) RGB of a decoded frame: uint8, or uint16 of the full range where `deep`; transparency is laid
-    over black. `centred`: see `siting`.
+    over black. Where its samples of chroma lie, the frame says itself.
     """
     alpha = has_alpha(frame.format)
     target = ('rgba64le' if deep else 'rgba') if alpha else ('rgb48le' if deep else 'rgb24')
-    if is_rgb(frame.format.name):
-        image = reformat(frame, format=target).to_ndarray()
-    else:
-        matrix = MATRICES[color.matrix]
-        options = (
-            f'in_color_matrix={matrix}:out_color_matrix={matrix}:in_range={color.range_name}:out_range=full'
-        )
-        image = convert(frame, target, f'{options}:in_chroma_loc={siting(color, centred)}').to_ndarray()
+    yuv = dict(
+        src_colorspace=MATRICES[color.matrix],
+        dst_colorspace=MATRICES[color.matrix],
+        src_color_range=color.range_flag,
+        dst_color_range=FULL,
+        interpolation=FLAGS,
+    )
+    options = {} if is_rgb(frame.format.name) else yuv
+    image = reformat(frame, format=target, **options).to_ndarray()
     if alpha:
         opaque = np.iinfo(image.dtype).max
         image = np.round(image[..., :3] * (image[..., 3:] / opaque)).astype(image.dtype)
@@ -154,11 +157,10 @@ def from_rgb(image: np.ndarray, pix_fmt: str, color: Color) -> Any:
     """Frame in `pix_fmt` of (h, w, 3) uint8 or uint16 RGB, with its colour tags set."""
     frame = av.VideoFrame.from_ndarray(image, format='rgb24' if image.dtype == np.uint8 else 'rgb48le')
     if not is_rgb(pix_fmt):
-        matrix = MATRICES[color.matrix]
-        options = (
-            f'in_color_matrix={matrix}:out_color_matrix={matrix}:in_range=full:out_range={color.range_name}'
-        )
-        frame = convert(frame, pix_fmt, f'{options}:out_chroma_loc={siting(color, None)}')
+        matrix = FILTERS[MATRICES[color.matrix]]
+        options = f'in_color_matrix={matrix}:out_color_matrix={matrix}:in_range=full'
+        # where decoders of what is written take samples of chroma to be
+        frame = convert(frame, pix_fmt, f'{options}:out_range={color.range_name}:out_chroma_loc=left')
         frame.colorspace = color.matrix
         frame.color_range = color.range_flag
         frame.color_primaries = color.primaries

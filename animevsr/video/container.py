@@ -73,9 +73,11 @@ def explain(error: Any) -> str:
 
 
 def late_start(container: Any) -> Fraction:
-    """Seconds at which a file begins, where it is a recording (a transport stream or a disc: its clock was on
-    long before), or 0 where that is within half a second. A result that kept it would begin with nothing.
+    """Seconds at which a recording begins (a transport stream or a disc: its clock was on long before), or 0
+    where that is within half a second. A result that kept it would begin with nothing.
     """
+    if container.format.name not in ('mpegts', 'mpeg'):
+        return Fraction(0)
     start = Fraction(container.start_time or 0, av.time_base)
     return start if start > Fraction(1, 2) else Fraction(0)
 

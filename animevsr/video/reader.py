@@ -258,8 +258,7 @@ class VideoReader(FrameReader):
 
     def whole_image(self, frame: Any) -> np.ndarray:
         """uint16 where `deep`; upright."""
-        centred = True if self.stream.codec_context.name == 'mpeg1video' else None
-        image = to_rgb(frame, self.info.color, self.deep, centred)
+        image = to_rgb(frame, self.info.color, self.deep)
         if self.mirrored:
             image = image[:, ::-1]
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90))

@@ -116,7 +116,8 @@ def _write(stack, segments, ticks, time_base, partial, output, source, video_ind
             chapters = origin.chapters()
             if window is not None:
                 chapters = [cut for cut in (cut_chapter(chapter, *window) for chapter in chapters) if cut]
-            out.set_chapters([moved(chapter, later) for chapter in chapters])
+            later_ones = (moved(chapter, later) for chapter in chapters)
+            out.set_chapters([chapter for chapter in later_ones if chapter['end'] > 0])
         video.time_base = time_base
     except MediaError:
         raise
@@ -291,15 +292,20 @@ def check_tracks(origin: Any, source: Path, output: Path, video_index: int, audi
 
 def not_carried(stream: Any, output: Path, source: Path) -> MediaError:
     name = getattr(stream.codec_context, 'name', 'unknown')
+    said = f'{output}: {output.suffix} cannot carry {stream.type} track {stream.index} ({name}) of {source}'
     return MediaError(
-        f'{output}: {output.suffix} cannot carry {stream.type} track {stream.index} ({name}) of {source}; use'
-        ' .mkv'
+        f'{said}, nor can it be converted; leave sound out (audio none)'
+        if output.suffix.lower() == '.mkv'
+        else f'{said}; use .mkv'
     )
 
 
 def converts(output: Path, stream: Any) -> bool:
     """Whether a track that the container cannot carry is converted: into the one that carries the most."""
-    return output.suffix.lower() == '.mkv' and stream.type in ('audio', 'subtitle')
+    if output.suffix.lower() != '.mkv':
+        return False
+    # FLAC has no more channels; of subtitles, what cannot be text is left out, which is said
+    return stream.type == 'subtitle' or stream.type == 'audio' and stream.codec_context.channels <= 8
 
 
 def can_carry_in(suffix: str, stream: Any) -> bool:
@@ -324,4 +330,4 @@ def cut_chapter(chapter: dict, start: Fraction, end: Fraction) -> dict | None:
 def moved(chapter: dict, later: Fraction) -> dict:
     """A chapter, as PyAV gives it, some seconds later."""
     shift = round(later / chapter['time_base'])
-    return {**chapter, 'start': chapter['start'] + shift, 'end': chapter['end'] + shift}
+    return {**chapter, 'start': max(0, chapter['start'] + shift), 'end': chapter['end'] + shift}

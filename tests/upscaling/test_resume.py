@@ -11,11 +11,14 @@ import warnings
 import av
 import numpy as np
 import pytest
+import torch
 from conftest import CODEC, REPO, decode, interrupt_when, moving_frames, three_shots, write_clip, write_video
 
 import animevsr
 from animevsr.errors import MediaError
 from animevsr.upscaling import joining, worker
+from animevsr.upscaling.job import Job
+from animevsr.upscaling.options import UpscaleOptions
 from animevsr.upscaling.workdir import WorkFolder, hash_model
 from animevsr.utils.interrupts import at_checks, check
 from animevsr.video.clips import load_clip
@@ -228,6 +231,16 @@ def test_where_it_is_gone_and_nothing_is_done_it_starts_anew(tiny_weights, tmp_p
     without(monkeypatch, 'ncnn', 'MNN', 'openvino')
     with pytest.warns(UserWarning, match='starts anew: backend ncnn: not installed'):
         assert animevsr.upscale(source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1').resumed == 0
+
+
+def test_a_plan_of_the_processor_goes_on_beside_a_gpu(tiny_weights, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mkv', three_shots()[0], codec='ffv1', pix_fmt='bgr0')
+    interrupted(monkeypatch, 1, source, tmp_path / 'out.mkv', tiny_weights, codec='ffv1')
+    plan = WorkFolder(tmp_path / 'out.mkv').read()
+    assert plan.backend_id['backend'] == 'ncnn'
+    job = Job(str(source), str(tmp_path / 'out.mkv'), UpscaleOptions.of(weights=str(tiny_weights)))
+    loaded = job.load()[0], torch.device('meta')  # stands for what `auto` finds there
+    assert job.open_same_upscaler(plan, loaded=loaded).device == torch.device('cpu')
 
 
 def test_the_faithful_twin_counts_where_there_is_a_strength():

@@ -124,6 +124,7 @@ def test_mnn_does_not_remember():
         assert torch.equal(sr, results[1][size][0]) and torch.equal(state[0], results[1][size][1][0])
 
 
+@pytest.mark.slow
 def test_fast_takes_an_exact_backend_where_that_is_faster(monkeypatch):
     """As on processors without instructions for 8-bit integers."""
     told = []

@@ -99,6 +99,7 @@ def test_structure_change_is_blind_to_detail():
     )
 
 
+@pytest.mark.slow
 def test_command(tiny_vqgan, frame, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run_python('-m', 'animevsr_cli', 'atlas', tiny_vqgan, frame, cwd=tmp_path)

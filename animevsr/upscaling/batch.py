@@ -103,11 +103,8 @@ def upscale_folder(
 def made_of(video: Path, settings: dict[str, Any]) -> dict:
     """What a result depends on, of its source and the options of `upscale`, as `Note` keeps it."""
     options = UpscaleOptions.of(**settings)
-    weights, size, digest = (
-        hash_model(options.weights, options.strength),
-        video.stat().st_size,
-        hashlib.sha256(),
-    )
+    weights = hash_model(options.weights, options.strength)
+    size, digest = video.stat().st_size, hashlib.sha256()
     with video.open('rb') as file:  # its ends are quickly read, also over a network
         digest.update(file.read(END))
         file.seek(max(0, size - END))

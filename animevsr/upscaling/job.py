@@ -146,9 +146,8 @@ class Job:
             DifferentRounding: it cannot be had here, as its backend is not there, or another version.
         """
         wanted, c = plan.backend_id, self.options.compute
-        if (
-            wanted['backend'] != 'torch'
-        ):  # all others have their tensors on the CPU, also where there is a GPU
+        # all others have their tensors on the CPU, also where there is a GPU
+        if wanted['backend'] != 'torch':
             on_cpu = replace(self, options=self.options.with_compute(device='cpu'))
             net, _ = loaded or on_cpu.load(rank)
             loaded = net.cpu(), on_cpu.device()

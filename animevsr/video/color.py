@@ -103,8 +103,8 @@ _graphs = threading.local()
 
 
 def convert(frame: Any, pix_fmt: str, options: str) -> Any:
-    """A frame in another format, by swscale with options of FFmpeg's filter `scale`, which knows where
-    samples of chroma lie (`reformat` does not). It has no threads, so that a fork does it no harm.
+    """A frame in another format, by swscale with options of FFmpeg's filter `scale`, which can be told
+    where samples of chroma are to lie (`reformat` cannot). It has no threads, so that a fork does it no harm.
     """
     key = frame.width, frame.height, frame.format.name, pix_fmt, options
     known = _graphs.__dict__
